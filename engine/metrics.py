@@ -1,0 +1,162 @@
+"""What good means, defined once for training, benchmarks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.types import Detections
+
+# --- Detection: precision, recall and average precision ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FaceTruth:
+    """The labelled faces of one picture."""
+
+    boxes: NDArray[np.float32]
+    """`[N,4]` x1, y1, x2, y2 in the same pixels as the detections."""
+    ignore: NDArray[np.bool_]
+    """`[N]`: neither to be found nor a mistake when found."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRecall:
+    """A precision–recall curve over falling scores, and the area under it."""
+
+    ap: float
+    """Area under the curve with precision made monotone (all points); NaN where there is no face to find."""
+    scores: NDArray[np.float64]
+    """`[K]` falling; the points below count detections with at least this score."""
+    precision: NDArray[np.float64]
+    """`[K]`."""
+    recall: NDArray[np.float64]
+    """`[K]`."""
+    faces: int
+    """How many faces were there to find."""
+
+    def at(self, threshold: float) -> tuple[float, float]:
+        """(precision, recall) of the detections with a score of at least `threshold`; precision 1 where none has."""
+        count = int(np.searchsorted(-self.scores, -threshold, side="right"))
+        return (1.0, 0.0) if count == 0 else (float(self.precision[count - 1]), float(self.recall[count - 1]))
+
+
+def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intersection over union `[N,M]` of boxes `[N,4]` and `[M,4]` (x1, y1, x2, y2).
+
+    Example:
+        >>> float(box_iou(np.array([[0., 0., 2., 2.]]), np.array([[1., 0., 3., 2.]]))[0, 0])
+        0.3333333333333333
+    """
+    a, b = np.asarray(first, np.float64)[:, None], np.asarray(second, np.float64)[None]
+    size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.prod(np.maximum(size, 0), axis=-1)
+    total = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
+    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+
+
+def match_detections(
+    found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0
+) -> NDArray[np.int8]:
+    """For each detection 1 (hit), 0 (mistake) or -1 (neither).
+
+    Best score first, each detection takes the free face it overlaps most, if by `iou` or more. A detection without
+    one that overlaps an ignored face, or a face whose shorter side is under `minimum`, counts as neither.
+    """
+    verdict = np.zeros(len(found), np.int8)
+    overlaps = box_iou(found.boxes, truth.boxes)
+    sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
+    wanted = ~truth.ignore & (sides.min(axis=1, initial=np.inf) >= minimum)
+    free = wanted.copy()
+    for row in np.argsort(-found.scores, kind="stable"):
+        here = np.where(free, overlaps[row], -1.0)
+        best = int(here.argmax()) if len(here) else -1
+        if best >= 0 and here[best] >= iou:
+            verdict[row], free[best] = 1, False
+        elif (overlaps[row][~wanted] >= iou).any():
+            verdict[row] = -1
+    return verdict
+
+
+def precision_recall(
+    verdicts: NDArray[np.int8], scores: NDArray[np.floating], faces: int
+) -> PrecisionRecall:
+    """The curve from `match_detections`' verdicts of all pictures together; equal scores are one point."""
+    counted = verdicts >= 0
+    order = np.argsort(-scores[counted], kind="stable")
+    values, hits = scores[counted][order].astype(np.float64), verdicts[counted][order] == 1
+    last = np.append(values[1:] != values[:-1], True) if len(values) else np.zeros(0, bool)
+    true = np.cumsum(hits)[last]
+    total = np.arange(1, len(values) + 1)[last]
+    precision = true / total
+    recall = true / faces if faces else np.full(len(true), np.nan)
+    if not faces:
+        return PrecisionRecall(float("nan"), values[last], precision, recall, 0)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    ap = float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+    return PrecisionRecall(ap, values[last], precision, recall, faces)
+
+
+def average_precision(
+    found: Sequence[Detections], truths: Sequence[FaceTruth], iou: float = 0.5, minimum: float = 0.0
+) -> PrecisionRecall:
+    """Average precision over pictures: ignored faces and those under `minimum` neither hit nor miss.
+
+    Sizes are the shorter side of the box, in the pixels of the boxes that are given.
+
+    Raises:
+        ValueError: `found` and `truths` differ in number.
+
+    Example:
+        >>> boxes = np.array([[0, 0, 20, 20]], np.float32)
+        >>> found = Detections(boxes, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+        >>> average_precision([found], [FaceTruth(boxes, np.zeros(1, bool))]).ap
+        1.0
+    """
+    verdicts, scores, faces = _pooled(found, truths, iou, minimum)
+    return precision_recall(
+        np.concatenate([np.zeros(0, np.int8), *verdicts]),
+        np.concatenate([np.zeros(0, np.float32), *scores]),
+        int(faces.sum()),
+    )
+
+
+def bootstrap_ap(
+    found: Sequence[Detections],
+    truths: Sequence[FaceTruth],
+    iou: float = 0.5,
+    minimum: float = 0.0,
+    *,
+    rounds: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of the average precision when the pictures are drawn anew with replacement."""
+    verdicts, scores, faces = _pooled(found, truths, iou, minimum)
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(rounds):
+        drawn = generator.integers(0, len(faces), len(faces))
+        curve = precision_recall(
+            np.concatenate([verdicts[i] for i in drawn]),
+            np.concatenate([scores[i] for i in drawn]),
+            int(faces[drawn].sum()),
+        )
+        values.append(curve.ap)
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _pooled(
+    found: Sequence[Detections], truths: Sequence[FaceTruth], iou: float, minimum: float
+) -> tuple[list[NDArray[np.int8]], list[NDArray[np.float32]], NDArray[np.int64]]:
+    """Per picture: verdicts, scores, and the number of faces to find."""
+    if len(found) != len(truths):
+        raise ValueError(f"detections of {len(found)} pictures, but labels of {len(truths)}")
+    verdicts = [match_detections(f, t, iou, minimum) for f, t in zip(found, truths, strict=True)]
+    sides = [(t.boxes[:, 2:] - t.boxes[:, :2]).min(axis=1, initial=np.inf) for t in truths]
+    faces = [int((~t.ignore & (s >= minimum)).sum()) for t, s in zip(truths, sides, strict=True)]
+    return verdicts, [f.scores for f in found], np.asarray(faces, np.int64)
