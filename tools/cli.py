@@ -1,0 +1,173 @@
+"""`iznet`: finds the command, runs it, and turns whatever goes wrong into a message and an exit code.
+
+Commands are imported when they run, so that `iznet --help` is quick and a CPU user never imports what only training
+needs. Errors go to stderr as `iznet: error: …`; with `--json`, to stdout as `{"error": …, "code": …}` instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from engine.errors import IznetError, OutputError
+from tools import version
+
+INTERRUPTED = 130
+NO_SPACE_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and the line that `iznet --help` shows for it."""
+
+    target: str
+    """`module:attribute` of a `click.Command`."""
+    help: str
+
+
+COMMANDS = {
+    "label": Entry("tools.label:label", "Label the known faces of a video or photo."),
+    "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
+    "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
+    "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
+    "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs iznet[train])."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def __init__(self, *, entries: dict[str, Entry], **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        module, attribute = entry.target.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done · 1 a bug · 2 wrong use · 3 bad input · 4 something asked for is missing · "
+    "5 cannot write · 6 part of a batch failed · 130 interrupted.",
+)
+@click.version_option(version(), prog_name="iznet", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an unexpected error.")
+def iznet(debug: bool) -> None:
+    """IZ*Net: a music video goes in; the same video comes out with every known face boxed and named, and a record of
+    who was where in every frame."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and exit with its code.
+
+    Example:
+        >>> main(["--version"])  # doctest: +SKIP
+        iznet 0.1.0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # SIGTERM ends a run as Ctrl-C does: what was finished is kept.
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _reader_gone()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error has been printed."""
+    as_json = "--json" in arguments
+    try:
+        iznet.main(list(arguments), prog_name="iznet", standalone_mode=False)
+    except IznetError as error:
+        return _fail(str(error), error.exit_code, as_json)
+    except click.ClickException as error:
+        if not as_json and isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(error.ctx.get_usage(), err=True)
+            click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+        return _fail(error.format_message(), 2, as_json)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", INTERRUPTED, as_json)
+    except BrokenPipeError:
+        return _reader_gone()
+    except OSError as error:
+        if error.errno in NO_SPACE_OR_READ_ONLY:
+            where = f" ({error.filename})" if error.filename else ""
+            return _fail(f"{error.strerror}{where}; free some space or choose another folder", 5, as_json)
+        return _bug(error, arguments, as_json)
+    except Exception as error:
+        return _bug(error, arguments, as_json)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"error": message, "code": code}, ensure_ascii=False))
+    else:
+        click.echo(f"iznet: {'' if code == INTERRUPTED else 'error: '}{message}", err=True)
+    return code
+
+
+def _reader_gone() -> int:
+    """The reader of our output has closed it; say no more, not even when Python flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OutputError.exit_code
+
+
+def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
+    """An error that nobody foresaw: keep the traceback in a file, show it with `--debug`."""
+    text = "".join(traceback.format_exception(error))
+    if "--debug" in arguments:
+        click.echo(text, err=True)
+        where = "the traceback is above"
+    else:
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="iznet-error-", suffix=".txt", delete=False, encoding="utf-8"
+            ) as file:
+                file.write(f"iznet {version()} {list(arguments)}\n{sys.version}\n\n{text}")
+            where = f"the traceback is in {file.name}"
+        except OSError:
+            where = "run it again as `iznet --debug …` to see the traceback"
+    return _fail(
+        f"this is a bug in IZ*Net, not your mistake: {type(error).__name__}: {error}; {where}. Please report it to "
+        "the project together with that text",
+        1,
+        as_json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""`iznet train …`: the training commands, imported only when one of them runs."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import click
+
+from engine.errors import MissingError
+from tools.cli import Entry, LazyGroup
+
+TRAINING_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx")
+
+COMMANDS = {
+    "detector": Entry("tools.train_detector:detector", "Train the face detector."),
+    "eval-detector": Entry("tools.train_detector:eval_detector", "Average precision of a detector."),
+    "embedder": Entry("tools.train_embedder:embedder", "Train the face embedder."),
+    "eval-embedder": Entry("tools.train_embedder:eval_embedder", "Verification figures of an embedder."),
+}
+
+
+class TrainingGroup(LazyGroup):
+    """Says what to install before a command fails in an import."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.entries:
+            require_training()
+        return super().get_command(ctx, cmd_name)
+
+
+def require_training() -> None:
+    """Raise `MissingError` where a library that training needs is not installed."""
+    absent = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise MissingError(
+            f"training needs {', '.join(absent)}; install with: pip install 'iznet[train]' "
+            "(in a source tree: pip install -e '.[train]')"
+        )
+
+
+@click.group(cls=TrainingGroup, entries=COMMANDS)
+def train() -> None:
+    """Train, evaluate and export the networks. Every run resumes from its last checkpoint."""
