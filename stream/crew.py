@@ -1,0 +1,131 @@
+"""Threads that work as one: bounded channels between them, and one failure ends them all."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):  # noqa: N818 - a signal between threads, not a fault
+    """The crew is going home: raised by a channel in whoever waits on it."""
+
+
+class Channel(Generic[T]):
+    """A bounded queue between two threads; `put` waits for room, iteration ends at `close`."""
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"a channel needs room for one item at least, got {capacity = }")
+        self._capacity = capacity
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._stopped = False
+
+    def put(self, item: T) -> None:
+        """Hand over an item, waiting for room. Raises `Stopped` when the crew stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            if self._stopped:
+                raise Stopped
+            if self._closed:
+                raise ValueError("put on a closed channel")
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more items will come; what is in the channel can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Drop what is in the channel and wake everybody with `Stopped`."""
+        with self._changed:
+            self._stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
+                if self._stopped:
+                    raise Stopped
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+
+class Crew:
+    """Threads and the channels between them. The first failure stops all, and is what `wait` raises.
+
+    Example:
+        >>> crew = Crew()
+        >>> numbers = crew.channel(2)
+        >>> def count() -> None:
+        ...     for n in range(3):
+        ...         numbers.put(n)
+        ...     numbers.close()
+        >>> crew.start("count", count)
+        >>> list(numbers)
+        [0, 1, 2]
+        >>> crew.wait()
+    """
+
+    def __init__(self) -> None:
+        self._channels: list[Channel[object]] = []
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def channel(self, capacity: int) -> Channel[T]:
+        """A new channel that stops when the crew does."""
+        made: Channel[T] = Channel(capacity)
+        self._channels.append(made)  # type: ignore[arg-type]
+        return made
+
+    def start(self, name: str, work: Callable[[], None]) -> None:
+        """Run `work` in a thread of its own."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Stopped:
+                pass
+            except BaseException as failure:  # noqa: BLE001 - handed to whoever waits
+                self.fail(failure)
+
+        thread = threading.Thread(target=guarded, name=f"iznet-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def fail(self, failure: BaseException) -> None:
+        """Note a failure, unless there was one before, and stop everybody."""
+        with self._lock:
+            if self._failure is None:
+                self._failure = failure
+        self.stop()
+
+    def stop(self) -> None:
+        """Make every thread end at its next look at a channel."""
+        for channel in self._channels:
+            channel.stop()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The first failure, if there was one."""
+        return self._failure
+
+    def wait(self) -> None:
+        """Wait for all threads to end, then raise the first failure if there was one."""
+        for thread in self._threads:
+            thread.join()
+        if self._failure is not None:
+            raise self._failure

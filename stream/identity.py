@@ -1,0 +1,159 @@
+"""From a track's embeddings to a name.
+
+A track collects evidence: embeddings of the faces that were worth looking at, each weighted by its quality.
+Its name is the nearest prototype of their weighted mean, if that is near enough; and one person is at most once
+on a frame, so of two tracks that are seen together and claim one name, the less similar one gets none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.gallery import Gallery
+from stream.frames import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What a track is called, and how sure that is."""
+
+    verdict: Verdict
+    name: str | None
+    similarity: float | None
+    """Cosine between the track's mean embedding and the nearest prototype."""
+
+
+UNKNOWN = Naming("unknown", None, None)
+
+
+def face_quality(box: NDArray[np.float32], score: float, landmarks: NDArray[np.float32]) -> float:
+    """How much an embedding of this face would be worth, 0…1, before any pixel is looked at.
+
+    The product of the detection score, size (full marks from 80 px between brow and chin) and how frontal the
+    face is: the nose tip stands midway between the eyes in a frontal face and over an eye in a profile.
+    `box` is `[4]` xyxy pixels, `landmarks` `[5,2]`.
+
+    Example:
+        >>> frontal = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
+        >>> profile = np.array([[30, 40], [40, 40], [28, 60], [35, 80], [40, 80]], np.float32)
+        >>> box = np.array([0, 0, 100, 100], np.float32)
+        >>> face_quality(box, 1.0, frontal) > face_quality(box, 1.0, profile)
+        True
+    """
+    size = float(min(box[2] - box[0], box[3] - box[1]))
+    left, right, nose = landmarks[0], landmarks[1], landmarks[2]
+    eyes = right - left
+    span = float(np.hypot(*eyes))
+    if size <= 0 or span < 1e-3:
+        return 0.0
+    across = float((nose - left) @ eyes) / span**2
+    frontal = max(0.0, 1.0 - 2.0 * abs(across - 0.5))
+    # Seen from the side, eyes close up against the height of the face.
+    breadth = min(1.0, span / (0.35 * size))
+    return score * min(1.0, size / 80.0) * (0.15 + 0.85 * frontal) * breadth
+
+
+@dataclass(slots=True)
+class _Evidence:
+    total: NDArray[np.float64]
+    """Weighted sum of the embeddings."""
+    best: float = 0.0
+    """Quality of the best embedding so far."""
+    count: int = 0
+    latest: float = 0.0
+    """Seconds of the latest embedding."""
+    seen_with: set[int] = field(default_factory=set)
+
+
+class Identity:
+    """Names of all tracks of a run.
+
+    `wants` is the quality gate: a face is embedded when it is new, when it is clearly better than what the track
+    has, or when the last look is so long ago that a second opinion is due; not on every frame.
+
+    Args:
+        gallery: whom to look for; None names nobody and wants no embedding.
+        first_delay: seconds a new track waits for a better face before a poor one has to do.
+    """
+
+    looks = 8
+    """How many embeddings settle a track; then only a clearly better face is looked at."""
+
+    def __init__(self, gallery: Gallery | None, first_delay: float = 0.2, good: float = 0.45) -> None:
+        self._gallery = gallery
+        self._first_delay = first_delay
+        self._good = good
+        self._evidence: dict[int, _Evidence] = {}
+        self._born: dict[int, float] = {}
+        self._shot_of: dict[int, int] = {}
+        self._tracks_of: dict[int, list[int]] = {}
+        self._names: dict[int, dict[int, Naming]] = {}
+        """Per shot: the naming of its tracks, dropped when evidence changes."""
+
+    def see(self, shot: int, tracks: list[int], time: float) -> None:
+        """These tracks stand on one frame together, at `time` seconds of shot `shot`."""
+        for track in tracks:
+            if track not in self._evidence:
+                self._evidence[track] = _Evidence(np.zeros(0))
+                self._born[track] = time
+                self._shot_of[track] = shot
+                self._tracks_of.setdefault(shot, []).append(track)
+            others = self._evidence[track].seen_with
+            if not others.issuperset(tracks):
+                others.update(tracks)
+                self._names.pop(shot, None)
+
+    def wants(self, track: int, quality: float, time: float) -> bool:
+        """Whether an embedding of this face could change what is known of the track."""
+        if self._gallery is None or quality <= 0.02:
+            return False
+        evidence = self._evidence[track]
+        if not evidence.count:
+            return quality >= self._good or time - self._born[track] >= self._first_delay
+        if quality > 1.3 * evidence.best:
+            return True
+        pause = 0.1 * 2.0**evidence.count
+        return evidence.count < self.looks and quality > 0.5 * evidence.best and time - evidence.latest >= pause
+
+    def add(self, track: int, embedding: NDArray[np.float32], quality: float, time: float) -> None:
+        """One more look at a track: a unit `[D]` embedding and its quality."""
+        evidence = self._evidence[track]
+        weighted = embedding.astype(np.float64) * quality**2
+        evidence.total = evidence.total + weighted if evidence.count else weighted
+        evidence.best = max(evidence.best, quality)
+        evidence.count += 1
+        evidence.latest = time
+        self._names.pop(self._shot_of[track], None)
+
+    def naming(self, track: int) -> Naming:
+        """What the track is called by all that is known now."""
+        shot = self._shot_of[track]
+        if shot not in self._names:
+            self._names[shot] = self._name_shot(shot)
+        return self._names[shot][track]
+
+    def _name_shot(self, shot: int) -> dict[int, Naming]:
+        tracks = self._tracks_of[shot]
+        names = dict.fromkeys(tracks, UNKNOWN)
+        known = [track for track in tracks if self._evidence[track].count]
+        if self._gallery is None or not known:
+            return names
+        means = np.stack([self._evidence[track].total for track in known])
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        matches = self._gallery.identify(means.astype(np.float32))
+        similarity = dict(zip(known, matches.similarities.tolist(), strict=True))
+        claimed: dict[str, list[int]] = {}
+        for track, name in sorted(
+            zip(known, matches.names, strict=True), key=lambda claim: -similarity[claim[0]]
+        ):
+            if name is None:
+                names[track] = Naming("unknown", None, similarity[track])
+            elif self._evidence[track].seen_with.isdisjoint(claimed.get(name, ())):
+                names[track] = Naming("named", name, similarity[track])
+                claimed.setdefault(name, []).append(track)
+            else:
+                names[track] = Naming("conflict", None, similarity[track])
+        return names

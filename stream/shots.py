@@ -1,0 +1,138 @@
+"""Where one shot ends and the next begins.
+
+Works on the small picture that the detector already has. A hard cut is a change of *structure*: the mean and
+contrast of the luma are taken out before two pictures are compared, so that a coloured light or a dimmer is no
+cut. A flash or a strobe changes structure too (it burns the picture out), but the old picture comes back a
+moment later; each decision therefore waits a few frames and looks whether it did.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+GRID = (32, 18)
+"""Width and height of the picture that is compared, in cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What is remembered of one frame to compare it with others."""
+
+    structure: NDArray[np.float32]
+    """`[cells]`, zero mean, unit length; all zero where the picture has no contrast (black, white, fog)."""
+    colour: NDArray[np.float32]
+    """`[3, cells/9]` mean RGB of coarse cells, 0…1."""
+
+    @property
+    def blank(self) -> bool:
+        return not self.structure.any()
+
+
+def glance(rgb: NDArray[np.uint8], blank_contrast: float = 4.0) -> Glance:
+    """Reduce a uint8 `[H,W,3]` RGB picture to what shots are told apart by.
+
+    `blank_contrast` is the standard deviation of the luma, in grey levels, below which a picture counts as blank.
+
+    Example:
+        >>> import numpy as np
+        >>> glance(np.zeros((36, 64, 3), np.uint8)).blank
+        True
+    """
+    small = cv2.resize(rgb, GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
+    luma = small @ np.array([0.299, 0.587, 0.114], np.float32)
+    centred = (luma - luma.mean()).ravel()
+    length = float(np.linalg.norm(centred))
+    contrast = length / np.sqrt(centred.size)
+    structure = centred / length if contrast >= blank_contrast else np.zeros_like(centred)
+    coarse = cv2.resize(small, (GRID[0] // 4, GRID[1] // 3), interpolation=cv2.INTER_AREA) / 255.0
+    return Glance(structure.astype(np.float32), coarse.reshape(-1, 3).T.astype(np.float32))
+
+
+def difference(a: Glance, b: Glance) -> float:
+    """How unlike two pictures are, 0 (same) … about 1.5: mostly structure, a little colour."""
+    structure = 1.0 - float(a.structure @ b.structure)
+    colour = float(np.abs(a.colour - b.colour).mean())
+    return structure + colour
+
+
+class ShotDetector:
+    """Decides for every frame whether a new shot starts there, `delay` frames late.
+
+    Args:
+        threshold: the least difference between two neighbouring frames that can be a cut.
+        contrast: how many times the usual difference around it a cut has to reach: in a whip pan every
+            neighbour differs, and none of them is a cut.
+        delay: frames a decision waits for. A picture that is back within so many frames was a flash.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> a, b = (rng.integers(0, 255, (18, 32, 3), dtype=np.uint8) for _ in range(2))
+        >>> shots = ShotDetector()
+        >>> cuts = [cut for picture in [a, a, a, a, b, b, b, b] for cut in shots.push(glance(picture))]
+        >>> cuts + shots.flush()
+        [False, False, False, False, True, False, False, False]
+    """
+
+    def __init__(self, threshold: float = 0.45, contrast: float = 2.5, delay: int = 4) -> None:
+        self._threshold = threshold
+        self._contrast = contrast
+        self.delay = delay
+        self._past: deque[Glance] = deque(maxlen=delay)
+        """Frames of this shot that have been decided, the latest last."""
+        self._steps: deque[float] = deque(maxlen=8)
+        """Differences between neighbours in this shot, cuts left out."""
+        self._waiting: deque[Glance] = deque()
+        self._last_seen: Glance | None = None
+        """The latest decided frame of this shot that was not blank."""
+
+    def push(self, picture: Glance) -> list[bool]:
+        """Take the next frame; return the decisions that became final (none or one)."""
+        self._waiting.append(picture)
+        return [self._decide()] if len(self._waiting) > self.delay else []
+
+    def flush(self) -> list[bool]:
+        """The decisions still waiting, at the end of the video."""
+        return [self._decide() for _ in range(len(self._waiting))]
+
+    def _decide(self) -> bool:
+        now = self._waiting.popleft()
+        cut = self._is_cut(now)
+        if cut:
+            self._past.clear()
+            self._steps.clear()
+            self._last_seen = None
+        elif self._past and not (now.blank or self._past[-1].blank):
+            self._steps.append(difference(self._past[-1], now))
+        self._past.append(now)
+        if not now.blank:
+            self._last_seen = now
+        return cut
+
+    def _is_cut(self, now: Glance) -> bool:
+        if not self._past or self._last_seen is None or now.blank:
+            return False
+        before = self._past[-1]
+        step = difference(before if not before.blank else self._last_seen, now)
+        if step < self._threshold:
+            return False
+        if any(difference(old, now) < self._threshold for old in self._past if not old.blank):
+            return False  # the end of a flash: a picture from before it is back
+        after = list(self._waiting)
+        known = [old for old in [*self._past, self._last_seen] if not old.blank]
+        if any(
+            not new.blank and difference(old, new) < min(self._threshold, 0.6 * step)
+            for new in after
+            for old in known
+        ):
+            return False  # the beginning of a flash: the picture from before it comes back
+        steps_after = [difference(a, b) for a, b in pairwise(after) if not (a.blank or b.blank)]
+        # Either side: a whip pan starts from rest, and comes to rest again.
+        usual = max((float(np.median(side)) for side in (self._steps, steps_after) if side), default=0.0)
+        return step > self._contrast * usual

@@ -1,0 +1,92 @@
+"""Threads that work as one."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stream.crew import Channel, Crew, Stopped
+
+
+def test_items_arrive_in_order_and_never_more_than_the_capacity_wait() -> None:
+    crew = Crew()
+    numbers: Channel[int] = crew.channel(3)
+    handed_over: list[int] = []
+
+    def count() -> None:
+        for n in range(100):
+            numbers.put(n)
+            handed_over.append(n)
+        numbers.close()
+
+    crew.start("count", count)
+    for expected, got in enumerate(numbers):
+        assert got == expected
+        assert len(handed_over) <= expected + 1 + 3 + 1
+    crew.wait()
+    assert handed_over == list(range(100))
+
+
+def test_the_first_failure_ends_everybody_and_is_what_is_raised() -> None:
+    crew = Crew()
+    full: Channel[int] = crew.channel(1)
+    empty: Channel[int] = crew.channel(1)
+    ended = []
+
+    def producer() -> None:
+        try:
+            while True:
+                full.put(1)
+        finally:
+            ended.append("producer")
+
+    def consumer() -> None:
+        try:
+            for _ in empty:
+                pytest.fail("nothing was ever put")
+        finally:
+            ended.append("consumer")
+
+    def broken() -> None:
+        raise OSError("the disk is on fire")
+
+    for work in (producer, consumer, broken):
+        crew.start(work.__name__, work)
+    with pytest.raises(OSError, match="on fire"):
+        crew.wait()
+    assert sorted(ended) == ["consumer", "producer"]
+
+
+def test_only_the_first_failure_counts() -> None:
+    crew = Crew()
+    crew.fail(ValueError("first"))
+    crew.fail(ValueError("second"))
+    with pytest.raises(ValueError, match="first"):
+        crew.wait()
+
+
+def test_stop_wakes_a_waiting_reader_and_a_waiting_writer() -> None:
+    crew = Crew()
+    channel: Channel[int] = crew.channel(1)
+    channel.put(0)
+    woken = threading.Semaphore(0)
+
+    def writer() -> None:
+        try:
+            channel.put(1)
+        except Stopped:
+            woken.release()
+            raise
+
+    crew.start("writer", writer)
+    crew.stop()
+    crew.wait()
+    assert woken.acquire(timeout=5)
+    with pytest.raises(Stopped):
+        next(iter(channel))
+
+
+def test_a_channel_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="capacity = 0"):
+        Channel(0)
