@@ -1,7 +1,8 @@
 """`iznet`: finds the command, runs it, and turns whatever goes wrong into a message and an exit code.
 
-Commands are imported when they run, so that `iznet --help` is quick and a CPU user never imports what only training
-needs. Errors go to stderr as `iznet: error: …`; with `--json`, to stdout as `{"error": …, "code": …}` instead.
+Commands are imported when they run, so that `iznet --help` is quick and a CPU user never imports what only
+training needs. Errors go to stderr as `iznet: error: …`; with `--json`, to stdout as
+`{"error": …, "code": …}` instead.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class LazyGroup(click.Group):
 @click.version_option(version(), prog_name="iznet", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an unexpected error.")
 def iznet(debug: bool) -> None:
-    """IZ*Net: a music video goes in; the same video comes out with every known face boxed and named, and a record of
-    who was where in every frame."""
+    """IZ*Net: a music video goes in; the same video comes out with every known face boxed and named,
+    and a record of who was where in every frame."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -106,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error has been printed."""
     as_json = "--json" in arguments
     try:
-        iznet.main(list(arguments), prog_name="iznet", standalone_mode=False)
+        result = iznet.main(list(arguments), prog_name="iznet", standalone_mode=False)
     except IznetError as error:
         return _fail(str(error), error.exit_code, as_json)
     except click.ClickException as error:
@@ -125,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
         return _bug(error, arguments, as_json)
     except Exception as error:
         return _bug(error, arguments, as_json)
-    return 0
+    return result if isinstance(result, int) else 0  # click hands back the code of an `Exit`
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -162,8 +163,8 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
         except OSError:
             where = "run it again as `iznet --debug …` to see the traceback"
     return _fail(
-        f"this is a bug in IZ*Net, not your mistake: {type(error).__name__}: {error}; {where}. Please report it to "
-        "the project together with that text",
+        f"this is a bug in IZ*Net, not your mistake: {type(error).__name__}: {error}; {where}. "
+        "Please report it to the project together with that text",
         1,
         as_json,
     )

@@ -1,0 +1,188 @@
+"""What `iznet doctor` looks at. Nothing here raises because something is absent: absence is the answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib import metadata
+
+from engine.errors import IznetError
+from tools import version
+
+LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba", "numpy", "scipy", "pillow")
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "demo": ("skimage", "skvideo"),
+    "heif": ("pillow_heif",),
+    "train": ("tensorflow", "keras", "tf2onnx", "onnx"),
+    "bench": ("imageio_ffmpeg",),
+}
+"""The modules behind each optional part of the package."""
+
+ENCODERS = (
+    "libx264",
+    "libx265",
+    "libsvtav1",
+    "h264_nvenc",
+    "hevc_nvenc",
+    "av1_nvenc",
+    "h264_qsv",
+    "hevc_qsv",
+    "h264_amf",
+    "hevc_amf",
+    "h264_videotoolbox",
+    "hevc_videotoolbox",
+)
+HARDWARE = ("nvenc", "qsv", "amf", "videotoolbox")
+DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores", "h264_cuvid", "hevc_cuvid")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for."""
+
+    name: str
+    ok: bool
+    detail: str
+    """A version or place where it works, else why it does not."""
+
+
+def examine() -> dict[str, object]:
+    """Everything that `iznet doctor --json` prints; `problems` is empty where labelling works."""
+    models, (choice, devices) = shipped_models(), inference()
+    libraries = [library(name) for name in LIBRARIES]
+    problems = [f"{item.name}: {item.detail}" for item in [*libraries, *models] if not item.ok]
+    if "error" in choice:
+        problems.append(choice["error"])
+    return {
+        "iznet": version(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": _cpus(),
+        "ffmpeg": _ffmpeg(),
+        "libraries": [asdict(item) for item in libraries],
+        "devices": [asdict(item) for item in devices],
+        "auto": choice,
+        "models": [asdict(item) for item in models],
+        "encoders": [asdict(encoder(name)) for name in ENCODERS],
+        "decoders": [asdict(decoder(name)) for name in DECODERS],
+        "extras": [asdict(extra(name)) for name in EXTRAS],
+        "problems": problems,
+    }
+
+
+def library(distribution: str) -> Finding:
+    """Whether a required distribution is installed, and which version."""
+    try:
+        return Finding(distribution, True, metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return Finding(distribution, False, f"not installed; pip install {distribution}")
+
+
+def extra(name: str) -> Finding:
+    """Whether the modules of an optional part are there."""
+    absent = [module for module in EXTRAS[name] if importlib.util.find_spec(module) is None]
+    if absent:
+        return Finding(name, False, f"{', '.join(absent)} not installed; pip install 'iznet[{name}]'")
+    return Finding(name, True, "installed")
+
+
+def encoder(name: str) -> Finding:
+    """Whether FFmpeg has an encoder, and for hardware, whether it opens here."""
+    try:
+        import av
+
+        context = av.CodecContext.create(name, "w")
+    except (ImportError, OSError, ValueError) as error:  # an unknown codec is a ValueError
+        return Finding(name, False, _absent(error))
+    if not name.endswith(HARDWARE):
+        return Finding(name, True, "compiled in")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = 256, 256, "nv12"
+    context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
+    try:
+        with _quiet_ffmpeg():
+            context.open()
+    except (av.FFmpegError, OSError, ValueError):
+        return Finding(name, False, "compiled in, no device or driver for it here")
+    return Finding(name, True, "compiled in, opens on this machine")
+
+
+def decoder(name: str) -> Finding:
+    """Whether FFmpeg has a decoder."""
+    try:
+        import av
+
+        av.CodecContext.create(name, "r")
+    except (ImportError, OSError, ValueError) as error:
+        return Finding(name, False, _absent(error))
+    if name.endswith("cuvid"):
+        return Finding(name, True, "compiled in, not used yet")
+    return Finding(name, True, "compiled in")
+
+
+def inference() -> tuple[dict[str, str], list[Finding]]:
+    """What `--device auto` takes and why (or `error`), and every way to run a network."""
+    from engine.devices import choose, options
+
+    ways = [Finding(f"{way.device} · {way.backend}", way.available, way.reason) for way in options()]
+    try:
+        choice = choose("auto")
+    except IznetError as error:
+        return {"error": str(error)}, ways
+    return {"device": choice.device, "backend": choice.backend, "reason": choice.reason}, ways
+
+
+def shipped_models() -> list[Finding]:
+    """The networks in the package: present, whole, and agreeing with the checksum beside them."""
+    from engine.modelfile import ModelFile
+
+    found = []
+    for kind in ("detector", "embedder"):
+        try:
+            model = ModelFile.shipped(kind)
+        except IznetError as error:
+            found.append(Finding(kind, False, str(error)))
+            continue
+        beside = model.path.with_suffix(".sha256")
+        checked = "checksum agrees" if beside.is_file() else "no checksum beside it"
+        size = model.path.stat().st_size / 1e6
+        found.append(Finding(kind, True, f"{model.name}, {size:.1f} MB, {checked} ({model.sha256[:12]}…)"))
+    return found
+
+
+def _cpus() -> int:
+    from engine.devices import available_cpus
+
+    return available_cpus()
+
+
+def _ffmpeg() -> str | None:
+    try:
+        import av
+    except ImportError:
+        return None
+    return str(av.ffmpeg_version_info)
+
+
+def _absent(error: Exception) -> str:
+    return "PyAV is not installed" if isinstance(error, ImportError) else "not in this FFmpeg"
+
+
+@contextmanager
+def _quiet_ffmpeg() -> Iterator[None]:
+    """FFmpeg says on stderr why a device does not open; here that is expected."""
+    import av.logging
+
+    level = av.logging.get_level()
+    av.logging.set_level(None)
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        av.logging.set_level(level)

@@ -1,0 +1,51 @@
+"""`iznet train detector` and `iznet train eval-detector`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from train.models.detector import ARCHITECTURES
+
+
+@click.command("detector")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json."
+)
+@click.option(
+    "--unlabelled", type=click.Path(path_type=Path), help="Pictures for pseudo-labels: zip or folder."
+)
+@click.option(
+    "--teachers",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder: yunet_n.onnx, centerface.onnx.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"), show_default=True)
+@click.option("--arch", default="small", show_default=True, help=f"One of {', '.join(ARCHITECTURES)}.")
+@click.option("--steps", type=click.IntRange(1), default=12_000, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+def detector(
+    data: Path,
+    unlabelled: Path | None,
+    teachers: Path,
+    out: Path,
+    arch: str,
+    steps: int,
+    seed: int,
+    threads: int,
+    resume: bool,
+) -> None:
+    """Train the face detector; every run resumes from its last checkpoint."""
+    import tensorflow as tf
+
+    from train.detector import Recipe, load_data, train_detector
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    recipe = Recipe(arch=arch, steps=steps, seed=seed)
+    pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo)
+    train_detector(pictures, recipe, out, resume=resume, say=click.echo)
