@@ -1,0 +1,141 @@
+"""Names as pixels: one antialiased mask a name and size, drawn once and kept.
+
+OpenCV 5 carries its own fonts: `sans` (Latin, Greek, Cyrillic, Hebrew, Arabic; variable weight) falls through
+to `uni` (Hangul, kana, Han). What neither has, such as Thai, Devanagari or emoji, comes out as `?`;
+`unsupported` tells beforehand, and a TrueType file given as `font` cures it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+
+BUILT_IN = ("sans", "italic", "uni")
+WEIGHT = 600
+"""Semibold: thin strokes drown in compression."""
+SMALLEST = 9
+"""Pixels; below this no script can be read, so a name that is too wide is cut instead."""
+
+
+def clean(text: str) -> str:
+    """`text` on one line: composed, without control characters, and with single spaces.
+
+    Example:
+        >>> clean(" yu\\nri ")
+        'yu ri'
+    """
+    composed = unicodedata.normalize("NFC", text)
+    printable = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in composed)
+    return " ".join(printable.split())
+
+
+class Glyphs:
+    """Draws names with one font and remembers what it drew. Safe to share between threads.
+
+    Args:
+        font: `sans`, `italic`, `uni`, or the path of a TrueType/OpenType file.
+        capacity: how many masks are kept; the least recently used goes first.
+
+    Raises:
+        InputError: the font file is missing or is not a font.
+
+    Example:
+        >>> Glyphs().mask("유리", 20, max_width=200).shape[0]
+        27
+    """
+
+    def __init__(self, font: str | Path = "sans", capacity: int = 512) -> None:
+        self.font = str(font)
+        self._face = cv2.FontFace()
+        if self.font not in BUILT_IN and not Path(self.font).is_file():
+            raise InputError(
+                f"font {self.font}: no such file; give a .ttf or .otf file, or one of {BUILT_IN}"
+            )
+        if not self._face.set(self.font):
+            raise InputError(f"font {self.font}: not a font OpenCV can read; give a .ttf or .otf file")
+        self._capacity = capacity
+        self._masks: OrderedDict[tuple[str, int, int], NDArray[np.uint8]] = OrderedDict()
+        self._lock = Lock()
+
+    def mask(self, text: str, size: int, max_width: int) -> NDArray[np.uint8]:
+        """The name's label: uint8 `[h,w]`, 255 where the text covers a pixel wholly, 0 on the plate around
+        it.
+
+        The height depends on `size` (em height in pixels) and hardly ever on the text, so that labels line
+        up. A name wider than `max_width` is first set smaller, down to 60 % and never below 9 px, then cut
+        with an ellipsis; what is still too wide is cropped. The array is shared and read-only.
+        """
+        key = (text, size, max_width)
+        with self._lock:
+            found = self._masks.get(key)
+            if found is None:
+                found = self._fit(clean(text) or "?", size, max_width)
+                found.setflags(write=False)
+                self._masks[key] = found
+                if len(self._masks) > self._capacity:
+                    self._masks.popitem(last=False)
+            else:
+                self._masks.move_to_end(key)
+        return found
+
+    def unsupported(self, text: str) -> str:
+        """The characters of `text` that this font cannot draw and shows as `?`, each once, in order.
+
+        Example:
+            >>> Glyphs().unsupported("유리 🙂")
+            '🙂'
+        """
+        with self._lock:
+            unknown = self._raster("?", 32)
+            return "".join(
+                c
+                for c in dict.fromkeys(clean(text))
+                if c not in "? " and np.array_equal(self._raster(c, 32), unknown)
+            )
+
+    def _fit(self, text: str, size: int, max_width: int) -> NDArray[np.uint8]:
+        smallest = max(SMALLEST, round(size * 0.6))
+        for smaller in range(size, min(size, smallest) - 1, -1):
+            mask = self._label(text, smaller)
+            if mask.shape[1] <= max_width:
+                return mask
+        for length in range(len(text) - 1, 0, -1):
+            mask = self._label(text[:length].rstrip() + "…", smaller)
+            if mask.shape[1] <= max_width:
+                return mask
+        return np.ascontiguousarray(mask[:, : max(1, max_width)])
+
+    def _label(self, text: str, size: int) -> NDArray[np.uint8]:
+        """Ink on a plate: the same room above and below for every text, a little more where a script needs
+        it.
+        """
+        ink, baseline = self._trimmed(text, size)
+        ascent, descent = max(size, baseline), max(round(size * 0.32), len(ink) - baseline)
+        side = max(2, round(size * 0.3))
+        plate = np.zeros((ascent + descent, ink.shape[1] + 2 * side), np.uint8)
+        plate[ascent - baseline : ascent - baseline + len(ink), side : side + ink.shape[1]] = ink
+        return plate
+
+    def _trimmed(self, text: str, size: int) -> tuple[NDArray[np.uint8], int]:
+        """The raster without empty rows and columns, and the row its baseline lies on."""
+        raster = self._raster(text, size)
+        rows, columns = np.flatnonzero(raster.any(1)), np.flatnonzero(raster.any(0))
+        if not len(rows):
+            return np.zeros((1, max(1, size // 2)), np.uint8), 1
+        top = int(rows[0])
+        return raster[top : rows[-1] + 1, columns[0] : columns[-1] + 1], 2 * size - top
+
+    def _raster(self, text: str, size: int) -> NDArray[np.uint8]:
+        """White text on black with its baseline on row `2 * size`, and room to spare on every side."""
+        _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), self._face, size, WEIGHT)
+        canvas = np.zeros((4 * size, width + 4 * size), np.uint8)
+        cv2.putText(canvas, text, (2 * size, 2 * size), (255,), self._face, size, WEIGHT)
+        return canvas

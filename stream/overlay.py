@@ -1,0 +1,260 @@
+"""Red boxes and names, drawn straight on the planes of a decoded frame.
+
+No frame is converted: outlines and labels are written into Y, U and V (or R, G, B, or grey), each at its own
+resolution. A chroma sample that a shape covers only in part is mixed in proportion, so that edges lie exactly
+where the record says, at odd positions too.
+
+The geometry (`marks`) is pure and knows only pixels as displayed; the painting maps it to the stored
+orientation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.frames import Face, Rotation, VideoInfo
+from stream.glyphs import Glyphs
+from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white
+from stream.strokes import outline, plate
+
+if TYPE_CHECKING:
+    import av
+
+Unknown = Literal["none", "box"]
+
+RED = (1.0, 0.0, 0.0)
+WHITE = (1.0, 1.0, 1.0)
+GREY = (0.7, 0.7, 0.7)
+
+
+class Rect(NamedTuple):
+    """A rectangle of whole pixels: from left and top up to, not including, right and bottom."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def overlap(self, other: Rect) -> int:
+        """Pixels in common."""
+        if self.left >= other.right or other.left >= self.right:
+            return 0
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return (min(self.right, other.right) - max(self.left, other.left)) * max(0, height)
+
+
+class Outline(NamedTuple):
+    """The frame of a box; its strokes lie inside `rect`."""
+
+    rect: Rect
+    thickness: int
+    known: bool
+
+
+class Label(NamedTuple):
+    """A red plate with a name on it."""
+
+    rect: Rect
+    mask: NDArray[np.uint8]
+    """`[h,w]` as displayed: 255 where the plate shows text."""
+
+
+def thickness_of(width: int, height: int) -> int:
+    """Stroke of a known person's box in pixels, for a picture of this size; never thinner than two rows, so
+    that neither field of an interlaced picture lacks an edge."""
+    return max(2, round(min(width, height) / 240))
+
+
+def text_size_of(width: int, height: int) -> int:
+    """Em height of names in pixels, for a picture of this size."""
+    return max(11, round(min(width, height) / 34))
+
+
+def pixel_box(box: Sequence[float] | NDArray[np.float32], width: int, height: int) -> Rect:
+    """The whole pixels a face's box covers: rounded to the record's 0.1 px, then to the nearest pixel edge,
+    and clipped to the picture. What lies outside comes back empty (right ≤ left or bottom ≤ top).
+
+    Example:
+        >>> pixel_box([9.96, 20.2, 50.5, 700.0], 640, 360)
+        Rect(left=10, top=20, right=51, bottom=360)
+    """
+    values = box.tolist() if isinstance(box, np.ndarray) else box
+    left, top, right, bottom = [int(round(v, 1) + 0.5) if v > 0 else 0 for v in values]
+    return Rect(left, top, min(right, width), min(bottom, height))
+
+
+def marks(
+    faces: Iterable[Face], width: int, height: int, glyphs: Glyphs, unknown: Unknown = "none"
+) -> list[Outline | Label]:
+    """What to draw on a picture of `width` × `height` (as displayed), in drawing order: outlines, then
+    labels.
+
+    A label sits on the first free place of: above, below, inside the box (at its top, then its bottom), flush
+    with its left edge, else its right. Free is what touches no other face's box and no earlier label; if none
+    is, the one that covers least. Faces outside the picture or without area leave no mark.
+    """
+    stroke, size = thickness_of(width, height), text_size_of(width, height)
+    boxes = [(face, pixel_box(face.box, width, height)) for face in faces]
+    visible = [(face, box) for face, box in boxes if box.right > box.left and box.bottom > box.top]
+    outlines: list[Outline | Label] = []
+    labels: list[Outline | Label] = []
+    for face, box in visible:
+        if face.name is not None:
+            outlines.append(Outline(box, stroke, True))
+        elif unknown == "box":
+            outlines.insert(0, Outline(box, max(2, stroke // 2), False))
+    taken = [box for _, box in visible]
+    for i, (face, box) in enumerate(visible):
+        if face.name is None:
+            continue
+        mask = glyphs.mask(face.name, size, min(width, 16 * size))
+        place = _place(box, mask.shape[1], mask.shape[0], width, height, taken[:i] + taken[i + 1 :])
+        taken.append(place)
+        labels.append(Label(place, mask))
+    return outlines + labels
+
+
+def _place(box: Rect, wide: int, high: int, width: int, height: int, others: Sequence[Rect]) -> Rect:
+    best, least = None, 0
+    for top in (box.top - high, box.bottom, box.top, box.bottom - high):
+        if not 0 <= top <= height - high:
+            continue
+        for left in (box.left, box.right - wide):
+            inside = max(0, min(left, width - wide))
+            place = Rect(inside, top, inside + wide, top + high)
+            covered = 0
+            for other in others:
+                covered += place.overlap(other)
+            if best is None or covered < least:
+                best, least = place, covered
+            if not covered:
+                return place
+    if best is None:  # a picture hardly higher than a line of text
+        left = max(0, min(box.left, width - wide))
+        top = max(0, min(box.top, height - high))
+        return Rect(left, top, left + wide, top + high)
+    return best
+
+
+class Overlay:
+    """Draws on the frames of one video, in place.
+
+    Known people get a red box and their name. Unknown people get nothing by default: on a stage video most
+    detections are crowd, staff and dancers, and a picture full of grey frames hides the people one looks for;
+    the record lists them all the same. An editor who wants to see what was found asks for `unknown="box"`: a
+    thin grey box without a name.
+
+    Args:
+        info: the video; its size and rotation count.
+        unknown: `none` or `box`.
+        font: as for `Glyphs`.
+
+    Raises:
+        InputError: the font cannot be read.
+
+    Example:
+        >>> overlay = Overlay(info)                                     # doctest: +SKIP
+        >>> overlay.draw(frame.picture, faces)                          # doctest: +SKIP
+    """
+
+    def __init__(self, info: VideoInfo, *, unknown: Unknown = "none", font: str | Path = "sans") -> None:
+        self.rotation: Rotation = info.rotation
+        self.unknown: Unknown = unknown
+        self.glyphs = Glyphs(font)
+
+    def draw(self, picture: av.VideoFrame, faces: Sequence[Face]) -> None:
+        """Draw `faces` (boxes in pixels as displayed) on `picture` (as stored).
+
+        Buffers that the decoder still refers to are copied first: later frames are predicted from them. With
+        nothing to draw, the picture is not touched.
+
+        Raises:
+            InputError: a pixel format that cannot be drawn on (see `PixelLayout.of`).
+        """
+        turned = self.rotation in (90, 270)
+        width, height = (picture.height, picture.width) if turned else (picture.width, picture.height)
+        todo = marks(faces, width, height, self.glyphs, self.unknown)
+        if not todo:
+            return
+        layout = PixelLayout.of(picture.format.name)
+        red, white, grey = _inks(
+            picture.format.name, matrix_of(picture), is_full_range(picture), reference_white(picture)
+        )
+        picture.make_writable()
+        shifts = [(c.shift_x, c.shift_y) for c in layout.components]
+        _paint(layout.views(picture), shifts, todo, self.rotation, (width, height), (red, white, grey))
+
+
+def draw_rgb(
+    rgb: NDArray[np.uint8], faces: Sequence[Face], *, glyphs: Glyphs | None = None, unknown: Unknown = "none"
+) -> None:
+    """Draw `faces` on a writable uint8 `[H,W,3]` RGB (or `[H,W,4]` RGBA) array, in place, as `Overlay.draw`
+    does.
+
+    Example:
+        >>> picture = np.zeros((480, 640, 3), np.uint8)
+        >>> box = np.array([100, 100, 200, 220], np.float32)
+        >>> draw_rgb(picture, [Face(0, box, 0.9, np.zeros((5, 2), np.float32), name="yuri")])
+        >>> picture[110, 100].tolist()
+        [255, 0, 0]
+    """
+    height, width, channels = rgb.shape
+    todo = marks(faces, width, height, glyphs or Glyphs(), unknown)
+    inks = _inks("rgba" if channels == 4 else "rgb24", 0, True, 1.0)
+    views: list[Samples] = [rgb[..., i] for i in range(channels)]
+    _paint(views, [(0, 0)] * channels, todo, 0, (width, height), inks)
+
+
+@lru_cache(maxsize=64)
+def _inks(name: str, matrix: int, full_range: bool, white: float) -> tuple[tuple[int, ...], ...]:
+    """Red, white and grey in a pixel format."""
+    layout = PixelLayout.of(name)
+    return tuple(
+        layout.ink((r * white, g * white, b * white), matrix, full_range) for r, g, b in (RED, WHITE, GREY)
+    )
+
+
+def _paint(
+    views: Sequence[Samples],
+    shifts: Sequence[tuple[int, int]],
+    todo: Sequence[Outline | Label],
+    rotation: Rotation,
+    displayed: tuple[int, int],
+    inks: tuple[tuple[int, ...], ...],
+) -> None:
+    width, height = displayed
+    stored = (height, width) if rotation in (90, 270) else displayed
+    red, white, grey = inks
+    for mark in todo:
+        box = stored_rect(mark.rect, rotation, width, height)
+        if isinstance(mark, Outline):
+            ink = red if mark.known else grey
+            for view, (shift_x, shift_y), value in zip(views, shifts, ink, strict=True):
+                outline(view, *box, mark.thickness, *stored, shift_x, shift_y, value)
+        else:
+            mask = np.rot90(mark.mask, rotation // 90) if rotation else mark.mask
+            for view, (shift_x, shift_y), back, text in zip(views, shifts, red, white, strict=True):
+                plate(view, box.left, box.top, mask, *stored, shift_x, shift_y, back, text)
+
+
+def stored_rect(rect: Rect, rotation: Rotation, width: int, height: int) -> Rect:
+    """A rectangle of the displayed picture (`width` × `height`) where the stored picture has it.
+
+    Example:
+        >>> stored_rect(Rect(0, 0, 10, 20), 90, 360, 640)  # a player turns the stored bottom left to the top
+        left Rect(left=0, top=350, right=20, bottom=360)
+    """
+    left, top, right, bottom = rect
+    if rotation == 90:
+        return Rect(top, width - right, bottom, width - left)
+    if rotation == 180:
+        return Rect(width - right, height - bottom, width - left, height - top)
+    if rotation == 270:
+        return Rect(height - bottom, left, height - top, right)
+    return rect
