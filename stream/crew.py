@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - a signal between threads, not a fault
+class Stopped(Exception):
     """The crew is going home: raised by a channel in whoever waits on it."""
 
 
@@ -99,7 +99,7 @@ class Crew:
                 work()
             except Stopped:
                 pass
-            except BaseException as failure:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as failure:  # handed to whoever waits
                 self.fail(failure)
 
         thread = threading.Thread(target=guarded, name=f"iznet-{name}", daemon=True)

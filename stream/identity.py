@@ -146,9 +146,7 @@ class Identity:
         matches = self._gallery.identify(means.astype(np.float32))
         similarity = dict(zip(known, matches.similarities.tolist(), strict=True))
         claimed: dict[str, list[int]] = {}
-        for track, name in sorted(
-            zip(known, matches.names, strict=True), key=lambda claim: -similarity[claim[0]]
-        ):
+        for track, name in sorted(zip(known, matches.names, strict=True), key=lambda claim: -similarity[claim[0]]):
             if name is None:
                 names[track] = Naming("unknown", None, similarity[track])
             elif self._evidence[track].seen_with.isdisjoint(claimed.get(name, ())):

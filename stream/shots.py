@@ -127,9 +127,7 @@ class ShotDetector:
         after = list(self._waiting)
         known = [old for old in [*self._past, self._last_seen] if not old.blank]
         if any(
-            not new.blank and difference(old, new) < min(self._threshold, 0.6 * step)
-            for new in after
-            for old in known
+            not new.blank and difference(old, new) < min(self._threshold, 0.6 * step) for new in after for old in known
         ):
             return False  # the beginning of a flash: the picture from before it comes back
         steps_after = [difference(a, b) for a, b in pairwise(after) if not (a.blank or b.blank)]

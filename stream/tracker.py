@@ -107,9 +107,7 @@ class Tracker:
         expected = np.stack([track.predicted(time) for track in tracks])
         cost = assignment_cost(expected, boxes[rows], self._reach)
         return [
-            (tracks[i], int(rows[j]))
-            for i, j in zip(*linear_sum_assignment(cost), strict=True)
-            if cost[i, j] < _FAR
+            (tracks[i], int(rows[j])) for i, j in zip(*linear_sum_assignment(cost), strict=True) if cost[i, j] < _FAR
         ]
 
     @staticmethod
@@ -122,9 +120,7 @@ class Tracker:
         track.time = time
 
 
-def assignment_cost(
-    expected: NDArray[np.float32], boxes: NDArray[np.float32], reach: float
-) -> NDArray[np.float64]:
+def assignment_cost(expected: NDArray[np.float32], boxes: NDArray[np.float32], reach: float) -> NDArray[np.float64]:
     """`[T,D]` cost of taking detection d for track t; prohibitive beyond `reach` or a factor of two in size.
 
     `expected` is `[T,4]`, `boxes` `[D,4]`, both xyxy pixels. The cost is the distance between the centres in

@@ -104,7 +104,10 @@ def test_ids_on_a_frame_are_distinct_and_runs_are_repeatable(data: st.DataObject
     coordinate = st.floats(0, 500, width=32)
     frames = data.draw(
         st.lists(
-            st.lists(st.tuples(coordinate, coordinate, st.floats(4, 200, width=32), st.floats(0, 1, width=32)), max_size=6),
+            st.lists(
+                st.tuples(coordinate, coordinate, st.floats(4, 200, width=32), st.floats(0, 1, width=32)),
+                max_size=6,
+            ),
             max_size=12,
         )
     )
