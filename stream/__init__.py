@@ -1,0 +1,1 @@
+"""Video in, labelled video out: packets, frames, time, threads and tracks."""

@@ -1,0 +1,321 @@
+"""Frames out of a video file, each at its exact time, to the file's end whatever is damaged in it.
+
+with FileSource("mv.mp4") as source:
+    for frame in source.frames():
+        print(frame.index, frame.time)
+    print(source.damage.describe())
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Literal, Self
+
+import av
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from stream.frames import Frame, VideoInfo
+from stream.probe import VideoFacts, fraction, opened, probe, video_stream
+
+ThreadType = Literal["auto", "frame", "slice"]
+
+_READ_ERRORS_IN_A_ROW = 16
+"""After so many failures to read with no packet between, the rest of the file is taken as lost."""
+
+
+@dataclass(slots=True)
+class Damage:
+    """What was wrong with a file's pictures, counted while it is decoded."""
+
+    corrupt_packets: int = 0
+    """Packets the container marks as damaged or cut short."""
+    undecodable_packets: int = 0
+    """Packets the decoder refused; their frames are missing."""
+    damaged_frames: int = 0
+    """Frames that came out with errors in them; they are used as they are."""
+    derived_times: int = 0
+    """Frames without a time of their own; it follows from the frame before."""
+    moved_times: int = 0
+    """Frames not later than the one before; moved to just after it."""
+    rescaled_frames: int = 0
+    """Frames of another size or pixel format than the first; converted to the first frame's."""
+    cut_short: bool = False
+    """Reading stopped before the file's end."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """The decoder's own words, and how often."""
+
+    def __bool__(self) -> bool:
+        return bool(self.describe())
+
+    def describe(self) -> list[str]:
+        """One plain sentence for each kind of damage, none for a sound file."""
+        lines = []
+        for count, words in (
+            (self.corrupt_packets, "packets are damaged in the file"),
+            (self.undecodable_packets, "packets could not be decoded; their frames are missing"),
+            (self.damaged_frames, "frames were decoded with errors in the picture"),
+            (self.derived_times, "frames carry no time; it was worked out from the frame before"),
+            (self.moved_times, "frames were not later than the one before and were moved to just after it"),
+            (
+                self.rescaled_frames,
+                "frames changed size or pixel format and were converted to the first frame's",
+            ),
+        ):
+            if count:
+                lines.append(f"{count} {words}")
+        if self.cut_short:
+            lines.append("the file could not be read to its end")
+        return lines
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts that are not zero, for a record."""
+        counts = {
+            name: int(getattr(self, name))
+            for name in (
+                "corrupt_packets",
+                "undecodable_packets",
+                "damaged_frames",
+                "derived_times",
+                "moved_times",
+                "rescaled_frames",
+                "cut_short",
+            )
+        }
+        return {name: count for name, count in counts.items() if count}
+
+
+class FileSource:
+    """The pictures of a video file in presentation order.
+
+    Args:
+        path: the file.
+        threads: decoder threads; None for as many as there are processors.
+        thread_type: how the decoder shares its work; which is faster differs from file to file.
+        deinterlace: turn interlaced pictures into whole ones (bwdif, one frame out for each frame in).
+
+    Raises:
+        InputError: the file cannot be opened, holds no video, or no frame of it can be decoded.
+
+    Example:
+        >>> with FileSource("mv.mp4") as source:      # doctest: +SKIP
+        ...     times = [frame.time for frame in source.frames()]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        *,
+        thread_type: ThreadType = "auto",
+        deinterlace: bool = False,
+    ) -> None:
+        facts = probe(path)
+        self.path = os.fspath(path)
+        self.notes: list[str] = _notes(facts, deinterlace)
+        self.damage = Damage()
+        self._threads = threads
+        self._thread_type = thread_type
+        self._deinterlace = deinterlace and facts.info.interlaced
+        if self._deinterlace:
+            facts = replace(facts, field_order=None, info=replace(facts.info, interlaced=False))
+        self.facts: VideoFacts = facts
+        """Everything the labelled copy has to keep."""
+        self._closed = False
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size, rotation, time base …, known before the first frame."""
+        return self.facts.info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End any iteration that is going on at its next frame. Closing twice is no fault."""
+        self._closed = True
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame that can be decoded, in presentation order, times strictly rising.
+
+        `frame.pts` counts ticks of `info.time_base`; `frame.picture.pts` is the same. Each call starts at the file's
+        beginning and counts `damage` anew. Pictures share memory with the decoder: read from them as you like,
+        make them writable (`stream.pictures.writable`) before drawing.
+        """
+        self.damage = Damage()
+        clock = _Clock(self.info.time_base, self.facts.rate, self.damage)
+        conform = _Conform(self.facts, self.damage)
+        with opened(self.path) as container:
+            stream = container.streams[self.facts.stream_index]
+            assert isinstance(stream, VideoStream)
+            stream.codec_context.thread_count = self._threads or 0
+            stream.codec_context.thread_type = self._thread_type.upper()
+            pictures = self._decode(container, stream)
+            if self._deinterlace:
+                pictures = _deinterlaced(pictures, self.facts)
+            for index, picture in enumerate(pictures):
+                if self._closed:
+                    return
+                picture = conform(picture)
+                picture.pts = clock(picture)
+                picture.time_base = self.info.time_base
+                yield Frame(picture, index, picture.pts, self.info.time_base)
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        damage = self.damage
+        for packet in self._packets(container, stream):
+            if packet.is_corrupt:
+                damage.corrupt_packets += 1
+            try:
+                pictures = stream.codec_context.decode(packet)
+            except av.error.FFmpegError as error:
+                damage.undecodable_packets += 1
+                damage.reasons[(error.strerror or str(error)).strip()] += 1
+                continue
+            for picture in pictures:
+                if picture.is_corrupt:
+                    damage.damaged_frames += 1
+                yield picture
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """All packets of the picture and the final flush, reading on after errors where that is possible."""
+        failures = 0
+        while True:
+            try:
+                for packet in container.demux(stream):
+                    failures = 0
+                    yield packet
+                return
+            except av.error.FFmpegError as error:
+                failures += 1
+                self.damage.reasons[(error.strerror or str(error)).strip()] += 1
+                if failures >= _READ_ERRORS_IN_A_ROW:
+                    break
+        self.damage.cut_short = True
+        flush: Packet[VideoStream] = Packet()
+        flush.stream = stream
+        flush.time_base = fraction(stream.time_base) or Fraction(1, 1000)
+        yield flush
+
+
+class _Clock:
+    """Times that strictly rise, whatever the file says."""
+
+    def __init__(self, time_base: Fraction, rate: Fraction, damage: Damage) -> None:
+        self._time_base = time_base
+        self._step = max(1, round(1 / (rate * time_base)))
+        self._damage = damage
+        self._last: int | None = None
+        self._shift = 0
+
+    def __call__(self, picture: av.VideoFrame) -> int:
+        pts = picture.pts if picture.pts is not None else picture.dts
+        last = self._last
+        if pts is None:
+            self._damage.derived_times += 1
+            pts = 0 if last is None else last + self._step
+        else:
+            base = fraction(picture.time_base)
+            if base is not None and base != self._time_base:
+                pts = round(pts * base / self._time_base)
+            pts += self._shift
+            if last is not None and pts <= last:
+                self._damage.moved_times += 1
+                if (last - pts) * self._time_base > 1:
+                    # The clock was set back (a spliced broadcast): go on from here, keeping the distances.
+                    self._shift += last + self._step - pts
+                    pts = last + self._step
+                else:
+                    pts = last + 1
+        self._last = pts
+        return pts
+
+
+class _Conform:
+    """Frames of the first frame's size and pixel format."""
+
+    def __init__(self, facts: VideoFacts, damage: Damage) -> None:
+        self._wanted = (facts.info.coded_width, facts.info.coded_height, facts.info.pixel_format)
+        self._damage = damage
+        self._reformatter: VideoReformatter | None = None
+
+    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
+        width, height, pixel_format = self._wanted
+        if (picture.width, picture.height, picture.format.name) == self._wanted:
+            return picture
+        self._damage.rescaled_frames += 1
+        if self._reformatter is None:
+            self._reformatter = VideoReformatter()
+        return self._reformatter.reformat(picture, width, height, pixel_format, threads=1)
+
+
+def _deinterlaced(pictures: Iterator[av.VideoFrame], facts: VideoFacts) -> Iterator[av.VideoFrame]:
+    """One whole picture for each interlaced one, at the same time (FFmpeg's bwdif)."""
+    from av.filter import Graph
+
+    graph = Graph()
+    graph.threads = 1
+    info = facts.info
+    base = info.time_base
+    aspect = facts.sample_aspect or Fraction(1)
+    source = graph.add(
+        "buffer",
+        video_size=f"{info.coded_width}x{info.coded_height}",
+        pix_fmt=info.pixel_format,
+        time_base=f"{base.numerator}/{base.denominator}",
+        pixel_aspect=f"{aspect.numerator}/{aspect.denominator}",
+        colorspace=str(facts.colour.matrix),
+        range=str(facts.colour.range),
+    )
+    filter_ = graph.add("bwdif", "mode=send_frame:parity=auto:deint=all")
+    sink = graph.add("buffersink")
+    graph.link_nodes(source, filter_, sink).configure()
+    conform = _Conform(facts, Damage())
+
+    def pulled() -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                picture = sink.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            assert isinstance(picture, av.VideoFrame)
+            yield picture
+
+    for picture in pictures:
+        source.push(conform(picture))
+        yield from pulled()
+    source.push(None)
+    yield from pulled()
+
+
+def _notes(facts: VideoFacts, deinterlace: bool) -> list[str]:
+    notes = []
+    name = os.path.basename(facts.info.path)
+    if facts.info.interlaced:
+        notes.append(
+            f"{name} is interlaced; it is deinterlaced (bwdif)"
+            if deinterlace
+            else f"{name} is interlaced; its field order ({facts.field_order}) is kept"
+        )
+    if facts.mirrored:
+        notes.append(f"{name} is displayed mirrored; names are drawn for the unmirrored picture")
+    moving = [t for t in facts.tracks if t.kind == "video" and not t.cover]
+    if len(moving) > 1:
+        others = ", ".join(str(t) for t in moving if t.index != facts.stream_index)
+        notes.append(
+            f"{name} has {len(moving)} video tracks; #{facts.stream_index} is labelled, {others} copied"
+        )
+    return notes
