@@ -45,7 +45,7 @@ class PartialError(IznetError):
     exit_code = 6
 
 
-class InterruptedByUser(IznetError):  # noqa: N818 - it is not a fault
+class InterruptedByUser(IznetError):
     """Ctrl-C or SIGTERM; what was finished has been kept."""
 
     exit_code = 130

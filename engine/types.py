@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True, slots=True)
 class Detections:
     """The faces found in one picture, as a structure of arrays, best score first.
@@ -24,7 +23,7 @@ class Detections:
     scores: NDArray[np.float32]
     """`[N]` in 0…1."""
     landmarks: NDArray[np.float32]
-    """`[N,5,2]` pixels: the eye, then the eye, on the picture's left and right; nose tip; mouth corners left and right."""
+    """`[N,5,2]` pixels: eye on the picture's left, eye on its right, nose tip, left and right corner of the mouth."""
 
     def __post_init__(self) -> None:
         n = len(self.boxes)

@@ -1,0 +1,293 @@
+"""Finding faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.decoding import CHANNELS, candidates, select
+from engine.devices import Backend, Device
+from engine.errors import InputError
+from engine.letterbox import Letterbox, letterbox
+from engine.modelfile import ModelFile
+from engine.runtime import Precision, Request, RequestPool, Session, open_session
+from engine.types import Detections
+
+MAX_FACES = 300
+"""On one picture."""
+_BATCH = 8
+"""Pictures in one inference of `detect`: enough to keep the CPU busy, little enough to keep memory small."""
+
+
+class DetectionJob:
+    """One batch on its way through the detector, for callers that have better things to do than wait.
+
+    Write the pictures into `pixels`, call `start`, do something else, call `result`: each once, in this order.
+    """
+
+    def __init__(self, detector: Detector, request: Request, shape: tuple[int, int, int]) -> None:
+        self._detector = detector
+        self._request: Request | None = request
+        self._letterboxes: Sequence[Letterbox] = ()
+        self._threshold = detector.threshold
+        self.pixels: NDArray[np.uint8] = request.input("images", (*shape, 3)).host()
+        """uint8 `[N,H,W,3]` RGB, the backend's own memory; its contents are not cleared."""
+
+    def start(self, letterboxes: Sequence[Letterbox], threshold: float | None = None) -> DetectionJob:
+        """Begin; returns at once. `letterboxes` has one for each picture.
+
+        Raises:
+            ValueError: a letterbox is missing or of another padded size.
+        """
+        n, height, width = self.pixels.shape[:3]
+        if len(letterboxes) != n or any(box.padded != (width, height) for box in letterboxes):
+            raise ValueError(
+                f"expected {n} letterboxes padded to {width}x{height}, got {[box.padded for box in letterboxes]}"
+            )
+        if self._request is None:
+            raise RuntimeError("a job is started once")
+        self._letterboxes = letterboxes
+        self._threshold = self._detector.threshold if threshold is None else threshold
+        self._request.start()
+        return self
+
+    def result(self) -> list[Detections]:
+        """Wait, and give the faces of every picture in pixels of the picture, clipped to it, best score first."""
+        request, self._request = self._request, None
+        if request is None:
+            raise RuntimeError("a job's result is taken once")
+        request.wait()
+        heads = [(stride, request.output(f"head{stride}").host()) for stride in self._detector.strides]
+        found = [
+            self._faces([(stride, head[n]) for stride, head in heads], box) for n, box in enumerate(self._letterboxes)
+        ]
+        self._detector.pool.give(request)
+        return found
+
+    def _faces(self, heads: list[tuple[int, NDArray[np.float32]]], box: Letterbox) -> Detections:
+        width, height = float(box.inner_width), float(box.inner_height)
+        parts = [candidates(head, stride, self._threshold, width, height) for stride, head in heads]
+        faces = select(np.concatenate(parts), self._detector.iou, self._detector.limit)
+        if not len(faces):
+            return Detections.empty()
+        boxes = box.to_frame(faces[:, :4])
+        # The product of two roundings may pass the edge by a hair.
+        np.clip(boxes, 0, np.array([box.width, box.height] * 2, np.float32), out=boxes)
+        landmarks = box.to_frame(faces[:, 5:].reshape(-1, 5, 2))
+        return Detections(boxes, np.ascontiguousarray(faces[:, 4]), landmarks)
+
+
+class Detector:
+    """A face detector. May be used from several threads.
+
+    Example:
+        >>> from skimage.data import astronaut                            # doctest: +SKIP
+        >>> faces = Detector.open().detect([astronaut()])[0]              # doctest: +SKIP
+        >>> len(faces), faces.boxes.shape, faces.landmarks.shape          # doctest: +SKIP
+        (1, (1, 4), (1, 5, 2))
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        size: int = 640,
+        threshold: float | None = None,
+        iou: float = 0.4,
+        limit: int = MAX_FACES,
+    ) -> None:
+        """Use a session whose network follows the conventions below.
+
+        Input `images`, uint8 `[N,H,W,3]` RGB. For each stride s of the metadata's `iznet.strides` an output
+        `head{s}`, float32 `[N,H/s,W/s,15]`, as `engine.decoding.candidates` describes it. The metadata's
+        `iznet.threshold` is the default threshold.
+
+        Raises:
+            InputError: it does not.
+        """
+        model = session.model
+        self.strides = _strides(model)
+        _check(session, self.strides)
+        self.session = session
+        self.size = size
+        """Pixels that `detect` scales the longer side of a picture to."""
+        self.threshold = model.number("iznet.threshold") if threshold is None else threshold
+        self.iou = iou
+        self.limit = limit
+        self.pool = RequestPool(session)
+
+    @classmethod
+    def open(
+        cls,
+        model: Path | str | None = None,
+        device: Device = "cpu",
+        backend: Backend | None = None,
+        size: int = 640,
+        threshold: float | None = None,
+        threads: int | None = None,
+        precision: Precision = "auto",
+    ) -> Detector:
+        """Load a detector.
+
+        Args:
+            model: an ONNX file; None takes the shipped one.
+            device: `auto`, `cpu` or `gpu`.
+            backend: `openvino` or `onnxruntime`; None takes the device's default.
+            size: pixels that `detect` scales the longer side of a picture to.
+            threshold: the least score in 0…1; None takes what the network's metadata says.
+            threads: of the CPU; None takes all.
+            precision: `auto`, `f32` or `bf16`.
+
+        Raises:
+            InputError: the file is no detector.
+            MissingError: the device or backend is not here.
+        """
+        file = ModelFile.shipped("detector") if model is None else ModelFile.read(model, "detector")
+        return cls(open_session(file, device, backend, precision, threads), size, threshold)
+
+    @property
+    def name(self) -> str:
+        return self.session.model.name
+
+    @property
+    def sha256(self) -> str:
+        return self.session.model.sha256
+
+    @property
+    def backend(self) -> Backend:
+        return self.session.backend
+
+    @property
+    def device(self) -> Device:
+        return self.session.device
+
+    @property
+    def precision(self) -> str:
+        return self.session.precision
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], threshold: float | None = None, size: int | None = None
+    ) -> list[Detections]:
+        """The faces on each picture.
+
+        Args:
+            pictures: uint8 `[H,W,3]` RGB, of any sizes.
+            threshold: the least score, else the detector's own.
+            size: pixels that the longer side is scaled to, else the detector's own.
+
+        Returns:
+            One `Detections` a picture, in its pixels, best score first.
+
+        Raises:
+            ValueError: something that is no picture.
+        """
+        for n, picture in enumerate(pictures):
+            _check_picture(picture, n)
+        boxes = [self.letterbox(picture.shape[1], picture.shape[0], size) for picture in pictures]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for n, box in enumerate(boxes):
+            groups.setdefault(box.padded, []).append(n)
+        found: dict[int, Detections] = {}
+        for (width, height), members in groups.items():
+            for start in range(0, len(members), _BATCH):
+                part = members[start : start + _BATCH]
+                job = self.job(len(part), height, width)
+                for row, n in enumerate(part):
+                    letterbox(pictures[n], boxes[n], job.pixels[row])
+                found.update(zip(part, job.start([boxes[n] for n in part], threshold).result(), strict=True))
+        return [found[n] for n in range(len(pictures))]
+
+    def detect_letterboxed(
+        self, batch: NDArray[np.uint8], letterboxes: Sequence[Letterbox], threshold: float | None = None
+    ) -> list[Detections]:
+        """The faces on pictures that are letterboxed already; the same arithmetic as `detect`.
+
+        Args:
+            batch: uint8 `[N,H,W,3]` RGB, H and W multiples of the largest stride.
+            letterboxes: how each picture lies in its row.
+            threshold: the least score, else the detector's own.
+
+        Returns:
+            One `Detections` a row, in pixels of the picture (`Letterbox.width`, `height`).
+
+        Raises:
+            ValueError: other shapes or dtype.
+        """
+        return self.submit(batch, letterboxes, threshold).result() if len(batch) else []
+
+    def submit(
+        self, batch: NDArray[np.uint8], letterboxes: Sequence[Letterbox], threshold: float | None = None
+    ) -> DetectionJob:
+        """`detect_letterboxed` in two steps: this one returns at once, `.result()` waits."""
+        if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
+            raise ValueError(f"expected uint8 [N,H,W,3], got {batch.dtype} {batch.shape}")
+        job = self.job(*batch.shape[:3])
+        job.pixels[...] = batch
+        return job.start(letterboxes, threshold)
+
+    def job(self, count: int, height: int, width: int) -> DetectionJob:
+        """A batch to be filled in place: what a pipeline uses to save a copy.
+
+        Args:
+            count: of pictures.
+            height: padded, in pixels, a multiple of the largest stride.
+            width: likewise.
+        """
+        largest = max(self.strides)
+        if count < 1 or height < 1 or width < 1 or height % largest or width % largest:
+            raise ValueError(f"sides must be multiples of {largest}, got {count}x{height}x{width}")
+        return DetectionJob(self, self.pool.take(), (count, height, width))
+
+    def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
+        """How `detect` fits a picture of that width and height."""
+        return Letterbox.fit(width, height, size or self.size, max(self.strides))
+
+    def close(self) -> None:
+        """Give the network's memory back."""
+        self.session.close()
+
+
+def _strides(model: ModelFile) -> tuple[int, ...]:
+    text = model.metadata.get("iznet.strides", "")
+    try:
+        strides = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        strides = ()
+    if not strides or min(strides) < 1:
+        raise InputError(f"{model.path}: the metadata iznet.strides is {text!r}; it should be like 8,16,32")
+    return strides
+
+
+def _check(session: Session, strides: tuple[int, ...]) -> None:
+    path = session.model.path
+    if (
+        [s.name for s in session.inputs] != ["images"]
+        or session.inputs[0].dtype != np.uint8
+        or len(session.inputs[0].shape) != 4
+        or session.inputs[0].shape[3] not in (None, 3)
+    ):
+        raise InputError(
+            f"{path}: a detector has one input, images uint8 [N,H,W,3]; this has {_listed(session.inputs)}"
+        )
+    outputs = {spec.name: spec for spec in session.outputs}
+    for stride in strides:
+        spec = outputs.get(f"head{stride}")
+        if spec is None or spec.dtype != np.float32 or len(spec.shape) != 4 or spec.shape[3] not in (None, CHANNELS):
+            raise InputError(
+                f"{path}: a detector of strides {','.join(map(str, strides))} has an output head{stride} float32 "
+                f"[N,H/{stride},W/{stride},{CHANNELS}]; this has {_listed(session.outputs)}"
+            )
+
+
+def _listed(specs: Sequence[Any]) -> str:
+    return ", ".join(f"{s.name} {s.dtype} {['?' if n is None else n for n in s.shape]}" for s in specs)
+
+
+def _check_picture(picture: object, n: int) -> None:
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"picture {n} must be a uint8 array [H,W,3], got {type(picture).__name__}")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ValueError(f"picture {n} must be uint8 [H,W,3], got {picture.dtype} {picture.shape}")

@@ -1,0 +1,110 @@
+"""What can run here, and what `auto` takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from engine.errors import MissingError, UsageError
+
+Device = Literal["auto", "cpu", "gpu"]
+Backend = Literal["openvino", "onnxruntime", "tensorrt"]
+
+_CPU_BACKENDS: tuple[Backend, ...] = ("openvino", "onnxruntime")
+_MODULES: dict[Backend, str] = {"openvino": "openvino", "onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}
+_CURES: dict[Backend, str] = {
+    "openvino": "pip install openvino, or use --backend onnxruntime",
+    "onnxruntime": "pip install onnxruntime, or use --backend openvino",
+    "tensorrt": "use --device cpu",
+}
+_NO_GPU = "running on a GPU (TensorRT) is not in this version"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to run a network."""
+
+    device: Device
+    backend: Backend
+    available: bool
+    reason: str
+    """Its version where it can be used, else why it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was taken, and why."""
+
+    device: Device
+    backend: Backend
+    reason: str
+
+
+def options() -> list[Option]:
+    """Every way to run a network that this version knows, the preferred one first. Loads no backend."""
+    found = []
+    for backend in _CPU_BACKENDS:
+        there = _installed(backend)
+        found.append(Option("cpu", backend, there, _version(backend) if there else f"not installed: {_CURES[backend]}"))
+    return [*found, Option("gpu", "tensorrt", False, _NO_GPU)]
+
+
+def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
+    """Where a network will run.
+
+    `auto` takes the CPU, since this version has no GPU backend; without a named backend the CPU takes OpenVINO
+    where it is installed, else ONNX Runtime. What is named is taken or refused, never replaced.
+
+    Raises:
+        UsageError: no such device or backend, or a backend that does not run on the device.
+        MissingError: it is not here; the message says what to do.
+    """
+    if device not in get_args(Device):
+        raise UsageError(f"{device!r} is no device; choose one of {', '.join(get_args(Device))}")
+    if backend is not None and backend not in get_args(Backend):
+        raise UsageError(f"{backend!r} is no backend; choose one of {', '.join(get_args(Backend))}")
+    if device == "gpu" and backend in _CPU_BACKENDS:
+        raise UsageError(f"--backend {backend} runs on the CPU here; use --device cpu with it")
+    if device == "cpu" and backend == "tensorrt":
+        raise UsageError("--backend tensorrt runs on a GPU; use --device gpu with it, or --backend openvino on the CPU")
+    if device == "gpu" or backend == "tensorrt":
+        raise MissingError(
+            f"{'--device gpu' if device == 'gpu' else '--backend tensorrt'}: {_NO_GPU}; use --device cpu"
+        )
+    if backend is not None:
+        if not _installed(backend):
+            raise MissingError(f"--backend {backend}: not installed; {_CURES[backend]}")
+        return Choice("cpu", backend, f"{backend} was asked for")
+    for candidate in _CPU_BACKENDS:
+        if _installed(candidate):
+            where = "the CPU was asked for" if device == "cpu" else f"the CPU, since {_NO_GPU}"
+            others = [b for b in _CPU_BACKENDS if b != candidate and not _installed(b)]
+            why = (
+                f"{candidate} is not the default but {others[0]} is not installed"
+                if others and candidate != _CPU_BACKENDS[0]
+                else f"{candidate} is the default there"
+            )
+            return Choice("cpu", candidate, f"{where}; {why}")
+    raise MissingError("no CPU backend is installed; pip install openvino")
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _installed(backend: Backend) -> bool:
+    return importlib.util.find_spec(_MODULES[backend]) is not None
+
+
+def _version(backend: Backend) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(_MODULES[backend])
+    except PackageNotFoundError:  # a build of another name, such as onnxruntime-gpu, which offers the same module
+        return "installed"

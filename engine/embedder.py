@@ -1,0 +1,173 @@
+"""From aligned faces to points on a sphere, where the same person's lie close together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.alignment import SIZE
+from engine.devices import Backend, Device
+from engine.errors import InputError
+from engine.modelfile import ModelFile
+from engine.runtime import Precision, Request, RequestPool, Session, open_session
+
+_BATCH = 16
+
+
+class EmbeddingJob:
+    """Faces on their way through the embedder. Write them into `faces`, call `start`, later `result`: each once."""
+
+    def __init__(self, embedder: Embedder, request: Request, count: int) -> None:
+        self._embedder = embedder
+        self._request: Request | None = request
+        self.faces: NDArray[np.uint8] = request.input("faces", (count, SIZE, SIZE, 3)).host()
+        """uint8 `[N,112,112,3]` RGB, the backend's own memory; its contents are not cleared."""
+
+    def start(self) -> EmbeddingJob:
+        """Begin; returns at once."""
+        if self._request is None:
+            raise RuntimeError("a job is started once")
+        self._request.start()
+        return self
+
+    def result(self) -> NDArray[np.float32]:
+        """Wait, and give float32 `[N,D]` unit vectors."""
+        request, self._request = self._request, None
+        if request is None:
+            raise RuntimeError("a job's result is taken once")
+        request.wait()
+        embeddings = unit(request.output("embeddings").host())
+        self._embedder.pool.give(request)
+        return embeddings
+
+
+class Embedder:
+    """A face recogniser without its names. May be used from several threads.
+
+    Example:
+        >>> faces = np.zeros((2, 112, 112, 3), np.uint8)
+        >>> Embedder.open().embed(faces).shape  # doctest: +SKIP
+        (2, 128)
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Use a session whose network takes `faces` uint8 `[N,112,112,3]` RGB and gives `embeddings` float32 `[N,D]`.
+
+        Raises:
+            InputError: it does not, or its metadata lacks `iznet.threshold`.
+        """
+        model = session.model
+        inputs, outputs = session.inputs, {spec.name: spec for spec in session.outputs}
+        embeddings = outputs.get("embeddings")
+        if (
+            [s.name for s in inputs] != ["faces"]
+            or inputs[0].dtype != np.uint8
+            or not inputs[0].accepts((inputs[0].shape[0] or 1, SIZE, SIZE, 3))
+        ):
+            raise InputError(
+                f"{model.path}: an embedder has one input, faces uint8 [N,{SIZE},{SIZE},3]; "
+                f"this has {', '.join(f'{s.name} {s.dtype} {s.shape}' for s in inputs)}"
+            )
+        if (
+            embeddings is None
+            or embeddings.dtype != np.float32
+            or len(embeddings.shape) != 2
+            or embeddings.shape[1] is None
+        ):
+            raise InputError(
+                f"{model.path}: an embedder has an output embeddings float32 [N,D] with a fixed D; "
+                f"this has {', '.join(f'{s.name} {s.dtype} {s.shape}' for s in session.outputs)}"
+            )
+        self.session = session
+        self.dimension: int = embeddings.shape[1]
+        self.threshold = model.number("iznet.threshold")
+        """The cosine from which on two faces are taken for one person."""
+        self.pool = RequestPool(session)
+
+    @classmethod
+    def open(
+        cls,
+        model: Path | str | None = None,
+        device: Device = "cpu",
+        backend: Backend | None = None,
+        threads: int | None = None,
+        precision: Precision = "auto",
+    ) -> Embedder:
+        """Load an embedder.
+
+        Args:
+            model: an ONNX file; None takes the shipped one.
+            device: `auto`, `cpu` or `gpu`.
+            backend: `openvino` or `onnxruntime`; None takes the device's default.
+            threads: of the CPU; None takes all.
+            precision: `auto`, `f32` or `bf16`.
+
+        Raises:
+            InputError: the file is no embedder.
+            MissingError: the device or backend is not here.
+        """
+        file = ModelFile.shipped("embedder") if model is None else ModelFile.read(model, "embedder")
+        return cls(open_session(file, device, backend, precision, threads))
+
+    @property
+    def name(self) -> str:
+        return self.session.model.name
+
+    @property
+    def sha256(self) -> str:
+        return self.session.model.sha256
+
+    @property
+    def backend(self) -> Backend:
+        return self.session.backend
+
+    @property
+    def device(self) -> Device:
+        return self.session.device
+
+    @property
+    def precision(self) -> str:
+        return self.session.precision
+
+    def embed(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The embeddings of aligned faces.
+
+        Args:
+            faces: uint8 `[N,112,112,3]` RGB, from `align_face`. N may be 0.
+
+        Returns:
+            float32 `[N,D]` unit vectors; the cosine of two is their dot product.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        if faces.dtype != np.uint8 or faces.shape[1:] != (SIZE, SIZE, 3):
+            raise ValueError(f"expected uint8 [N,{SIZE},{SIZE},3], got {faces.dtype} {faces.shape}")
+        found = np.empty((len(faces), self.dimension), np.float32)
+        for start in range(0, len(faces), _BATCH):
+            part = faces[start : start + _BATCH]
+            job = self.job(len(part))
+            job.faces[...] = part
+            found[start : start + len(part)] = job.start().result()
+        return found
+
+    def job(self, count: int) -> EmbeddingJob:
+        """A batch of `count` faces to be filled in place: what a pipeline uses to save a copy."""
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        return EmbeddingJob(self, self.pool.take(), count)
+
+    def close(self) -> None:
+        """Give the network's memory back."""
+        self.session.close()
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows scaled to length one, as a new float32 array; a row of zeros stays as it is.
+
+    Networks give unit vectors already; this takes the rounding of half-precision arithmetic out.
+    """
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    return (vectors / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)

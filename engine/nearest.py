@@ -1,0 +1,59 @@
+"""Searching the nearest prototypes."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compiled import compiled
+
+
+@numba.njit(nogil=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator]
+def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
+    """The dot product. Terms may be added in any order, which is what lets it vectorise; NaN stays NaN."""
+    total = np.float32(0)
+    for d in range(len(a)):
+        total += a[d] * b[d]
+    return total
+
+
+@compiled
+def two_nearest(
+    embeddings: NDArray[np.float32], prototypes: NDArray[np.float32], owners: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
+    """For each embedding the nearest person, and how near the nearest and the second-nearest person are.
+
+    Among unit vectors the nearest by Euclidean distance is the one with the largest cosine, which is what is searched.
+    Every prototype is looked at: exact for any number of people. Of equal cosines the earlier prototype wins.
+
+    Args:
+        embeddings: float32 `[N,D]` unit vectors, C-contiguous.
+        prototypes: float32 `[P,D]` unit vectors, C-contiguous, P ≥ 1.
+        owners: int32 `[P]` whose prototype it is.
+
+    Returns:
+        `[N]` owners of the nearest prototypes, `[N]` their cosines, `[N]` cosines to the nearest prototype of anybody
+        else. -1 stands where there is none: with one owner, or for an embedding that is not finite.
+    """
+    count = len(embeddings)
+    nearest = np.full(count, -1, np.intp)
+    first = np.full(count, -1.0, np.float32)
+    second = np.full(count, -1.0, np.float32)
+    for n in range(count):
+        who, best, other = -1, -np.inf, -np.inf
+        for p in range(len(prototypes)):
+            cosine = _dot(embeddings[n], prototypes[p])
+            if not np.isfinite(cosine):
+                continue
+            if cosine > best:
+                if owners[p] != who:
+                    other = best
+                who, best = owners[p], cosine
+            elif cosine > other and owners[p] != who:
+                other = cosine
+        if who >= 0:
+            nearest[n] = who
+            first[n] = min(1.0, max(-1.0, best))
+            second[n] = min(1.0, max(-1.0, other))
+    return nearest, first, second
