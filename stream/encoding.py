@@ -1,0 +1,343 @@
+"""Which encoder, with which settings: decided once from the source, then the same for every segment.
+
+    plan = plan_encoder(EncoderSettings(), probe("mv.mp4"))
+    print(plan.codec, plan.pixel_format, plan.notes)
+    context = plan.open()          # a fresh encoder; every one gives the same headers
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import av
+import av.error
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from engine.errors import MissingError, UsageError
+from stream.probe import Colour, MasteringDisplay, VideoFacts
+
+Encoder = Literal["auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc"]
+ENCODERS: tuple[str, ...] = ("auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc")
+
+BT709, BT601, BT2020 = 1, 6, 9
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    codec: str
+    """FFmpeg's encoder name."""
+    preset: str
+    crf: int
+    formats: tuple[str, ...]
+    """Pixel formats that it takes and that names can be drawn in."""
+
+
+_YUV8 = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
+_YUV10 = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
+_YUV12 = ("yuv420p12le", "yuv422p12le", "yuv444p12le")
+_GRAY = ("gray", "gray10le")
+_KINDS = {
+    "x264": _Kind("libx264", "veryfast", 20, (*_YUV8, *_YUV10, *_GRAY)),
+    "x265": _Kind("libx265", "veryfast", 20, (*_YUV8, *_YUV10, *_YUV12, "gray", "gray10le", "gray12le")),
+    "svtav1": _Kind("libsvtav1", "10", 30, ("yuv420p", "yuv420p10le")),
+    "nvenc": _Kind("h264_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
+    "nvenc-hevc": _Kind("hevc_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What the user asked for; None means the encoder's own default.
+
+    `encoder` auto keeps the source's family: HEVC and everything of more than 8 bits → x265, AV1 → SVT-AV1,
+    interlaced and all else → x264.
+    """
+
+    encoder: str = "auto"
+    preset: str | None = None
+    """The encoder's own word: `veryfast` … for x264 and x265, 0-13 for SVT-AV1, `p1`-`p7` for NVENC."""
+    crf: float | None = None
+    """Constant rate factor: 0-51 for x264, x265 and NVENC (as `cq`), 0-63 for SVT-AV1; smaller is better."""
+    threads: int | None = None
+    """Encoder threads. None chooses by the picture's height alone, so that every machine writes the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderPlan:
+    """Everything that makes up the encoder; two encoders of one plan write identical headers."""
+
+    encoder: str
+    codec: str
+    """FFmpeg's encoder name, for example `libx264`."""
+    pixel_format: str
+    """What frames must be in before drawing and encoding."""
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    threads: int
+    options: dict[str, str]
+    colour: Colour
+    sample_aspect: Fraction | None = None
+    field_order: str | None = None
+    display_matrix: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = field(default=())
+    """What the user should be told: the choice made, and what changes on the way."""
+
+    def open(self) -> VideoCodecContext:
+        """A fresh, opened encoder.
+
+        Raises:
+            MissingError: the encoder is not in this FFmpeg, or its device is not here.
+            UsageError: it refuses the preset, crf or picture.
+        """
+        context = _create(self.codec)
+        self._configure(context)
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            raise self._refusal(error) from error
+        return context
+
+    def add_stream(self, container: OutputContainer) -> VideoStream:
+        """A stream of the container whose headers are this encoder's. Nothing is ever encoded through it."""
+        stream = container.add_stream(self.codec, rate=self.rate)
+        assert isinstance(stream, VideoStream)
+        self._configure(stream.codec_context)
+        stream.time_base = self.time_base
+        if self.display_matrix is not None:
+            stream.set_display_matrix(self.display_matrix)
+        return stream
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a journal; equal plans give equal values."""
+        values = asdict(self)
+        values["time_base"] = str(self.time_base)
+        values["rate"] = str(self.rate)
+        values["sample_aspect"] = str(self.sample_aspect) if self.sample_aspect else None
+        values["display_matrix"] = list(self.display_matrix) if self.display_matrix else None
+        values["notes"] = list(self.notes)
+        return values
+
+    def _configure(self, context: VideoCodecContext) -> None:
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = self.pixel_format
+        context.time_base = self.time_base
+        context.framerate = self.rate
+        context.thread_count = self.threads
+        # Every packet needs its own duration, headers go to the container, and no picture may refer across segments.
+        context.flags |= int(Flags.frame_duration) | int(Flags.global_header) | int(Flags.closed_gop)
+        if self.field_order is not None:
+            context.flags |= int(Flags.interlaced_dct) | int(Flags.interlaced_me)
+            context.field_order = {"tt": 2, "bb": 3, "tb": 4, "bt": 5}[self.field_order]
+        context.color_range = self.colour.range
+        context.color_primaries = self.colour.primaries
+        context.color_trc = self.colour.transfer
+        context.colorspace = self.colour.matrix
+        if self.sample_aspect:
+            context.sample_aspect_ratio = self.sample_aspect
+        context.options = dict(self.options)
+
+    def _refusal(self, error: av.error.FFmpegError) -> MissingError | UsageError:
+        if self.encoder.startswith("nvenc"):
+            return MissingError(
+                f"encoder {self.encoder}: no NVIDIA device or driver answers ({error.strerror}); use --encoder x264"
+            )
+        given = ", ".join(f"{k} {v}" for k, v in self.options.items() if k in ("preset", "crf", "cq"))
+        return UsageError(
+            f"encoder {self.encoder} refuses {given} for {self.width}x{self.height} {self.pixel_format} "
+            f"({error.strerror}); check --preset and --crf, or choose another --encoder"
+        )
+
+
+def plan_encoder(settings: EncoderSettings, facts: VideoFacts) -> EncoderPlan:
+    """Decide encoder, pixel format and settings for a source; the same inputs always give the same plan.
+
+    Raises:
+        UsageError: an unknown encoder name, or a crf outside the encoder's range.
+        MissingError: the encoder is not in this FFmpeg.
+    """
+    if settings.encoder not in ENCODERS:
+        raise UsageError(f"encoder {settings.encoder!r} is unknown; choose from {', '.join(ENCODERS)}")
+    info = facts.info
+    depth = _depth(info.pixel_format)
+    if settings.encoder == "auto":
+        name, why = _automatic(facts, depth)
+        notes = [f"encoder: {name} ({why})"]
+    else:
+        name, notes = settings.encoder, [f"encoder: {settings.encoder}"]
+    kind = _KINDS[name]
+    _create(kind.codec)
+    top = 63 if name == "svtav1" else 51
+    crf = kind.crf if settings.crf is None else settings.crf
+    if not 0 <= crf <= top:
+        raise UsageError(f"crf {crf:g} is outside {name}'s range 0 to {top}")
+
+    pixel_format, changed = _pixel_format(info.pixel_format, info.coded_width, info.coded_height, name, kind)
+    notes += changed
+    colour = _colour(facts.colour, info.pixel_format, pixel_format)
+    field_order = facts.field_order
+    if field_order is not None and name != "x264":
+        notes.append(f"{name} cannot mark fields as interlaced; use --encoder x264 or --deinterlace")
+        field_order = None
+    notes += [f"{words} cannot be written again and is left out" for words in facts.unwritable]
+    if facts.captions and name == "svtav1":
+        notes.append("closed captions (A53) cannot be written by svtav1; use --encoder x264 or x265 to keep them")
+
+    threads = settings.threads or max(1, min(16, info.coded_height // 120))
+    return EncoderPlan(
+        encoder=name,
+        codec=kind.codec,
+        pixel_format=pixel_format,
+        width=info.coded_width,
+        height=info.coded_height,
+        time_base=info.time_base,
+        rate=_sane_rate(facts.rate),
+        threads=threads,
+        options=_options(name, settings.preset or kind.preset, crf, threads, facts),
+        colour=colour,
+        sample_aspect=facts.sample_aspect,
+        field_order=field_order,
+        display_matrix=facts.display_matrix,
+        notes=tuple(notes),
+    )
+
+
+def _automatic(facts: VideoFacts, depth: int) -> tuple[str, str]:
+    if facts.field_order is not None:
+        return "x264", "the source is interlaced, which x264 keeps"
+    if facts.codec == "av1" and depth <= 10 and "420" in facts.info.pixel_format:
+        return "svtav1", "the source is AV1"
+    if depth > 8:
+        return "x265", f"the source has {depth} bits a sample"
+    if facts.codec == "hevc":
+        return "x265", "the source is HEVC"
+    return "x264", f"the source is {facts.codec}, 8 bits a sample"
+
+
+def _depth(pixel_format: str) -> int:
+    return max((c.bits for c in av.VideoFormat(pixel_format).components), default=8)
+
+
+def _pixel_format(source: str, width: int, height: int, name: str, kind: _Kind) -> tuple[str, list[str]]:
+    """The nearest pixel format that the encoder takes at this size, and what to say about it."""
+    fmt = av.VideoFormat(source)
+    depth = _depth(source)
+    wanted = source
+    if wanted not in kind.formats:
+        chroma = _chroma(fmt)
+        bits = 8 if depth <= 8 else 10 if depth <= 10 or name != "x265" else 12
+        full = "j" if source.startswith("yuvj") and bits == 8 else ""
+        wanted = f"yuv{full}{chroma}p" + ("" if bits == 8 else f"{bits}le")
+        if wanted not in kind.formats:
+            wanted = next(
+                f
+                for f in (wanted.replace("422", "444"), wanted.replace("yuvj", "yuv"), *reversed(kind.formats))
+                if f in kind.formats and (_depth(f) >= bits or bits > max(map(_depth, kind.formats)))
+            )
+    # H.264 and HEVC count cropping in chroma samples, so a subsampled picture has even sides; AV1 has no such rule.
+    odd_width, odd_height = width % 2 == 1, height % 2 == 1
+    if name != "svtav1" and ((odd_width and ("420" in wanted or "422" in wanted)) or (odd_height and "420" in wanted)):
+        wanted = wanted.replace("420", "444").replace("422", "444")
+        return wanted, [f"{width}x{height} has an odd side, which {name} takes as {wanted} only; the size is kept"]
+    if wanted != source:
+        return wanted, [f"pixel format {source} is written as {wanted}"]
+    return wanted, []
+
+
+def _chroma(fmt: av.VideoFormat) -> str:
+    if fmt.is_rgb or len(fmt.components) < 3:
+        return "444" if fmt.is_rgb else "420"
+    y, u = fmt.components[0], fmt.components[1]
+    if u.width == y.width:
+        return "444"
+    return "420" if u.height < y.height else "422"
+
+
+def _colour(colour: Colour, source: str, target: str) -> Colour:
+    """The tags of what is written: the source's own, except that RGB becomes BT.709 and full range where unsaid."""
+    matrix, tagged_range = colour.matrix, colour.range
+    if av.VideoFormat(source).is_rgb:
+        matrix, tagged_range = BT709, 1
+    elif source.startswith("yuvj") or target.startswith("yuvj"):
+        tagged_range = 2
+    return Colour(tagged_range, colour.primaries, colour.transfer, matrix, colour.chroma_location)
+
+
+def _sane_rate(rate: Fraction) -> Fraction:
+    """A rate that every encoder accepts; it steers the bit rate and never moves a frame."""
+    return min(max(rate, Fraction(1)), Fraction(240)).limit_denominator(60000)
+
+
+def _options(name: str, preset: str, crf: float, threads: int, facts: VideoFacts) -> dict[str, str]:
+    options = {"preset": preset, "crf": f"{crf:g}"}
+    if facts.colour.chroma_location is not None:
+        options["chroma_sample_location"] = facts.colour.chroma_location
+    if name == "x264":
+        options |= {"a53cc": "1", "udu_sei": "1"}
+        if hdr := _hdr(facts, "mastering-display", "cll", ","):
+            options["x264-params"] = hdr
+    elif name == "x265":
+        # Lookahead and frame threads are fixed, as they change the bytes; the pool is the machine's affair.
+        side = min(facts.info.coded_width, facts.info.coded_height)
+        extra = f"log-level=error:info=0:frame-threads={min(3, threads)}:open-gop=0"
+        if side < 64:
+            extra += ":ctu=16" if side < 32 else ":ctu=32"
+        if facts.mastering is not None or facts.light_level is not None:
+            extra += ":hdr10=1:repeat-headers=0"
+        if hdr := _hdr(facts, "master-display", "max-cll", ","):
+            extra += ":" + hdr
+        options |= {"a53cc": "1", "udu_sei": "1", "x265-params": extra}
+    elif name == "svtav1":
+        extra = _svt_hdr(facts)
+        if extra:
+            options["svtav1-params"] = extra
+    else:
+        del options["crf"]
+        options |= {"rc": "vbr", "cq": f"{crf:g}", "a53cc": "1", "udu_sei": "1"}
+    return options
+
+
+def _hdr(facts: VideoFacts, mastering_key: str, light_key: str, between: str) -> str:
+    """Mastering display in x264's and x265's words: chromaticities in 1/50000, luminance in 1/10000 cd/m2."""
+    parts = []
+    if facts.mastering is not None:
+        parts.append(f"{mastering_key}={_mastering_words(facts.mastering)}")
+    if facts.light_level is not None:
+        parts.append(f"{light_key}={facts.light_level[0]}{between}{facts.light_level[1]}")
+    return ":".join(parts)
+
+
+def _mastering_words(display: MasteringDisplay) -> str:
+    red, green, blue = display.primaries
+    points = (("G", green), ("B", blue), ("R", red), ("WP", display.white))
+    words = "".join(f"{name}({round(x * 50000)},{round(y * 50000)})" for name, (x, y) in points)
+    dark, bright = display.luminance
+    return f"{words}L({round(bright * 10000)},{round(dark * 10000)})"
+
+
+def _svt_hdr(facts: VideoFacts) -> str:
+    parts = []
+    if facts.mastering is not None:
+        red, green, blue = facts.mastering.primaries
+        points = (("G", green), ("B", blue), ("R", red), ("WP", facts.mastering.white))
+        words = "".join(f"{name}({x:.4f},{y:.4f})" for name, (x, y) in points)
+        dark, bright = facts.mastering.luminance
+        parts.append(f"mastering-display={words}L({bright:.4f},{dark:.4f})")
+    if facts.light_level is not None:
+        parts.append(f"content-light={facts.light_level[0]},{facts.light_level[1]}")
+    return ":".join(parts)
+
+
+def _create(codec: str) -> VideoCodecContext:
+    try:
+        context = av.CodecContext.create(codec, "w")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise MissingError(f"encoder {codec} is not in this FFmpeg; choose another --encoder") from error
+    assert isinstance(context, VideoCodecContext)
+    return context

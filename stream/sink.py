@@ -1,0 +1,186 @@
+"""The output file: what its container can hold, decided before any work, and writing it whole or not at all.
+
+    plan = plan_streams("mv.mkv", "out.mkv", encoder_plan)     # raises if a track would be lost
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.stream import AttachmentStream, Stream
+
+from engine.errors import OutputError, UsageError
+from stream.encoding import EncoderPlan
+from stream.probe import Track, opened, track_of, video_stream
+from stream.segments import writing
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""File endings that can be written, and FFmpeg's name of the container."""
+
+_SHOWN = {"mp4": "MP4", "mov": "MOV", "matroska": "MKV"}
+_ENDING = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """Which tracks of the source go into the output, and how."""
+
+    format: str
+    """FFmpeg's muxer name."""
+    picture: int
+    """Index of the source's stream that the labelled video takes the place of."""
+    copied: tuple[int, ...]
+    """Indices of the source's streams that are copied packet by packet."""
+    notes: tuple[str, ...] = ()
+
+
+def container_of(output: str | os.PathLike[str]) -> str:
+    """FFmpeg's muxer name for the file's ending.
+
+    Raises:
+        UsageError: an ending that cannot be written.
+    """
+    suffix = Path(output).suffix.lower()
+    if suffix not in CONTAINERS:
+        raise UsageError(
+            f"{os.fspath(output)}: cannot write {suffix or 'a file without an ending'}; "
+            f"use {', '.join(CONTAINERS)}"
+        )
+    return CONTAINERS[suffix]
+
+
+def plan_streams(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    encoder: EncoderPlan,
+    omit: Collection[int] = (),
+) -> StreamPlan:
+    """Decide what happens to every track, by asking the container itself to take it.
+
+    Args:
+        omit: indices of tracks that the user agrees to leave out.
+
+    Raises:
+        UsageError: the output's ending cannot be written.
+        OutputError: a track cannot be held by the output's container; the message names it and the container that
+            can hold everything, if there is one.
+    """
+    format_name = container_of(output)
+    with opened(source) as container:
+        picture = video_stream(container).index
+        others = [s for s in container.streams if s.index != picture]
+        chapter_tracks = {s.index for s in others if _is_chapter_track(container, s)}
+        wanted = [s for s in others if s.index not in chapter_tracks and s.index not in omit]
+        notes = [f"{track_of(s)} is left out, as asked" for s in others if s.index in omit]
+        _check_encoder(encoder, format_name, output)
+        refused = [s for s in wanted if not _holds(format_name, s)]
+        if refused:
+            raise OutputError(_refusal(output, format_name, refused, wanted, encoder))
+        # A stream must not be touched once its container is closed.
+        copied = tuple(s.index for s in wanted)
+    return StreamPlan(format_name, picture, copied, tuple(notes))
+
+
+def _is_chapter_track(container: InputContainer, stream: Stream) -> bool:
+    """MP4 keeps chapter titles as a text track; the chapters are copied as such."""
+    return (
+        stream.type == "data"
+        and stream.name == "bin_data"
+        and "mp4" in container.format.name
+        and bool(container.chapters())
+    )
+
+
+def copy_stream(target: OutputContainer, stream: Stream) -> Stream:
+    """A stream of the target with the source stream's parameters, metadata and disposition."""
+    if isinstance(stream, AttachmentStream):
+        copy: Stream = target.add_attachment(stream.name or "", stream.mimetype or "", stream.data)
+    else:
+        copy = target.add_stream_from_template(stream, opaque=True)
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _holds(format_name: str, stream: Stream) -> bool:
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as target:
+            copy_stream(target, stream)
+            target.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _check_encoder(encoder: EncoderPlan, format_name: str, output: str | os.PathLike[str]) -> None:
+    try:
+        with av.open(io.BytesIO(), "w", format=format_name) as target:
+            encoder.add_stream(target)
+    except ValueError as error:
+        raise OutputError(
+            f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {encoder.encoder}'s video; "
+            "use .mkv or .mp4, or another --encoder"
+        ) from error
+
+
+def _refusal(
+    output: str | os.PathLike[str],
+    format_name: str,
+    refused: list[Stream],
+    wanted: list[Stream],
+    encoder: EncoderPlan,
+) -> str:
+    tracks: list[Track] = [track_of(s) for s in refused]
+    message = f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {', '.join(map(str, tracks))}"
+    for other, ending in _ENDING.items():
+        if other != format_name and all(_holds(other, s) for s in wanted):
+            return f"{message}; {_SHOWN[other]} can: write to {Path(output).with_suffix(ending).name}"
+    numbers = " ".join(f"--omit {t.index}" for t in tracks)
+    return f"{message}, and no other container holds all tracks; leave out what can be spared with {numbers}"
+
+
+@contextlib.contextmanager
+def atomic_output(output: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """A temporary name beside `output`, which becomes `output` when the block ends well and vanishes when it does not.
+
+    Raises:
+        OutputError: `output` exists and `overwrite` is false, or it cannot be written.
+    """
+    target = Path(output)
+    check_output(target, overwrite)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        with writing(target):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            check_output(target, overwrite)
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_output(output: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Raises:
+        OutputError: it exists and `overwrite` is false, is a folder, or its folder is missing or not writable.
+    """
+    target = Path(output)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; give a file name")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists; use --overwrite to replace it, or another name")
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{target}: no permission to write in {folder}; choose another folder")
