@@ -1,0 +1,205 @@
+"""The aligned face crops that the embedder learns from, and who is kept aside for choosing settings.
+
+The archive holds JPEG crops of 128×128: the usual 112×112 template with 8 px more on every side, so that
+shifts and rotations have something to show, and `people.csv` (file, set, person, split).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+
+CROP = 128
+"""Side of a stored crop in pixels."""
+FACE = 112
+"""Side of the aligned face the networks see, in pixels."""
+MARGIN = (CROP - FACE) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSet:
+    """Face crops and what is known of each.
+
+    Example:
+        >>> s = FaceSet(np.zeros((2, 128, 128, 3), np.uint8), ("a.jpg", "b.jpg"), ("x", "x"), ("p", ""), ("", ""))
+        >>> len(s), s.select(np.array([True, False])).files
+        (2, ('a.jpg',))
+    """
+
+    pictures: NDArray[np.uint8]
+    """`[N,S,S,3]` RGB, S = 128 px (with margin) or 112 px (without)."""
+    files: tuple[str, ...]
+    sets: tuple[str, ...]
+    """The collection each crop is from."""
+    people: tuple[str, ...]
+    """Name or number of the person; empty where nobody knows."""
+    splits: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.pictures)
+        if not n == len(self.files) == len(self.sets) == len(self.people) == len(self.splits):
+            raise ValueError(f"columns disagree: {n = }, {len(self.files) = }, {len(self.people) = }")
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def select(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> FaceSet:
+        """The rows that `index` (positions or a mask) picks."""
+        rows = np.flatnonzero(index) if index.dtype == np.bool_ else index
+
+        def take(column: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(column[i] for i in rows)
+
+        return FaceSet(
+            self.pictures[rows], take(self.files), take(self.sets), take(self.people), take(self.splits)
+        )
+
+    def centre(self) -> NDArray[np.uint8]:
+        """`[N,112,112,3]`: the template part of every crop, without its margin."""
+        if self.pictures.shape[1] == FACE:
+            return self.pictures
+        return self.pictures[:, MARGIN : MARGIN + FACE, MARGIN : MARGIN + FACE]
+
+
+def _decode(archive: zipfile.ZipFile, name: str, side: int) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None or picture.shape != (side, side, 3):
+        raise InputError(f"{archive.filename}: {name} is no {side}×{side} picture; unpack a fresh copy of the archive")
+    return np.asarray(picture, np.uint8)
+
+
+def _open(path: Path, table: str) -> tuple[zipfile.ZipFile, list[dict[str, str]]]:
+    try:
+        archive = zipfile.ZipFile(path)
+        rows = list(csv.DictReader(io.StringIO(archive.read(table).decode("utf-8"))))
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there; give the archive of face crops") from None
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise InputError(f"{path} is no archive of face crops with a {table}: {error}") from error
+    return archive, rows
+
+
+def read_faces(path: Path) -> FaceSet:
+    """Read an archive of 128×128 crops with its `people.csv`.
+
+    Raises:
+        InputError: the archive is missing, is no zip, lacks the table or holds a broken picture.
+    """
+    archive, rows = _open(path, "people.csv")
+    with archive:
+        pictures = np.empty((len(rows), CROP, CROP, 3), np.uint8)
+        for i, row in enumerate(rows):
+            pictures[i] = _decode(archive, row["file"], CROP)
+
+    def column(name: str) -> tuple[str, ...]:
+        return tuple(row[name] or "" for row in rows)
+
+    return FaceSet(pictures, column("file"), column("set"), column("person"), column("split"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A verification benchmark: pictures and which two of them are compared."""
+
+    pictures: NDArray[np.uint8]
+    """`[N,112,112,3]` RGB."""
+    left: NDArray[np.intp]
+    """`[P]` positions in `pictures`."""
+    right: NDArray[np.intp]
+    same: NDArray[np.bool_]
+    """`[P]` whether the two show one person. Folds are consecutive, of equal size."""
+
+    def similarities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`[P]` cosine of every pair, from unit `embeddings` `[N,D]` of `pictures`."""
+        return np.einsum("pd,pd->p", embeddings[self.left], embeddings[self.right])
+
+
+def read_pairs(path: Path) -> Pairs:
+    """Read an archive of 112×112 faces with `pairs.csv` (a, b, same), the folds in order.
+
+    Raises:
+        InputError: as `read_faces`.
+    """
+    archive, rows = _open(path, "pairs.csv")
+    with archive:
+        names = sorted({row[key] for row in rows for key in ("a", "b")})
+        members = {Path(n).name: n for n in archive.namelist()}
+        place = {name: i for i, name in enumerate(names)}
+        pictures = np.empty((len(names), FACE, FACE, 3), np.uint8)
+        for name, i in place.items():
+            pictures[i] = _decode(archive, members.get(Path(name).name, name), FACE)
+    return Pairs(
+        pictures,
+        np.array([place[row["a"]] for row in rows], np.intp),
+        np.array([place[row["b"]] for row in rows], np.intp),
+        np.array([row["same"] == "1" for row in rows], np.bool_),
+    )
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """The `person` column of a CSV file: people to be kept aside.
+
+    Raises:
+        InputError: the file is missing or has no such column.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return frozenset(row["person"] for row in csv.DictReader(file))
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path} is no table with a column `person`: {error}") from error
+
+
+def kept_aside(people: Iterable[str], always: frozenset[str], share: float = 0.08) -> Iterator[bool]:
+    """For each crop, whether its person belongs to the dev part, on which settings are chosen.
+
+    The choice hangs on the person's name alone, so it is the same in every run and for every order of the files.
+    Crops without a name are never dev: they could show anybody.
+
+    Example:
+        >>> list(kept_aside(["ann", "", "ann", "bob"], frozenset({"bob"}), share=0.0))
+        [False, False, False, True]
+    """
+    for person in people:
+        number = int.from_bytes(hashlib.sha256(person.encode()).digest()[:4], "big") / 2**32
+        yield bool(person) and (person in always or number < share)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The archive divided for learning without names and for measuring with names."""
+
+    learn: FaceSet
+    """What is distilled on; the names in it are not used."""
+    dev: FaceSet
+    """Other people of the same large collection: for choosing settings and the threshold."""
+    group_dev: FaceSet
+    group_test: FaceSet
+    """Photos of the small group that nothing was learned from."""
+
+
+def split_faces(faces: FaceSet, always: frozenset[str] = frozenset()) -> Split:
+    """Divide `faces` into the part to learn from and the parts to measure on, which share no picture.
+
+    A collection with own `dev` and `test` splits keeps them; of the others, the people that `kept_aside` names are dev.
+    """
+    splits = np.array(faces.splits)
+    dev = np.array(list(kept_aside(faces.people, always)), np.bool_)
+    large = np.array(faces.sets) == "celeb"
+    measured = np.isin(splits, ["dev", "test"]) & ~large
+    return Split(
+        faces.select(~measured & ~(large & dev)),
+        faces.select(large & dev),
+        faces.select(measured & (splits == "dev")),
+        faces.select(measured & (splits == "test")),
+    )
