@@ -58,9 +58,7 @@ def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
     return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
 
 
-def match_detections(
-    found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0
-) -> NDArray[np.int8]:
+def match_detections(found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0) -> NDArray[np.int8]:
     """For each detection 1 (hit), 0 (mistake) or -1 (neither).
 
     Best score first, each detection takes the free face it overlaps most, if by `iou` or more. A detection without
@@ -81,9 +79,7 @@ def match_detections(
     return verdict
 
 
-def precision_recall(
-    verdicts: NDArray[np.int8], scores: NDArray[np.floating], faces: int
-) -> PrecisionRecall:
+def precision_recall(verdicts: NDArray[np.int8], scores: NDArray[np.floating], faces: int) -> PrecisionRecall:
     """The curve from `match_detections`' verdicts of all pictures together; equal scores are one point."""
     counted = verdicts >= 0
     order = np.argsort(-scores[counted], kind="stable")
@@ -160,3 +156,130 @@ def _pooled(
     sides = [(t.boxes[:, 2:] - t.boxes[:, :2]).min(axis=1, initial=np.inf) for t in truths]
     faces = [int((~t.ignore & (s >= minimum)).sum()) for t, s in zip(truths, sides, strict=True)]
     return verdicts, [f.scores for f in found], np.asarray(faces, np.int64)
+
+
+# --- Verification and identification: is it the same person, and who is it --------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """True against false accepts as the threshold falls. A pair is accepted when its similarity is ≥ the threshold."""
+
+    thresholds: NDArray[np.float64]
+    """`[K]` falling; the first, +inf, accepts nothing."""
+    tar: NDArray[np.float64]
+    """`[K]` share of the same-person pairs that is accepted."""
+    far: NDArray[np.float64]
+    """`[K]` share of the different-person pairs that is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldAccuracy:
+    """Accuracy of same-or-different by k-fold cross-validation of the threshold."""
+
+    mean: float
+    accuracies: tuple[float, ...]
+    """Of each fold, with the threshold chosen on the others."""
+    thresholds: tuple[float, ...]
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, as the LFW protocol reports it."""
+        return float(np.std(self.accuracies, ddof=1) / np.sqrt(len(self.accuracies)))
+
+
+def _pairs(
+    similarities: NDArray[np.floating], same: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    s, t = np.asarray(similarities, np.float64), np.asarray(same, np.bool_)
+    if s.ndim != 1 or s.shape != t.shape or not t.any() or t.all():
+        raise ValueError(
+            f"need pairs of both kinds, one similarity each: {s.shape = }, {t.shape = }, {int(t.sum()) = }"
+        )
+    return s, t
+
+
+def roc(similarities: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
+    """The ROC curve of pairs `[P]`; equal similarities are accepted together.
+
+    Example:
+        >>> r = roc(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]))
+        >>> r.tar.tolist(), r.far.tolist()
+        ([0.0, 0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 0.5, 1.0])
+    """
+    s, t = _pairs(similarities, same)
+    order = np.argsort(-s, kind="stable")
+    s, t = s[order], t[order]
+    last = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
+    return Roc(
+        np.append(np.inf, s[last]),
+        np.append(0.0, np.cumsum(t)[last] / t.sum()),
+        np.append(0.0, np.cumsum(~t)[last] / (~t).sum()),
+    )
+
+
+def tar_at_far(similarities: NDArray[np.floating], same: NDArray[np.bool_], far: float) -> tuple[float, float]:
+    """(share of same-person pairs accepted, threshold) at the lowest threshold whose false accept rate is at most `far`.
+
+    The threshold lies just above the most similar different-person pair that must stay out.
+
+    Example:
+        >>> tar, threshold = tar_at_far(np.array([0.9, 0.4, 0.6, 0.1]), np.array([True, True, False, False]), 0.0)
+        >>> tar, round(threshold, 3)
+        (0.5, 0.6)
+    """
+    s, t = _pairs(similarities, same)
+    wrong = np.sort(s[~t])[::-1]
+    allowed = int(np.floor(far * len(wrong) + 1e-9))
+    threshold = float(np.nextafter(wrong[allowed], np.inf)) if allowed < len(wrong) else float(s.min())
+    return float(np.mean(s[t] >= threshold)), threshold
+
+
+def best_threshold(similarities: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """The threshold with the most right answers; of several, the middle of the lowest such gap."""
+    s, t = _pairs(similarities, same)
+    order = np.argsort(s, kind="stable")
+    s, t = s[order], t[order]
+    edges = np.append(0, np.append(np.flatnonzero(np.diff(s)) + 1, len(s)))
+    right = np.append(0, np.cumsum(~t))[edges] + t.sum() - np.append(0, np.cumsum(t))[edges]
+    cut = int(edges[int(np.argmax(right))])
+    below, above = s[max(cut - 1, 0)], s[min(cut, len(s) - 1)]
+    return float(np.nextafter(above, np.inf)) if cut == len(s) else float(above if cut == 0 else (below + above) / 2)
+
+
+def fold_accuracy(similarities: NDArray[np.floating], same: NDArray[np.bool_], folds: int = 10) -> FoldAccuracy:
+    """Verification accuracy as in the LFW protocol (Huang et al. 2007): `folds` consecutive parts of equal size; the
+    threshold is chosen on all parts but one and tested on that one, in turn.
+
+    Example:
+        >>> fold_accuracy(np.array([0.9, 0.1] * 4), np.array([True, False] * 4), folds=4).mean
+        1.0
+    """
+    s, t = _pairs(similarities, same)
+    if folds < 2 or len(s) % folds:
+        raise ValueError(f"{len(s)} pairs do not divide into {folds} folds of equal size")
+    part = np.repeat(np.arange(folds), len(s) // folds)
+    thresholds = [best_threshold(s[part != k], t[part != k]) for k in range(folds)]
+    hits = [float(np.mean((s[part == k] >= thresholds[k]) == t[part == k])) for k in range(folds)]
+    return FoldAccuracy(float(np.mean(hits)), tuple(hits), tuple(thresholds))
+
+
+def rank1(similarities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Share of rows of `similarities` `[N,P]` (faces × people) whose largest column is `truth` `[N]`.
+
+    Example:
+        >>> rank1(np.array([[0.9, 0.2], [0.3, 0.1]]), np.array([0, 1]))
+        0.5
+    """
+    return float(np.mean(np.argmax(similarities, axis=1) == truth))
+
+
+def bootstrap_interval(
+    values: NDArray[np.floating], coverage: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` `[N]` (Efron 1979); the seed makes it repeatable."""
+    rng = np.random.default_rng(seed)
+    v = np.asarray(values, np.float64)
+    means = np.array([v[rng.integers(len(v), size=len(v))].mean() for _ in range(draws)])
+    low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
