@@ -49,7 +49,7 @@ class Glyphs:
 
     Example:
         >>> Glyphs().mask("유리", 20, max_width=200).shape[0]
-        27
+        26
     """
 
     def __init__(self, font: str | Path = "sans", capacity: int = 512) -> None:

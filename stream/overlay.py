@@ -215,9 +215,7 @@ def draw_rgb(
 def _inks(name: str, matrix: int, full_range: bool, white: float) -> tuple[tuple[int, ...], ...]:
     """Red, white and grey in a pixel format."""
     layout = PixelLayout.of(name)
-    return tuple(
-        layout.ink((r * white, g * white, b * white), matrix, full_range) for r, g, b in (RED, WHITE, GREY)
-    )
+    return tuple(layout.ink((r * white, g * white, b * white), matrix, full_range) for r, g, b in (RED, WHITE, GREY))
 
 
 def _paint(
@@ -247,8 +245,8 @@ def stored_rect(rect: Rect, rotation: Rotation, width: int, height: int) -> Rect
     """A rectangle of the displayed picture (`width` × `height`) where the stored picture has it.
 
     Example:
-        >>> stored_rect(Rect(0, 0, 10, 20), 90, 360, 640)  # a player turns the stored bottom left to the top
-        left Rect(left=0, top=350, right=20, bottom=360)
+        >>> stored_rect(Rect(0, 0, 10, 20), 90, 360, 640)  # the stored bottom left is shown top left
+        Rect(left=0, top=350, right=20, bottom=360)
     """
     left, top, right, bottom = rect
     if rotation == 90:

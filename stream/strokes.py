@@ -1,9 +1,9 @@
 """The two strokes of the overlay, compiled: an outline and a plate with text.
 
-Both write one component's samples (`view`, `[h,w]`, uint8 or uint16, any strides) of a picture that has `width` ×
-`height` luma pixels. A sample stands for 2^shift_x × 2^shift_y luma pixels, fewer at the right and lower rim of a
-picture of odd size, and takes up the ink in proportion to how many of them are covered. Rectangles are whole luma
-pixels inside the picture.
+Both write one component's samples (`view`, `[h,w]`, uint8 or uint16, any strides) of a picture that has
+`width` × `height` luma pixels. A sample stands for 2^shift_x × 2^shift_y luma pixels, fewer at the right and
+lower rim of a picture of odd size, and takes up the ink in proportion to how many of them are covered.
+Rectangles are whole luma pixels inside the picture.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def outline(
             if covered == whole:
                 view[row, column] = ink
             elif covered > 0:
-                view[row, column] = (
-                    view[row, column] * (whole - covered) + ink * covered + whole // 2
-                ) // whole
+                view[row, column] = (view[row, column] * (whole - covered) + ink * covered + whole // 2) // whole
             elif inner_x == x1 - x0:  # the inside: go on to the right stroke
                 column = max(column, (in_right >> shift_x) - 1)
             column += 1

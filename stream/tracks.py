@@ -1,0 +1,303 @@
+"""The record of a video, `NAME.tracks.jsonl` (`iznet.tracks/1.0`): who was where on every frame.
+
+One JSON object a line: a header, one line for every decoded frame, one for every track, a summary. The
+shipped JSON Schema `tracks.schema.json` describes each kind of line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NoReturn, Self
+
+from engine.errors import InputError, OutputError
+from stream.frames import Face, TrackVerdict
+from stream.presence import presence
+from stream.tracklines import (
+    SCHEMA,
+    SCHEMA_FILE,
+    Header,
+    Line,
+    Model,
+    RecordedFrame,
+    Summary,
+    decode,
+    encode,
+)
+
+__all__ = [
+    "SCHEMA",
+    "SCHEMA_FILE",
+    "Header",
+    "Line",
+    "Model",
+    "RecordedFrame",
+    "Summary",
+    "Tracks",
+    "TracksWriter",
+    "lines",
+    "partial_path",
+    "read",
+]
+
+# Half surrogates cannot be UTF-8; the others end a line for some programs.
+_UNSAFE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """A whole record."""
+
+    header: Header
+    frames: tuple[RecordedFrame, ...]
+    tracks: tuple[TrackVerdict, ...]
+    summary: Summary | None
+    """None where the record is still being written or was cut off."""
+
+
+def partial_path(path: Path) -> Path:
+    """The name a record has until it is complete, and keeps when it never is.
+
+    Example:
+        >>> partial_path(Path("mv.tracks.jsonl")).name
+        'mv.partial.tracks.jsonl'
+    """
+    stem, dot, rest = path.name.partition(".tracks.")
+    return path.with_name(f"{stem}.partial{dot}{rest}" if dot else f"{path.stem}.partial{path.suffix}")
+
+
+class TracksWriter:
+    """Writes a record line by line, so that it can be followed while it grows.
+
+    Args:
+        stream: a binary stream; every line is flushed.
+        header: written at once.
+        target: the final name, set by `open`.
+
+    Raises:
+        OutputError: from every method, where the disk is full or the file cannot be written.
+        ValueError: a number that is not finite; nothing of that line is written.
+
+    Example:
+        >>> import io
+        >>> from fractions import Fraction
+        >>> out = io.BytesIO()
+        >>> writer = TracksWriter(out, Header("mv.mp4", 640, 360, 0, Fraction(1, 25), None))
+        >>> writer.frame(index=0, pts=0, shot=0, faces=[])
+        >>> writer.finish().frames
+        1
+        >>> len(out.getvalue().splitlines())
+        3
+    """
+
+    def __init__(self, stream: BinaryIO, header: Header, *, target: Path | None = None) -> None:
+        self._stream = stream
+        self._target = target
+        self._overwrite = False
+        self._scale = header.time_base.numerator, header.time_base.denominator
+        self._time_base = header.time_base
+        self._pts: list[int] = []
+        self._seen: defaultdict[int, list[int]] = defaultdict(list)  # track → positions of its frames
+        self._names: dict[int, str] = {}  # track → final name
+        self._write(header)
+
+    @classmethod
+    def open(cls, path: str | Path, header: Header, *, overwrite: bool = False) -> TracksWriter:
+        """Start the record `path`. Until `finish` it grows under the name that `partial_path` gives.
+
+        Raises:
+            OutputError: the file exists and may not be overwritten, or its folder is missing or not writable.
+        """
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise OutputError(f"{target} exists; give another name or --overwrite")
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; give a file name")
+        try:
+            stream = partial_path(target).open("wb")
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        try:
+            writer = cls(stream, header, target=target)
+        except BaseException:
+            stream.close()
+            partial_path(target).unlink(missing_ok=True)
+            raise
+        writer._overwrite = overwrite
+        return writer
+
+    @property
+    def path(self) -> Path | None:
+        """Where the lines are while they are written; None for a stream of the caller's."""
+        return None if self._target is None else partial_path(self._target)
+
+    def frame(self, *, index: int, pts: int, shot: int, faces: Sequence[Face]) -> None:
+        """Write the line of one decoded frame: indices 0, 1, 2 …, faces as they are drawn."""
+        if index != len(self._pts):
+            raise ValueError(f"frame {index} where frame {len(self._pts)} was due")
+        numerator, denominator = self._scale
+        time = pts * numerator / denominator
+        self._write(RecordedFrame(index, pts, time, shot, tuple(faces)))
+        for face in faces:
+            self._seen[face.track].append(index)
+        self._pts.append(pts)
+
+    def track(self, verdict: TrackVerdict) -> None:
+        """Write the final verdict on a track, after all frames."""
+        self._write(verdict)
+        if verdict.verdict == "named" and verdict.name is not None:
+            self._names[verdict.track] = verdict.name
+
+    def finish(
+        self,
+        *,
+        dropped: Mapping[str, int] | None = None,
+        damage: Mapping[str, int] | None = None,
+        complete: bool = True,
+    ) -> Summary:
+        """Write the summary, whose people go by the final verdicts, and give the record its final name.
+
+        An interrupted run passes `complete=False`: the record ends properly but keeps its partial name.
+        """
+        shown: defaultdict[str, set[int]] = defaultdict(set)
+        for track, name in self._names.items():
+            shown[name].update(self._seen.get(track, ()))
+        positions = {name: sorted(where) for name, where in shown.items() if where}
+        summary = Summary(
+            len(self._pts), dict(dropped or {}), dict(damage or {}), presence(self._pts, self._time_base, positions)
+        )
+        self._write(summary)
+        if self._target is not None:
+            self._stream.close()
+            if complete:
+                self._rename(self._target)
+        return summary
+
+    def abort(self, *, keep: bool = False) -> Path | None:
+        """Stop where it is: remove what was written, or `keep` it under its partial name and return that."""
+        if self._target is None:
+            return None
+        self._stream.close()
+        if keep:
+            return self.path
+        partial_path(self._target).unlink(missing_ok=True)
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._target is not None and not self._stream.closed:
+            self.abort()
+
+    def _rename(self, target: Path) -> None:
+        if target.exists() and not self._overwrite:
+            raise OutputError(f"{target} has appeared meanwhile; the record is in {self.path}")
+        try:
+            os.replace(partial_path(target), target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}; the record is in {self.path}") from error
+
+    def _write(self, line: Line) -> None:
+        data = encode(line)
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if not text.isascii() and _UNSAFE.search(text):
+            text = json.dumps(data, separators=(",", ":"))
+        try:
+            self._stream.write(text.encode() + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path or 'the record'}: {error.strerror}") from error
+
+
+def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tracks:
+    """Read a whole record.
+
+    Args:
+        path: the file.
+        partial: accept a record that is still growing or was cut off; an unfinished last line is passed over.
+        drawn: leave on every face the name that was drawn on that frame. By default a face bears the final
+            verdict on its track, which knows the whole track and not only what was seen when the frame was
+            drawn.
+
+    Raises:
+        InputError: no such file, not a record, a newer major version, or a line that makes no sense (with its
+            number).
+
+    Example:
+        >>> for frame in read("mv.tracks.jsonl").frames:                # doctest: +SKIP
+        ...     print(frame.time, [face.name for face in frame.faces])
+    """
+    header: Header | None = None
+    frames: list[RecordedFrame] = []
+    verdicts: list[TrackVerdict] = []
+    summary: Summary | None = None
+    for number, line in enumerate(lines(path, partial=partial), 1):
+        if isinstance(line, Header) != (number == 1) or summary is not None:
+            _refuse(path, number, "the header must come first, once, and nothing after the summary")
+        if isinstance(line, Header):
+            header = line
+        elif isinstance(line, RecordedFrame):
+            if line.index != len(frames):
+                _refuse(path, number, f"frame {line.index} where frame {len(frames)} was due")
+            frames.append(line)
+        elif isinstance(line, TrackVerdict):
+            verdicts.append(line)
+        else:
+            summary = line
+    if header is None:
+        raise InputError(f"{path}: empty; not a tracks file")
+    if summary is None and not partial:
+        raise InputError(f"{path}: ends without a summary, so it was cut off; read it as partial or label again")
+    if summary is not None and summary.frames != len(frames):
+        raise InputError(f"{path}: the summary speaks of {summary.frames} frames, {len(frames)} are there")
+    if not drawn:
+        frames = _with_final_names(frames, verdicts)
+    return Tracks(header, tuple(frames), tuple(verdicts), summary)
+
+
+def _with_final_names(frames: Iterable[RecordedFrame], verdicts: Iterable[TrackVerdict]) -> list[RecordedFrame]:
+    names = {v.track: v.name if v.verdict == "named" else None for v in verdicts}
+    return [
+        replace(frame, faces=tuple(replace(f, name=names.get(f.track, f.name)) for f in frame.faces))
+        for frame in frames
+    ]
+
+
+def lines(path: str | Path, *, partial: bool = False) -> Iterator[Line]:
+    """The lines of a record one after another, for files that need not be held in memory as a whole.
+
+    Lines of kinds that a newer minor version may add are passed over.
+
+    Raises:
+        InputError: as `read`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if partial and not raw.endswith(b"\n"):
+                    return
+                try:
+                    line = decode(json.loads(raw, parse_constant=_no_constant))
+                except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+                    _refuse(path, number, f"{type(error).__name__}: {error}")
+                if line is not None:
+                    yield line
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _refuse(path: str | Path, number: int, why: str) -> NoReturn:
+    raise InputError(f"{path}, line {number}: not a line of a tracks file ({why})")
