@@ -22,10 +22,10 @@ from typing import NoReturn
 
 import click
 
-from engine.errors import IznetError, OutputError
 from tools import version
 
 INTERRUPTED = 130
+CANNOT_WRITE = 5
 NO_SPACE_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -107,9 +107,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error has been printed."""
     as_json = "--json" in arguments
     try:
-        result = iznet.main(list(arguments), prog_name="iznet", standalone_mode=False)
-    except IznetError as error:
-        return _fail(str(error), error.exit_code, as_json)
+        # Not `iznet.main`, which has an opinion of its own on broken pipes and Ctrl-C.
+        with iznet.make_context("iznet", list(arguments)) as context:
+            iznet.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
         if not as_json and isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
@@ -119,14 +121,20 @@ def run(arguments: Sequence[str]) -> int:
         return _fail("interrupted", INTERRUPTED, as_json)
     except BrokenPipeError:
         return _reader_gone()
-    except OSError as error:
-        if error.errno in NO_SPACE_OR_READ_ONLY:
-            where = f" ({error.filename})" if error.filename else ""
-            return _fail(f"{error.strerror}{where}; free some space or choose another folder", 5, as_json)
-        return _bug(error, arguments, as_json)
     except Exception as error:
-        return _bug(error, arguments, as_json)
-    return result if isinstance(result, int) else 0  # click hands back the code of an `Exit`
+        return _failed(error, arguments, as_json)
+    return 0
+
+
+def _failed(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
+    from engine.errors import IznetError  # not above: `iznet --help` need not load the engine
+
+    if isinstance(error, IznetError):
+        return _fail(str(error), error.exit_code, as_json)
+    if isinstance(error, OSError) and error.errno in NO_SPACE_OR_READ_ONLY:
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror}{where}; free some space or choose another folder", CANNOT_WRITE, as_json)
+    return _bug(error, arguments, as_json)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -144,7 +152,7 @@ def _fail(message: str, code: int, as_json: bool) -> int:
 def _reader_gone() -> int:
     """The reader of our output has closed it; say no more, not even when Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return OutputError.exit_code
+    return CANNOT_WRITE
 
 
 def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:

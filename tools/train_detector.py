@@ -10,12 +10,8 @@ from train.models.detector import ARCHITECTURES
 
 
 @click.command("detector")
-@click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json."
-)
-@click.option(
-    "--unlabelled", type=click.Path(path_type=Path), help="Pictures for pseudo-labels: zip or folder."
-)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json.")
+@click.option("--unlabelled", type=click.Path(path_type=Path), help="Pictures for pseudo-labels: zip or folder.")
 @click.option(
     "--teachers",
     type=click.Path(path_type=Path),

@@ -1,0 +1,223 @@
+"""One photo in, the labelled photo and a record of one frame out.
+
+result = label_photo("stage.jpg", "stage.labelled.jpg", detector=detector, embedder=embedder, gallery=gallery)
+"""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from engine.alignment import align_face
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.errors import OutputError
+from engine.gallery import Gallery
+from engine.images import load_image
+from engine.types import Detections
+from engine.version import VERSION
+from stream.frames import Face, TrackVerdict, VideoInfo
+from stream.identity import Identity, Naming
+from stream.label import LabelResult
+from stream.overlay import Unknown, draw_rgb
+from stream.sink import atomic_output, check_output
+from stream.tracks import Header, Model, TracksWriter
+
+TIME_BASE = Fraction(1, 1000)
+"""Of a photo's record; its one frame stands at 0."""
+
+_FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA"}
+"""Pillow's names of what counts as a photo; it opens some videos and documents as well."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
+_WRITTEN = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+
+
+def is_photo(path: str | Path) -> bool:
+    """Whether a file holds one still picture, told from its contents; an animation is a video.
+
+    What cannot be read at all is no photo: the video's reader then says what is wrong with it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(12)
+        if head[4:8] == b"ftyp":
+            return head[8:12] in _HEIF_BRANDS
+        with Image.open(path) as image:
+            still = not getattr(image, "is_animated", False) or image.format in ("MPO", "TIFF")
+            return image.format in _FORMATS and still
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def photo_output(source: Path) -> Path:
+    """Where the labelled photo goes if nobody says: beside the source, in its format where that can be written.
+
+    Example:
+        >>> photo_output(Path("stage.jpg")).name, photo_output(Path("stage.heic")).name
+        ('stage.labelled.jpg', 'stage.labelled.png')
+    """
+    suffix = source.suffix if source.suffix.lower() in _WRITTEN else ".png"
+    return source.with_name(f"{source.stem}.labelled{suffix}")
+
+
+def label_photo(
+    source: str | Path,
+    output: str | Path | None = None,
+    *,
+    detector: Detector,
+    embedder: Embedder | None = None,
+    gallery: Gallery | None = None,
+    tracks: str | Path | None = None,
+    picture: bool = True,
+    overwrite: bool = False,
+    unknown: Unknown = "none",
+) -> LabelResult:
+    """Box and name the faces of one photo, and write a record of one frame.
+
+    The copy is upright whatever the EXIF orientation was; other EXIF data, the colour profile and the resolution are
+    kept.
+
+    Args:
+        source: any picture that `load_image` takes.
+        output: `.jpg`, `.png`, `.webp`, `.bmp` or `.tif`; None takes `photo_output(source)`.
+        detector: finds the faces.
+        embedder: tells them apart; needed with a gallery only.
+        gallery: whom to name; None leaves everybody unknown.
+        tracks: where the record goes; None puts it beside the output.
+        picture: False writes the record only.
+        overwrite: whether files that exist may be replaced.
+        unknown: what to draw for people without a name.
+
+    Raises:
+        InputError: the source cannot be read as a picture.
+        OutputError: an output exists, has an ending that cannot be written, or cannot be written.
+
+    Example:
+        >>> label_photo("stage.jpg", detector=Detector.open()).tracks  # doctest: +SKIP
+        PosixPath('stage.tracks.jsonl')
+    """
+    started = time.perf_counter()
+    source = Path(source)
+    target = Path(output) if output is not None else photo_output(source)
+    stem = source.stem if output is None else target.stem
+    record = Path(tracks) if tracks is not None else target.with_name(f"{stem}.tracks.jsonl")
+    rgb = load_image(source)
+    if picture:
+        format_of(target)
+        check_output(target, overwrite)
+    check_output(record, overwrite)
+    faces, namings = name_faces(rgb, detector, embedder, gallery)
+    height, width = rgb.shape[:2]
+    info = VideoInfo(str(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
+    header = Header.of(
+        info,
+        detector=Model(detector.name, detector.sha256),
+        embedder=Model(embedder.name, embedder.sha256) if embedder else None,
+        gallery=gallery.sha256 if gallery else None,
+        people=gallery.people if gallery else (),
+        version=VERSION,
+    )
+    with TracksWriter.open(record, header, overwrite=overwrite) as writer:
+        writer.frame(index=0, pts=0, shot=0, faces=faces)
+        for face, naming in zip(faces, namings, strict=True):
+            writer.track(TrackVerdict(face.track, 0, naming.verdict, naming.name, naming.similarity, 0, 0, 1))
+        if picture:
+            save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown)
+        summary = writer.finish()
+    seconds = time.perf_counter() - started
+    return LabelResult(
+        video=target if picture else None,
+        tracks=record,
+        frames=1,
+        fps=1 / seconds,
+        people=summary.people,
+        seconds=seconds,
+    )
+
+
+def name_faces(
+    rgb: NDArray[np.uint8], detector: Detector, embedder: Embedder | None, gallery: Gallery | None
+) -> tuple[list[Face], list[Naming]]:
+    """The faces of a uint8 `[H,W,3]` RGB picture, best first, each a track of its own, and their names.
+
+    One person is at most once on a picture: of two that are alike, the less similar one gets no name.
+    """
+    found: Detections = detector.detect([rgb])[0]
+    identity = Identity(gallery)
+    ids = list(range(len(found)))
+    identity.see(0, ids, 0.0)
+    if gallery is not None and embedder is not None and ids:
+        crops = np.stack([align_face(rgb, points) for points in found.landmarks])
+        for track, embedding in zip(ids, embedder.embed(crops), strict=True):
+            identity.add(track, embedding, 1.0, 0.0)
+    namings = [identity.naming(track) for track in ids]
+    faces = [
+        Face(
+            track,
+            found.boxes[track],
+            float(found.scores[track]),
+            found.landmarks[track],
+            naming.name,
+            naming.similarity,
+        )
+        for track, naming in zip(ids, namings, strict=True)
+    ]
+    return faces, namings
+
+
+def format_of(output: Path) -> str:
+    """Pillow's name of the format that the ending stands for.
+
+    Raises:
+        OutputError: an ending that cannot be written.
+    """
+    try:
+        return _WRITTEN[output.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{output}: a photo is written as {', '.join(_WRITTEN)}; choose one of these endings"
+        ) from None
+
+
+def save_labelled(source: Path, output: Path, faces: list[Face], *, overwrite: bool, unknown: Unknown) -> None:
+    """Write a copy of the photo with the faces drawn on it.
+
+    Raises:
+        InputError: the source cannot be read.
+        OutputError: the output cannot be written.
+    """
+    kind = format_of(output)
+    with Image.open(source) as image:
+        transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        upright = ImageOps.exif_transpose(image)
+        exif, profile, dpi = upright.getexif(), upright.info.get("icc_profile"), upright.info.get("dpi")
+        if transparent and kind in ("PNG", "WEBP", "TIFF"):
+            pixels = np.array(upright.convert("RGBA"))
+        else:
+            pixels = load_image(source)
+    draw_rgb(pixels, faces, unknown=unknown)
+    extra: dict[str, Any] = dict(_QUALITY.get(kind, {}))
+    # A colour profile belongs to its colours: grey, CMYK and palettes have become RGB.
+    if profile and image.mode in ("RGB", "RGBA"):
+        extra["icc_profile"] = profile
+    if dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
+        extra["dpi"] = dpi
+    if len(exif) and kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        extra["exif"] = exif
+    with atomic_output(output, overwrite) as temporary:
+        Image.fromarray(pixels).save(temporary, kind, **extra)

@@ -1,0 +1,52 @@
+"""What a run says of itself while it goes on."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tools.progress import FrameProgress, describe
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "said"),
+    [
+        (0, 360, 0.0, "0 of 360 frames, 0.0 FPS"),
+        (90, 360, 3.0, "90 of 360 frames, 30.0 FPS, 0:00:09 left"),
+        (10, 36_010, 1.0, "10 of 36010 frames, 10.0 FPS, 1:00:00 left"),
+        (360, 360, 12.0, "360 of 360 frames, 30.0 FPS"),
+        (400, 360, 10.0, "400 of 360 frames, 40.0 FPS"),
+        (90, None, 3.0, "90 frames, 30.0 FPS"),
+    ],
+)
+def test_describe(done: int, total: int | None, seconds: float, said: str) -> None:
+    assert describe(done, total, seconds) == said
+
+
+def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with FrameProgress("mv.mp4", Console(file=io.StringIO()), every=0.0) as progress:
+        progress(30, 60)
+        progress(60, 60)
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first.startswith("mv.mp4: 30 of 60 frames, ")
+    assert second.startswith("mv.mp4: 60 of 60 frames, ")
+
+
+def test_few_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with FrameProgress("mv.mp4", Console(file=io.StringIO()), every=3600.0) as progress:
+        for done in range(100):
+            progress(done, 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_on_a_terminal() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    with FrameProgress("[mv].mp4", console) as progress:
+        progress(30, 60)
+    assert "[mv].mp4" in screen.getvalue()
+    assert "30 of 60 frames" in screen.getvalue()

@@ -1,0 +1,123 @@
+"""Options that several commands share, spelt the same everywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from engine.devices import Backend, Device, choose
+from engine.runtime import Precision
+
+if TYPE_CHECKING:
+    from engine.detector import Detector
+    from engine.embedder import Embedder
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+"""Whether a file exists is for the code that opens it to say, with the right exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Which networks run, and on what."""
+
+    device: Device = "auto"
+    backend: Backend | None = None
+    precision: Precision = "auto"
+    detector: Path | None = None
+    """None takes the network that is shipped."""
+    embedder: Path | None = None
+    size: int = 640
+    """Longer side of the picture that the detector looks at, pixels."""
+    threads: int | None = None
+
+    def open_detector(self) -> Detector:
+        """Load the detector; see `Detector.open` for what it raises."""
+        from engine.detector import Detector
+
+        return Detector.open(
+            self.detector,
+            device=self.device,
+            backend=self.backend,
+            size=self.size,
+            threads=self.threads,
+            precision=self.precision,
+        )
+
+    def open_embedder(self) -> Embedder:
+        """Load the embedder; see `Embedder.open` for what it raises."""
+        from engine.embedder import Embedder
+
+        return Embedder.open(
+            self.embedder,
+            device=self.device,
+            backend=self.backend,
+            threads=self.threads,
+            precision=self.precision,
+        )
+
+    def explain(self) -> str:
+        """What `auto` chose, in words, for people to read."""
+        choice = choose(self.device, self.backend)
+        return f"{choice.backend} on the {choice.device.upper()} ({choice.reason})"
+
+
+def engine_options(command: Command) -> Command:
+    """Give a command `--device --backend --precision --detector --embedder --size --threads`, as `engine=`."""
+
+    @click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        default="auto",
+        show_default=True,
+        help="Where the networks run. What is named is used, or the command fails.",
+    )
+    @click.option(
+        "--backend",
+        type=click.Choice(["openvino", "onnxruntime", "tensorrt"]),
+        default=None,
+        help="What runs them; by default the best one for the device.",
+    )
+    @click.option(
+        "--precision",
+        type=click.Choice(["auto", "f32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of the networks.",
+    )
+    @click.option("--detector", type=FILE, default=None, help="A detector of your own (ONNX).")
+    @click.option("--embedder", type=FILE, default=None, help="An embedder of your own (ONNX).")
+    @click.option(
+        "--size",
+        type=click.IntRange(64, 4096),
+        default=640,
+        show_default=True,
+        help="Longer side of the picture that faces are looked for in; larger finds smaller faces.",
+    )
+    @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of the networks.")
+    @functools.wraps(command)
+    def with_engine(
+        device: Device,
+        backend: Backend | None,
+        precision: Precision,
+        detector: Path | None,
+        embedder: Path | None,
+        size: int,
+        threads: int | None,
+        **others: Any,
+    ) -> Any:
+        engine = EngineOptions(device, backend, precision, detector, embedder, size, threads)
+        return command(engine=engine, **others)
+
+    return with_engine  # type: ignore[return-value]
+
+
+def json_option(command: Command) -> Command:
+    """`--json`, as `as_json=`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
