@@ -1,0 +1,149 @@
+"""From embeddings to names, as pure logic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.gallery import Gallery
+from stream.identity import Identity, face_quality
+
+THRESHOLD = 0.5
+
+
+def axis(*weights: float) -> NDArray[np.float32]:
+    """A unit vector with these weights on the first axes of 128."""
+    vector = np.zeros(128, np.float32)
+    vector[: len(weights)] = weights
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+YENA, YURI = axis(1), axis(0, 1)
+STRANGER = axis(0, 0, 1)
+
+
+@pytest.fixture
+def identity() -> Identity:
+    people = {"yena": YENA[None], "yuri": YURI[None]}
+    return Identity(Gallery.build(people, embedder_sha256="0" * 64, threshold=THRESHOLD))
+
+
+def test_evidence_gives_the_nearest_name_and_its_cosine(identity: Identity) -> None:
+    identity.see(0, [7], 0.0)
+    assert identity.naming(7).verdict == "unknown"
+    identity.add(7, axis(0.8, 0.2), 0.9, 0.0)
+    naming = identity.naming(7)
+    assert (naming.verdict, naming.name) == ("named", "yena")
+    assert naming.similarity == pytest.approx(0.8 / np.hypot(0.8, 0.2), abs=1e-5)
+
+
+def test_a_stranger_stays_unknown(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    identity.add(1, STRANGER, 0.9, 0.0)
+    assert (identity.naming(1).verdict, identity.naming(1).name) == ("unknown", None)
+
+
+def test_one_bad_look_among_many_changes_nothing(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    for i in range(7):
+        identity.add(1, axis(1, 0.1, 0.3), 0.8, float(i))
+    identity.add(1, YURI, 0.5, 9.0)
+    assert identity.naming(1).name == "yena"
+
+
+def test_a_good_look_outweighs_several_poor_ones(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    for i in range(3):
+        identity.add(1, YURI, 0.1, float(i))
+    identity.add(1, YENA, 0.9, 4.0)
+    assert identity.naming(1).name == "yena"
+
+
+def test_two_on_one_frame_never_share_a_name(identity: Identity) -> None:
+    identity.see(0, [1, 2], 0.0)
+    identity.add(1, axis(0.7, 0, 0.4), 0.9, 0.0)
+    identity.add(2, axis(0.9, 0, 0.2), 0.9, 0.0)
+    assert identity.naming(2).name == "yena"
+    assert (identity.naming(1).verdict, identity.naming(1).name) == ("conflict", None)
+
+
+def test_two_that_never_meet_may_be_one_person(identity: Identity) -> None:
+    for track, start in ((1, 0.0), (2, 5.0)):
+        identity.see(0, [track], start)
+        identity.add(track, YENA, 0.9, start)
+    assert identity.naming(1).name == identity.naming(2).name == "yena"
+
+
+def test_meeting_later_settles_who_keeps_the_name(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    identity.add(1, axis(0.9, 0, 0.3), 0.9, 0.0)
+    identity.see(0, [2], 1.0)
+    identity.add(2, YENA, 0.9, 1.0)
+    assert identity.naming(1).name == "yena"
+    identity.see(0, [1, 2], 2.0)
+    assert identity.naming(1).verdict == "conflict"
+    assert identity.naming(2).name == "yena"
+
+
+def test_tracks_of_different_shots_do_not_compete(identity: Identity) -> None:
+    for shot, track in ((0, 1), (1, 2)):
+        identity.see(shot, [track], float(shot))
+        identity.add(track, YENA, 0.9, float(shot))
+    assert [identity.naming(t).name for t in (1, 2)] == ["yena", "yena"]
+
+
+def test_a_face_is_looked_at_when_new_when_better_and_now_and_then(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    assert identity.wants(1, 0.6, 0.0)
+    identity.add(1, YENA, 0.6, 0.0)
+    assert not identity.wants(1, 0.6, 0.04), "the same face a frame later says nothing new"
+    assert identity.wants(1, 0.9, 0.04), "a much better look is always worth it"
+    assert identity.wants(1, 0.6, 1.0), "a second opinion"
+    assert not identity.wants(1, 0.1, 1.0), "not from a much worse look"
+
+
+def test_a_new_poor_face_waits_a_moment_for_a_better_one(identity: Identity) -> None:
+    identity.see(0, [1], 10.0)
+    assert not identity.wants(1, 0.2, 10.0)
+    assert identity.wants(1, 0.2, 10.3)
+
+
+def test_a_steady_face_is_embedded_a_few_times_only(identity: Identity) -> None:
+    looks = 0
+    for frame in range(30 * 60):
+        time = frame / 30
+        identity.see(0, [1], time)
+        if identity.wants(1, 0.7, time):
+            identity.add(1, YENA, 0.7, time)
+            looks += 1
+    assert looks == Identity.looks
+
+
+def test_without_a_gallery_nobody_is_embedded() -> None:
+    identity = Identity(None)
+    identity.see(0, [1], 0.0)
+    assert not identity.wants(1, 1.0, 0.0)
+    assert identity.naming(1).verdict == "unknown"
+
+
+FRONTAL = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [70, 92]], np.float32)
+BOX = np.array([10, 10, 100, 110], np.float32)
+
+
+def test_quality_falls_with_size_score_and_turning_away() -> None:
+    full = face_quality(BOX, 0.9, FRONTAL)
+    assert face_quality(BOX, 0.5, FRONTAL) < full
+    assert face_quality(BOX / 4, 0.9, FRONTAL / 4) < full / 2
+    turned = FRONTAL.copy()
+    turned[2, 0] = 40
+    assert face_quality(BOX, 0.9, turned) < full
+    # Rolling the head is no harm: alignment undoes it.
+    angle = np.deg2rad(30)
+    roll = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
+    rolled = ((FRONTAL - 60) @ roll.T + 60).astype(np.float32)
+    assert face_quality(BOX, 0.9, rolled) == pytest.approx(full, rel=0.05)
+
+
+def test_quality_of_nonsense_is_zero() -> None:
+    assert face_quality(np.zeros(4, np.float32), 1.0, np.zeros((5, 2), np.float32)) == 0.0
