@@ -62,7 +62,6 @@ def candidates(
     return found[:n]
 
 
-@compiled
 def select(faces: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.float32]:
     """The rows of `faces` (as `candidates` returns them) that survive non-maximum suppression, best score first."""
     boxes = np.ascontiguousarray(faces[:, :4])

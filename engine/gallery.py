@@ -301,8 +301,8 @@ class Gallery:
             raise InputError(
                 f"{path}: was made with the embedder {self.embedder or 'unknown'} ({self.embedder_sha256[:12]}…), "
                 f"not with {embedder.name} ({embedder.sha256[:12]}…); their vectors cannot be compared. Make the "
-                f"gallery again from the photos: iznet enroll PHOTOS -o {path} --overwrite, or name the network that made it "
-                "with --embedder"
+                f"gallery again from the photos: iznet enroll PHOTOS -o {path} --overwrite, or name the network that "
+                "made it with --embedder"
             )
 
     @classmethod

@@ -42,47 +42,31 @@ def nms(
 
 @compiled
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.intp]:
-    """What `nms` does, without its checks; `limit` at most `len(boxes)`. For callers that hold no interpreter lock."""
+    """What `nms` does, without its checks; `limit` is at most `len(boxes)`."""
+    # No sorting: the best of what is left is looked for again after each one kept, and there are few to keep.
     count = len(boxes)
-    usable = np.empty(count, np.intp)
-    n = 0
+    left = np.empty(count, np.bool_)
+    area = np.empty(count, np.float64)
     for i in range(count):
-        total = scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3]
-        if not np.isnan(total):
-            usable[n] = i
-            n += 1
-    order = usable[:n][np.argsort(-scores[usable[:n]], kind="mergesort")]
+        width, height = float(boxes[i, 2]) - float(boxes[i, 0]), float(boxes[i, 3]) - float(boxes[i, 1])
+        area[i] = max(0.0, width) * max(0.0, height)
+        left[i] = not np.isnan(scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3])
     kept = np.empty(limit, np.intp)
-    k = 0
-    for a in range(n):
-        if k == limit:
-            break
-        i = order[a]
-        x1, y1, x2, y2 = (
-            np.float64(boxes[i, 0]),
-            np.float64(boxes[i, 1]),
-            np.float64(boxes[i, 2]),
-            np.float64(boxes[i, 3]),
-        )
-        area = max(0.0, x2 - x1) * max(0.0, y2 - y1)
-        alone = True
-        for b in range(k):
-            j = kept[b]
-            u1, v1, u2, v2 = (
-                np.float64(boxes[j, 0]),
-                np.float64(boxes[j, 1]),
-                np.float64(boxes[j, 2]),
-                np.float64(boxes[j, 3]),
-            )
-            width, height = min(x2, u2) - max(x1, u1), min(y2, v2) - max(y1, v1)
-            if width <= 0 or height <= 0:
-                continue
-            shared = width * height
-            union = area + max(0.0, u2 - u1) * max(0.0, v2 - v1) - shared
-            if shared > iou * union:
-                alone = False
-                break
-        if alone:
-            kept[k] = i
-            k += 1
-    return kept[:k]
+    for k in range(limit):
+        best = -1
+        for i in range(count):
+            if left[i] and (best < 0 or scores[i] > scores[best]):
+                best = i
+        if best < 0:
+            return kept[:k]
+        kept[k] = best
+        left[best] = False
+        x1, y1, x2, y2 = float(boxes[best, 0]), float(boxes[best, 1]), float(boxes[best, 2]), float(boxes[best, 3])
+        for i in range(count):
+            if left[i]:
+                width = min(x2, float(boxes[i, 2])) - max(x1, float(boxes[i, 0]))
+                height = min(y2, float(boxes[i, 3])) - max(y1, float(boxes[i, 1]))
+                if width > 0 and height > 0:
+                    shared = width * height
+                    left[i] = shared <= iou * (area[best] + area[i] - shared)
+    return kept
