@@ -2,24 +2,48 @@
 
 Example:
     >>> from engine import Detector, Embedder, Gallery, align_face, load_image
-    >>> rgb = load_image("photo.jpg")                                              # doctest: +SKIP
-    >>> faces = Detector.open().detect([rgb])[0]                                   # doctest: +SKIP
-    >>> crops = np.stack([align_face(rgb, points) for points in faces.landmarks])  # doctest: +SKIP
-    >>> Gallery.load("izone.gallery").identify(Embedder.open().embed(crops)).names # doctest: +SKIP
+    >>> rgb = load_image("photo.jpg")                                               # doctest: +SKIP
+    >>> faces = Detector.open().detect([rgb])[0]                                    # doctest: +SKIP
+    >>> crops = np.stack([align_face(rgb, points) for points in faces.landmarks])   # doctest: +SKIP
+    >>> Gallery.load("izone.gallery").identify(Embedder.open().embed(crops)).names  # doctest: +SKIP
     ['yuri', None]
 """
 
-from engine.alignment import ARCFACE_TEMPLATE, align_face, similarity_transform
-from engine.detector import Detector
-from engine.embedder import Embedder
-from engine.enrolment import EnrolmentReport, enroll
-from engine.gallery import Gallery, Matches
-from engine.images import load_image
-from engine.letterbox import Letterbox, letterbox
-from engine.nms import nms
-from engine.runtime import Session, open_session
-from engine.types import Detections
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from engine.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from engine.alignment import ARCFACE_TEMPLATE, align_face, similarity_transform
+    from engine.detector import Detector
+    from engine.embedder import Embedder
+    from engine.enrolment import EnrolmentReport, enroll
+    from engine.gallery import Gallery, Matches
+    from engine.images import load_image
+    from engine.letterbox import Letterbox
+    from engine.runtime import Session, open_session
+    from engine.types import Detections
+
+# Imported when first asked for: an error message or a version number need not wait for OpenCV and Numba.
+_PLACES = {
+    "ARCFACE_TEMPLATE": "alignment",
+    "Detections": "types",
+    "Detector": "detector",
+    "Embedder": "embedder",
+    "EnrolmentReport": "enrolment",
+    "Gallery": "gallery",
+    "Letterbox": "letterbox",
+    "Matches": "gallery",
+    "Session": "runtime",
+    "align_face": "alignment",
+    "enroll": "enrolment",
+    "load_image": "images",
+    "open_session": "runtime",
+    "similarity_transform": "alignment",
+}
 
 __all__ = [
     "ARCFACE_TEMPLATE",
@@ -34,9 +58,19 @@ __all__ = [
     "__version__",
     "align_face",
     "enroll",
-    "letterbox",
     "load_image",
-    "nms",
     "open_session",
     "similarity_transform",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"engine.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
