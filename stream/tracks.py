@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +48,11 @@ __all__ = [
     "read",
 ]
 
+FOLLOW_SECONDS = 0.25
+"""How far a growing record may lag behind: writing every line by itself costs more than making it."""
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+_ASCII_JSON = json.JSONEncoder(separators=(",", ":"))
 # Half surrogates cannot be UTF-8; the others end a line for some programs.
 _UNSAFE = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 
@@ -76,8 +83,8 @@ class TracksWriter:
     """Writes a record line by line, so that it can be followed while it grows.
 
     Args:
-        stream: a binary stream; every line is flushed.
-        header: written at once.
+        stream: a binary stream; whole lines reach it, at the latest a quarter of a second after they were
+        made. header: written at once.
         target: the final name, set by `open`.
 
     Raises:
@@ -102,6 +109,8 @@ class TracksWriter:
         self._overwrite = False
         self._scale = header.time_base.numerator, header.time_base.denominator
         self._time_base = header.time_base
+        self._waiting: list[bytes] = []
+        self._flushed = 0.0
         self._pts: list[int] = []
         self._seen: defaultdict[int, list[int]] = defaultdict(list)  # track → positions of its frames
         self._names: dict[int, str] = {}  # track → final name
@@ -120,7 +129,7 @@ class TracksWriter:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; give a file name")
         try:
-            stream = partial_path(target).open("wb")
+            stream = partial_path(target).open("wb", buffering=0)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror}") from error
         try:
@@ -142,8 +151,8 @@ class TracksWriter:
         if index != len(self._pts):
             raise ValueError(f"frame {index} where frame {len(self._pts)} was due")
         numerator, denominator = self._scale
-        time = pts * numerator / denominator
-        self._write(RecordedFrame(index, pts, time, shot, tuple(faces)))
+        seconds = pts * numerator / denominator
+        self._write(RecordedFrame(index, pts, seconds, shot, tuple(faces)))
         for face in faces:
             self._seen[face.track].append(index)
         self._pts.append(pts)
@@ -183,6 +192,8 @@ class TracksWriter:
         """Stop where it is: remove what was written, or `keep` it under its partial name and return that."""
         if self._target is None:
             return None
+        with suppress(OutputError):  # a full disk is what may have led here, and the caller reports that
+            self._flush()
         self._stream.close()
         if keep:
             return self.path
@@ -208,14 +219,24 @@ class TracksWriter:
 
     def _write(self, line: Line) -> None:
         data = encode(line)
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _JSON.encode(data)
         if not text.isascii() and _UNSAFE.search(text):
-            text = json.dumps(data, separators=(",", ":"))
+            text = _ASCII_JSON.encode(data)
+        self._waiting.append(text.encode() + b"\n")
+        if time.monotonic() - self._flushed > FOLLOW_SECONDS or isinstance(line, Header | Summary):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Whole lines only, so that a follower never reads half of one."""
+        rest = memoryview(b"".join(self._waiting))
         try:
-            self._stream.write(text.encode() + b"\n")
+            while rest:
+                rest = rest[self._stream.write(rest) :]
             self._stream.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self.path or 'the record'}: {error.strerror}") from error
+        self._waiting.clear()
+        self._flushed = time.monotonic()
 
 
 def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tracks:
