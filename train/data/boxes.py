@@ -1,0 +1,333 @@
+"""Pictures with face boxes: reading them, checking them, and turning boxes into grid encodings and back.
+
+A *box set* is a zip file or a folder with a `boxes.json`: a list of
+`{"image", "width", "height", "source", "boxes": [[x1,y1,x2,y2]…], "ignore": [bool…]}` in pixels of the image.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+
+Floats = NDArray[np.float32]
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture and the faces in it."""
+
+    name: str
+    rgb: NDArray[np.uint8]
+    """`[H,W,3]`."""
+    boxes: Floats
+    """`[N,4]` x1, y1, x2, y2 in pixels."""
+    ignore: NDArray[np.bool_]
+    """`[N]`: neither a face to learn nor background."""
+    landmarks: Floats
+    """`[N,5,2]` in pixels; NaN where unknown."""
+    source: str = ""
+
+    def with_landmarks(self, landmarks: Floats) -> Picture:
+        """The same picture with other landmarks."""
+        return replace(self, landmarks=landmarks)
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What the loader left out, by cause, with the file names."""
+
+    problems: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, cause: str, name: str) -> None:
+        """Count one problem of `name`."""
+        self.problems.setdefault(cause, []).append(name)
+
+    def counts(self) -> dict[str, int]:
+        """How often each cause occurred."""
+        return {cause: len(names) for cause, names in sorted(self.problems.items())}
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return "no problems"
+        parts = []
+        for cause, names in sorted(self.problems.items()):
+            shown = ", ".join(dict.fromkeys(names[:5]))
+            parts.append(f"{cause}: {len(names)} ({shown}{', …' if len(names) > 5 else ''})")
+        return "; ".join(parts)
+
+
+def unknown_landmarks(count: int) -> Floats:
+    """`[count,5,2]` of NaN."""
+    return np.full((count, 5, 2), np.nan, np.float32)
+
+
+def clean_boxes(
+    boxes: object, ignore: object, width: int, height: int, name: str, report: LoadReport
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Check the boxes of one picture: clip what sticks out, drop what cannot be a box, and count both in `report`.
+
+    A box that is clipped by more than half of its area is kept, but ignored: what is left may not look like a face.
+    """
+    try:
+        array = np.asarray(boxes, np.float64).reshape(-1, 4)
+        flags = np.asarray(ignore, bool).reshape(-1)
+    except (TypeError, ValueError):
+        report.add("malformed boxes", name)
+        return np.zeros((0, 4), np.float32), np.zeros(0, bool)
+    if len(flags) != len(array):
+        report.add("boxes and ignore flags differ in number", name)
+        flags = np.resize(flags, len(array)) if len(flags) else np.zeros(len(array), bool)
+    kept, kept_flags = [], []
+    for box, flag in zip(array, flags, strict=True):
+        if not np.isfinite(box).all():
+            report.add("box with a number that is not finite", name)
+            continue
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        if box[2] <= box[0] or box[3] <= box[1]:
+            report.add("zero-area box", name)
+            continue
+        clipped = np.clip(box, 0, [width, height, width, height])
+        inside = (clipped[2] - clipped[0]) * (clipped[3] - clipped[1])
+        if inside <= 0:
+            report.add("box outside the image", name)
+            continue
+        if np.abs(clipped - box).max() > 1.0:
+            report.add("box reaches outside the image", name)
+        kept.append(clipped)
+        kept_flags.append(bool(flag) or inside < 0.5 * area)
+    return np.asarray(kept, np.float32).reshape(-1, 4), np.asarray(kept_flags, bool)
+
+
+def _reader(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """The member names of a zip or folder, and a function that reads one."""
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        return names, lambda name: (path / name).read_bytes()
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file or folder; give a zip or a folder with pictures") from None
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path}: not a readable zip file ({error}); give a zip or a folder") from None
+    return archive.namelist(), archive.read
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8] | None:
+    """RGB `[H,W,3]` of an encoded picture, or None where it cannot be decoded."""
+    if not data:
+        return None
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1])
+
+
+def load_box_set(path: Path, report: LoadReport | None = None) -> list[Picture]:
+    """All usable pictures of a box set, decoded, in the order of its `boxes.json`.
+
+    What cannot be used is counted in `report` with its file name, and left out.
+
+    Raises:
+        InputError: `path` cannot be read, has no `boxes.json`, or holds no usable picture.
+    """
+    report = LoadReport() if report is None else report
+    names, read = _reader(path)
+    if "boxes.json" not in names:
+        raise InputError(f"{path}: holds no boxes.json; give a box set (pictures and a boxes.json)")
+    try:
+        entries = json.loads(read("boxes.json"))
+    except ValueError as error:
+        raise InputError(f"{path}: its boxes.json is not JSON ({error})") from None
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: its boxes.json is not a list of pictures")
+    present = set(names)
+    pictures = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            report.add("entry without an image name", f"boxes.json entry {number}")
+            continue
+        name = entry["image"]
+        if name not in present:
+            report.add("image missing", name)
+            continue
+        rgb = decode_image(read(name))
+        if rgb is None:
+            report.add("unreadable image", name)
+            continue
+        height, width = rgb.shape[:2]
+        if (entry.get("width", width), entry.get("height", height)) != (width, height):
+            report.add("image size differs from its label", name)
+            continue
+        raw = entry.get("boxes", [])
+        count = len(raw) if isinstance(raw, list) else 0
+        boxes, ignore = clean_boxes(raw, entry.get("ignore", [False] * count), width, height, name, report)
+        if not len(boxes):
+            report.add("no boxes", name)
+        pictures.append(
+            Picture(name, rgb, boxes, ignore, unknown_landmarks(len(boxes)), str(entry.get("source", "")))
+        )
+    if not any((~p.ignore).any() for p in pictures):
+        raise InputError(f"{path}: no usable face in {len(entries)} entries ({report})")
+    return pictures
+
+
+def load_pictures(path: Path, report: LoadReport | None = None) -> list[Picture]:
+    """All readable pictures of a zip or folder without labels.
+
+    Raises:
+        InputError: `path` cannot be read or holds no readable picture.
+    """
+    report = LoadReport() if report is None else report
+    names, read = _reader(path)
+    pictures = []
+    for name in names:
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            continue
+        rgb = decode_image(read(name))
+        if rgb is None:
+            report.add("unreadable image", name)
+            continue
+        pictures.append(
+            Picture(name, rgb, np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0))
+        )
+    if not pictures:
+        raise InputError(f"{path}: no readable picture ({report})")
+    return pictures
+
+
+def split_dev(pictures: Sequence[Picture], size: int, seed: int = 0) -> tuple[list[Picture], list[Picture]]:
+    """(train, dev): `size` pictures drawn at random, the same ones for the same seed."""
+    chosen = set(np.random.default_rng(seed).permutation(len(pictures))[:size].tolist())
+    return (
+        [p for i, p in enumerate(pictures) if i not in chosen],
+        [p for i, p in enumerate(pictures) if i in chosen],
+    )
+
+
+def cell_centres(height: int, width: int, strides: Sequence[int]) -> tuple[Floats, Floats]:
+    """Centres `[A,2]` (x, y) in pixels and strides `[A]` of all cells, level by level, row by row.
+
+    `height` and `width` are multiples of the largest stride.
+    """
+    points, steps = [], []
+    for stride in strides:
+        ys, xs = np.mgrid[: height // stride, : width // stride]
+        points.append((np.stack([xs, ys], -1).reshape(-1, 2) + 0.5) * stride)
+        steps.append(np.full(len(points[-1]), stride))
+    return np.concatenate(points).astype(np.float32), np.concatenate(steps).astype(np.float32)
+
+
+def encode_boxes(boxes: Floats, landmarks: Floats, centres: Floats, strides: Floats) -> Floats:
+    """`[N,14]`: left, top, right, bottom and five (dx, dy), in strides from the cell each box belongs to.
+
+    All arguments have N rows; `decode_boxes` is the inverse for boxes that contain their cell's centre.
+    """
+    ltrb = np.concatenate([centres - boxes[:, :2], boxes[:, 2:] - centres], 1)
+    points = (landmarks - centres[:, None]).reshape(len(boxes), 10)
+    return (np.concatenate([ltrb, points], 1) / strides[:, None]).astype(np.float32)
+
+
+def decode_boxes(encoded: Floats, centres: Floats, strides: Floats) -> tuple[Floats, Floats]:
+    """Boxes `[N,4]` and landmarks `[N,5,2]` in pixels from what `encode_boxes` gave."""
+    scaled = encoded * strides[:, None]
+    boxes = np.concatenate([centres - scaled[:, :2], centres + scaled[:, 2:4]], 1)
+    landmarks = centres[:, None] + scaled[:, 4:].reshape(-1, 5, 2)
+    return boxes.astype(np.float32), landmarks.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Which cells may answer for which face: a loose choice that the loss narrows down (SimOTA)."""
+
+    cells: NDArray[np.int32]
+    """`[G,K]` cell numbers, 0 where unused."""
+    valid: NDArray[np.bool_]
+    """`[G,K]`."""
+
+
+LEVEL_RANGE = (1.5, 6.0)
+"""Face size (root of the area) in strides that a level may answer for; neighbours overlap by one octave."""
+
+
+def candidate_cells(boxes: Floats, height: int, width: int, strides: Sequence[int]) -> Candidates:
+    """Cells that may answer for each box: the 3×3 cells around its middle, where their centre is inside the box.
+
+    Levels are chosen by size (`LEVEL_RANGE`; open-ended at the smallest and the largest stride). A face that holds
+    no cell centre gets the nearest cell, so that every face has at least one.
+    """
+    levels = len(strides)
+    cells = np.zeros((len(boxes), 9 * levels), np.int32)
+    valid = np.zeros((len(boxes), 9 * levels), bool)
+    size = np.sqrt(np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0))
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    offsets = np.array([(dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    first = 0
+    for level, stride in enumerate(strides):
+        rows, columns = height // stride, width // stride
+        low = 0.0 if level == 0 else LEVEL_RANGE[0] * stride
+        high = np.inf if level == levels - 1 else LEVEL_RANGE[1] * stride
+        right_size = (size >= low) & (size < high)
+        home = np.floor(middle / stride).astype(np.int32)
+        home = np.clip(home, 0, [columns - 1, rows - 1])
+        around = home[:, None] + offsets
+        centres = (around + 0.5) * stride
+        inside = (
+            (around >= 0).all(2)
+            & (around < [columns, rows]).all(2)
+            & (centres > boxes[:, None, :2]).all(2)
+            & (centres < boxes[:, None, 2:]).all(2)
+        )
+        if level == 0:
+            inside[:, 4] |= ~inside.any(1)
+        span = slice(9 * level, 9 * level + 9)
+        valid[:, span] = inside & right_size[:, None]
+        numbers = first + around[..., 1] * columns + around[..., 0]
+        cells[:, span] = np.where(valid[:, span], numbers, 0)
+        first += rows * columns
+    # Larger strides have larger cells than the smallest faces they answer for, so a box there can miss all centres.
+    bare = ~valid.any(1)
+    if bare.any():
+        cells[bare], valid[bare] = _nearest_cells(boxes[bare], size[bare], height, width, strides)
+    return Candidates(cells, valid)
+
+
+def _nearest_cells(
+    boxes: Floats, size: Floats, height: int, width: int, strides: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The one cell nearest to each box's middle, on the level whose range the size falls into first."""
+    cells = np.zeros((len(boxes), 9 * len(strides)), np.int32)
+    valid = np.zeros_like(cells, bool)
+    for row, (box, extent) in enumerate(zip(boxes, size, strict=True)):
+        level = next((i for i, s in enumerate(strides) if extent < LEVEL_RANGE[1] * s), len(strides) - 1)
+        first = sum((height // s) * (width // s) for s in strides[:level])
+        stride = strides[level]
+        x = int(np.clip((box[0] + box[2]) / 2 // stride, 0, width // stride - 1))
+        y = int(np.clip((box[1] + box[3]) / 2 // stride, 0, height // stride - 1))
+        cells[row, 0], valid[row, 0] = first + y * (width // stride) + x, True
+    return cells, valid
+
+
+def cells_inside(boxes: Floats, height: int, width: int, strides: Sequence[int]) -> NDArray[np.bool_]:
+    """`[A]`: cells whose centre lies in one of the boxes, and the cell nearest to each box's middle on every level."""
+    masks = []
+    for stride in strides:
+        rows, columns = height // stride, width // stride
+        mask = np.zeros((rows, columns), bool)
+        for x1, y1, x2, y2 in boxes / stride:
+            mask[max(0, round(y1)) : max(0, round(y2)), max(0, round(x1)) : max(0, round(x2))] = True
+            row, column = int((y1 + y2) / 2), int((x1 + x2) / 2)
+            if 0 <= row < rows and 0 <= column < columns:
+                mask[row, column] = True
+        masks.append(mask.reshape(-1))
+    return np.concatenate(masks)

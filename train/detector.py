@@ -1,0 +1,278 @@
+"""The recipe of the production face detector: data, schedule, checkpoints, averages.
+
+`train_detector` goes on from its last checkpoint and gives the same batches as a run that was never interrupted:
+a batch depends on the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from engine.errors import InputError
+from engine.metrics import FaceTruth, average_precision
+from engine.types import Detections
+from train import checkpoint
+from train.data.boxes import (
+    LoadReport,
+    Picture,
+    cell_centres,
+    load_box_set,
+    load_pictures,
+    split_dev,
+)
+from train.data.detection_augment import AugmentSettings, Batch, Pool, make_batch
+from train.data.face_teachers import FaceTeacher
+from train.data.pseudo_labels import CENTERFACE_VIEWS, YUNET_VIEWS, add_landmarks, cached_views, pseudo_label
+from train.detections import find_faces
+from train.losses.detection import LossWeights, detection_loss, flatten_heads
+from train.models.detector import STRIDES, build_detector
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what comes out."""
+
+    arch: str = "small"
+    steps: int = 12_000
+    learning_rate: float = 3e-3
+    warmup: int = 150
+    decay_from: float = 0.5
+    """Part of the steps after which the rate falls (half a cosine) to a fiftieth."""
+    weight_decay: float = 0.02
+    average: float = 0.998
+    """Decay a step of the averaged weights, which are what is exported."""
+    shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.6), (7, 384, 0.22), (4, 512, 0.18))
+    """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
+    true_share: float = 0.65
+    """Odds of a picture with true boxes against one with pseudo-labels."""
+    dev_pictures: int = 60
+    seed: int = 7
+    weights: LossWeights = field(default_factory=LossWeights)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0-based)."""
+        warm = min(1.0, (step + 1) / self.warmup)
+        progress = (step / max(1, self.steps) - self.decay_from) / (1 - self.decay_from)
+        fall = 0.51 + 0.49 * np.cos(np.pi * np.clip(progress, 0, 1))
+        return float(self.learning_rate * warm * fall)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionData:
+    """Pictures to learn from, and those kept aside for choices."""
+
+    true: list[Picture]
+    pseudo: list[Picture]
+    dev: list[Picture]
+    report: LoadReport
+
+
+def load_data(
+    labelled: Path, unlabelled: Path | None, teachers: Path, cache: Path, recipe: Recipe, say: Say
+) -> DetectionData:
+    """Read the pictures, and let the teachers add landmarks and pseudo-labels (once; kept in `cache`).
+
+    Args:
+        labelled: box set (zip or folder).
+        unlabelled: zip or folder of pictures without labels, or None.
+        teachers: folder with `yunet_n.onnx` and `centerface.onnx`.
+        cache: folder for what the teachers saw.
+        recipe: how many pictures are kept aside, and the seed.
+        say: where progress goes, a line at a time.
+
+    Raises:
+        InputError: a file is missing, or holds nothing usable.
+    """
+    report = LoadReport()
+    true = load_box_set(labelled, report)
+    pseudo = load_pictures(unlabelled, report) if unlabelled is not None else []
+    yunet, centerface = (
+        FaceTeacher.yunet(teachers / "yunet_n.onnx"),
+        FaceTeacher.centerface(teachers / "centerface.onnx"),
+    )
+
+    def seen(pictures: list[Picture]) -> list[tuple[Detections, Detections]]:
+        def told(done: int, total: int) -> None:
+            if done % 100 == 0:
+                say(f"teachers: {done}/{total} pictures")
+
+        first = cached_views(pictures, yunet, YUNET_VIEWS, cache, progress=told)
+        second = cached_views(pictures, centerface, CENTERFACE_VIEWS, cache, progress=told)
+        return list(zip(first, second, strict=True))
+
+    true = [add_landmarks(p, a, b) for p, (a, b) in zip(true, seen(true), strict=True)]
+    if pseudo:
+        pseudo = [pseudo_label(p, a, b) for p, (a, b) in zip(pseudo, seen(pseudo), strict=True)]
+    train, dev = split_dev(true, recipe.dev_pictures)
+    if not train:
+        raise InputError(f"{labelled}: nothing left to train on after {recipe.dev_pictures} pictures were kept aside")
+    known = sum(int(np.isfinite(p.landmarks[:, 0, 0]).sum()) for p in train)
+    say(
+        f"data: {len(train)} pictures with {sum(int((~p.ignore).sum()) for p in train)} true faces "
+        f"({known} with landmarks), {len(pseudo)} with {sum(int((~p.ignore).sum()) for p in pseudo)} pseudo-labelled "
+        f"({sum(int(p.ignore.sum()) for p in pseudo)} ignored), {len(dev)} kept aside; {report}"
+    )
+    return DetectionData(train, pseudo, dev, report)
+
+
+class Trainer:
+    """Network, averaged copy, optimiser and step counter, with one compiled training step."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        keras.utils.set_random_seed(recipe.seed)
+        self.recipe = recipe
+        self.step = 0
+        self.model = build_detector(recipe.arch)
+        self.average = keras.models.clone_model(self.model)
+        self.average.set_weights(self.model.get_weights())
+        self.optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=10.0
+        )
+        self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self.optimizer.build(self.model.trainable_variables)
+        self._cells = {side: cell_centres(side, side, STRIDES) for _, side, _ in recipe.shapes}
+        self._compiled = tf.function(self._update, reduce_retracing=True)
+        self._predict = tf.function(lambda images: self.average(images, training=False), reduce_retracing=True)
+
+    def _update(self, batch: dict[str, Any], centres: Any, strides: Any, keep: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            flat = flatten_heads(self.model(batch["images"], training=True), STRIDES)
+            loss, parts = detection_loss(flat, batch, centres, strides, self.recipe.weights)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        for slow, fast in zip(self.average.variables, self.model.variables, strict=True):
+            slow.value.assign_sub((1.0 - keep) * (slow.value - fast.value))
+        return {"loss": loss, **parts}
+
+    def train_step(self, pool: Pool) -> dict[str, float]:
+        """One step on the batch that belongs to the step number."""
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, self.step))
+        odds = np.array([shape[2] for shape in recipe.shapes])
+        count, side, _ = recipe.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
+        batch = make_batch(pool, count, side, STRIDES, recipe.augment, rng)
+        self.optimizer.learning_rate.assign(recipe.rate(self.step))
+        keep = min(recipe.average, (1 + self.step) / (10 + self.step))
+        centres, strides = self._cells[side]
+        parts = self._compiled(_tensors(batch), tf.constant(centres), tf.constant(strides), tf.constant(keep))
+        self.step += 1
+        return {name: float(value) for name, value in parts.items()}
+
+    def predict(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Heads with probabilities for `[N,H,W,3]` uint8, from the averaged weights."""
+        heads = {name: np.array(value) for name, value in self._predict(tf.constant(images)).items()}
+        for head in heads.values():
+            head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
+        return heads
+
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write a checkpoint (`train.checkpoint.save`)."""
+        parts = {
+            "network": self.model.variables,
+            "average": self.average.variables,
+            "optimizer": self.optimizer.variables,
+        }
+        checkpoint.save(path, f"detector-{self.recipe.arch}", parts, {"step": self.step, **record})
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint of the same architecture; gives back its record."""
+        stored = checkpoint.load(path, f"detector-{self.recipe.arch}")
+        checkpoint.assign(self.model.variables, stored.arrays["network"])
+        checkpoint.assign(self.average.variables, stored.arrays["average"])
+        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
+        self.step = int(stored.record["step"])
+        return stored.record
+
+
+def _tensors(batch: Batch) -> dict[str, Any]:
+    """The batch as tensors whose number of faces may vary without compiling again."""
+    return {
+        "images": tf.constant(batch.images),
+        "boxes": tf.constant(batch.boxes),
+        "landmarks": tf.constant(batch.landmarks),
+        "cells": tf.constant(batch.cells),
+        "valid": tf.constant(batch.valid),
+        "ignore": tf.constant(batch.ignore),
+    }
+
+
+def dev_precision(
+    predict: Callable[[np.ndarray], dict[str, np.ndarray]],
+    pictures: Sequence[Picture],
+    size: int = 640,
+    minimum: Sequence[float] = (8, 16, 32),
+) -> dict[str, float]:
+    """AP at IoU 0.5 with the longer side scaled to `size`, for faces of at least each size: `{"ap8": …}`."""
+    found, truths = [], []
+    for picture in pictures:
+        factor = size / max(picture.rgb.shape[:2])
+        seen = find_faces(predict, picture.rgb, size)
+        found.append(Detections(seen.boxes * factor, seen.scores, seen.landmarks * factor))
+        truths.append(FaceTruth(picture.boxes * factor, picture.ignore))
+    return {f"ap{m:g}": round(average_precision(found, truths, minimum=m).ap, 4) for m in minimum}
+
+
+def train_detector(
+    data: DetectionData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    save_every: float = 180.0,
+    judge_every: int = 1000,
+    say: Say = print,
+) -> Trainer:
+    """Train to `recipe.steps`, with checkpoints in `folder` every `save_every` seconds and a log a line of JSON each.
+
+    Raises:
+        InputError: `resume` without a checkpoint, or with one of another architecture.
+        OutputError: a checkpoint cannot be written; the last good one is intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    trainer = Trainer(recipe)
+    spent = 0.0
+    if resume:
+        spent = float(trainer.load(path).get("seconds", 0.0))
+        say(f"resumed at step {trainer.step}")
+    pool = Pool(data.true, data.pseudo, recipe.true_share)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    started = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    since = 0
+    try:
+        while trainer.step < recipe.steps:
+            for name, value in trainer.train_step(pool).items():
+                sums[name] = sums.get(name, 0.0) + value
+            since += 1
+            now = time.monotonic()
+            judge = trainer.step % judge_every == 0 or trainer.step == recipe.steps
+            if trainer.step % 100 == 0 or judge:
+                line: dict[str, Any] = {"step": trainer.step, **{k: round(v / since, 4) for k, v in sums.items()}}
+                line["rate"] = round(recipe.rate(trainer.step), 6)
+                line["seconds"] = round(spent + now - started, 1)
+                if judge:
+                    line.update(dev_precision(trainer.predict, data.dev))
+                with log.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                say(json.dumps(line))
+                sums, since = {}, 0
+            if now - saved > save_every:
+                trainer.save(path, {"seconds": spent + now - started})
+                saved = time.monotonic()
+    finally:
+        if trainer.step:
+            trainer.save(path, {"seconds": spent + time.monotonic() - started})
+    return trainer
