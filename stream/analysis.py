@@ -87,6 +87,13 @@ class Analyser:
         self._lookahead = lookahead
         picture_bytes = info.width * info.height * (6 if "10" in info.pixel_format else 3) // 2
         self._held_limit = max(8, HELD_BYTES // max(1, picture_bytes))
+        rate = float(info.average_rate or 30)
+        self.notes: list[str] = []
+        if self._held_limit < lookahead * rate:
+            self.notes.append(
+                f"pictures of {info.width}x{info.height} are held back for {self._held_limit / rate:.1f} s instead of "
+                f"{lookahead:g} s before their names are decided, to keep memory small"
+            )
         self._letterbox = detector.letterbox(info.width, info.height)
         self._weak = 0.4 * detector.threshold
         self._batch_size = batch
@@ -161,8 +168,10 @@ class Analyser:
         if rotation == 0:
             small_rgb(frame.picture, width, height, out)
             return
-        stored = np.empty((width, height, 3) if rotation in (90, 270) else out.shape, np.uint8)
-        small_rgb(frame.picture, stored.shape[1], stored.shape[0], stored)
+        if rotation in (90, 270):
+            height, width = width, height
+        stored = np.empty((height, width, 3), np.uint8)
+        small_rgb(frame.picture, width, height, stored)
         out[...] = upright(stored, rotation)
 
     def _launch(self) -> None:

@@ -1,0 +1,161 @@
+"""The threads of one labelling: decoder → analysis → outputs, with bounded channels between them.
+
+One thread decodes, the caller's analyses, one draws, encodes and records. Every queue is bounded; when one part
+fails, all end, and the first failure is what the caller sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from engine.errors import InterruptedByUser, IznetError
+from stream.analysis import Analyser
+from stream.crew import Channel, Crew, Stopped
+from stream.frames import Frame, LabelledFrame
+from stream.labelled_copy import LabelledCopy
+from stream.presence import Presence
+from stream.source import FileSource
+from stream.stages import StageClock
+from stream.tracks import TracksWriter
+
+Progress = Callable[[int, int | None], None]
+"""Called with the frames done and, where the file says, how many there are."""
+
+WAITING = 8
+"""Frames between two threads: enough that none starves, few enough that memory stays small."""
+
+
+def labelled_frames(reader: FileSource, analyser: Analyser, clock: StageClock) -> Iterator[LabelledFrame]:
+    """The frames of a source with everyone on them; a thread decodes a few frames ahead."""
+    crew = Crew()
+    decoded: Channel[Frame] = crew.channel(WAITING)
+    crew.start("decode", lambda: _decode(reader, decoded, clock))
+    try:
+        for frame in decoded:
+            yield from analyser.push(frame)
+        yield from analyser.finish()
+    except Stopped:
+        pass  # the decoder failed; `wait` raises why
+    finally:
+        reader.close()
+        crew.stop()
+        crew.wait()
+
+
+def _decode(reader: FileSource, decoded: Channel[Frame], clock: StageClock) -> None:
+    frames = reader.frames()
+    while True:
+        with clock("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            break
+        decoded.put(frame)
+    decoded.close()
+
+
+class Pipeline:
+    """One labelling, from the first frame to the files' final names.
+
+    After `work`, `done` counts the frames and `people` says who was on them.
+    """
+
+    def __init__(
+        self,
+        reader: FileSource,
+        analyser: Analyser,
+        copy: LabelledCopy | None,
+        record: TracksWriter,
+        clock: StageClock,
+        progress: Progress | None,
+    ) -> None:
+        self._reader = reader
+        self._analyser = analyser
+        self._copy = copy
+        self._record = record
+        self._clock = clock
+        self._progress = progress
+        self._crew = Crew()
+        self._decoded: Channel[Frame] = self._crew.channel(WAITING)
+        self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING)
+        self._last_pts = 0
+        self.done = 0
+        self.people: tuple[Presence, ...] = ()
+
+    def work(self) -> None:
+        """Label every frame and finish the files.
+
+        Raises:
+            IznetError: what went wrong; the message says where the finished part was kept.
+            InterruptedByUser: Ctrl-C; likewise.
+        """
+        try:
+            self._flow()
+            if self._copy is not None:
+                self._copy.finish()
+            self._close_record(complete=True)
+        except KeyboardInterrupt as interrupt:
+            self._end_threads()
+            raise InterruptedByUser(self._keep("interrupted")) from interrupt
+        except IznetError as failure:
+            self._end_threads()
+            raise type(failure)(self._keep(str(failure))) from failure
+        except BaseException:
+            self._end_threads()
+            if self._copy is not None:
+                self._copy.discard()
+            self._record.abort()
+            raise
+
+    def _flow(self) -> None:
+        """Move every frame from the decoder through the analysis to the outputs."""
+        self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock))
+        self._crew.start("write", self._write)
+        try:
+            for frame in self._decoded:
+                for labelled in self._analyser.push(frame):
+                    self._labelled.put(labelled)
+            for labelled in self._analyser.finish():
+                self._labelled.put(labelled)
+        except Stopped:
+            pass  # a thread failed; `wait` raises why
+        self._labelled.close()
+        self._crew.wait()
+
+    def _write(self) -> None:
+        for labelled in self._labelled:
+            if self._copy is not None:
+                self._copy.write(labelled)
+            with self._clock("record"):
+                frame = labelled.frame
+                self._record.frame(index=frame.index, pts=frame.pts, shot=frame.shot, faces=labelled.faces)
+            self._last_pts = frame.pts
+            self.done += 1
+            if self._progress is not None:
+                self._progress(self.done, self._reader.info.frames)
+
+    def _end_threads(self) -> None:
+        """Let the writer finish what it was given, and the decoder go."""
+        self._reader.close()
+        self._decoded.stop()
+        self._labelled.close()
+        with suppress(Exception, KeyboardInterrupt):  # the first failure is on its way to the user already
+            self._crew.wait()
+
+    def _close_record(self, complete: bool) -> None:
+        for verdict in self._analyser.verdicts():
+            if verdict.first <= self._last_pts:
+                self._record.track(verdict)
+        self.people = self._record.finish(damage=self._reader.damage.as_dict(), complete=complete).people
+
+    def _keep(self, why: str) -> str:
+        """Keep what was finished under partial names; `why` the run ended, and where that is."""
+        try:
+            kept = self._copy.keep() if self._copy is not None else None
+            self._close_record(complete=False)
+        except (IznetError, OSError) as failure:
+            self._record.abort(keep=True)
+            where = f"; {failure}" if str(failure) not in why else ""
+            return f"{why}{where}"
+        places = [str(path) for path in (kept, self._record.path) if path is not None]
+        return f"{why}; {self.done} frames are finished, in {' and '.join(places)}"
