@@ -92,6 +92,10 @@ def show(report: EnrolmentReport, output: Path) -> None:
         for remark in remarks:
             click.echo(f"{title}: {remark.file}: {remark.reason}")
     console.print(table(report))
+    click.echo(
+        "Spread: median distance from the medoid to the person's other photos. "
+        "Distances are Euclidean between unit vectors, 0…2."
+    )
     for warning in report.warnings:
         click.echo(f"Warning: {warning}")
     people = len(report.people)
@@ -107,9 +111,6 @@ def table(report: EnrolmentReport) -> Table:
     lines = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        caption="spread: median distance from the medoid to the person's other photos. All distances are Euclidean "
-        "between unit vectors, 0…2.",
-        caption_justify="left",
     )
     lines.add_column("person", overflow="fold")
     lines.add_column("photos", justify="right")

@@ -30,6 +30,7 @@ def result_dict(result: LabelResult) -> dict[str, Any]:
         ],
         "damage": dict(result.damage),
         "notes": list(result.notes),
+        "stages": dict(result.stages),
     }
 
 

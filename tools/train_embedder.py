@@ -1,0 +1,58 @@
+"""`iznet train embedder` and `iznet train eval-embedder`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command("embedder")
+@click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
+@click.option("--teachers", type=FOLDER, required=True, help="Folder: edgeface_xs.onnx, mobilefacenet_y1.onnx.")
+@click.option("--out", type=FOLDER, default=Path("runs/embedder"), show_default=True)
+@click.option("--shards", type=click.IntRange(1), default=16, show_default=True, help="Shards of 4096 views each.")
+@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches of 64 faces.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--views-only", is_flag=True, help="Make the views and stop; training may run beside it.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+def embedder(
+    data: Path, teachers: Path, out: Path, shards: int, steps: int, seed: int, views_only: bool, resume: bool
+) -> None:
+    """Train the face embedder; every run resumes from its last checkpoint."""
+    from train.embedder_recipe import make_all_views, train_and_export
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if views_only:
+        make_all_views(data, teachers, out, shards, seed)
+        return
+    digest = train_and_export(data, teachers, out, shards, steps, seed, resume=resume)
+    click.echo(f"{out / 'embedder.onnx'} {digest}")
+
+
+@click.command("eval-embedder")
+@click.argument("network", type=FOLDER, required=False)
+@click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv, lfw.zip.")
+@click.option("--teachers", type=FOLDER, default=None, help="Folder of the teachers, to be measured beside it.")
+@click.option("--markdown", type=FOLDER, default=None, help="Also write the table to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def eval_embedder(
+    network: Path | None, data: Path, teachers: Path | None, markdown: Path | None, as_json: bool
+) -> None:
+    """Verification figures of an embedder NETWORK.onnx (default: the shipped one)."""
+    from train.embedder_recipe import evaluate, table
+
+    rows = evaluate(network, data, teachers)
+    if markdown is not None:
+        markdown.write_text(table(rows), encoding="utf-8")
+    if as_json:
+        record: dict[str, Any] = {name: [dataclasses.asdict(f) for f in figures] for name, figures in rows.items()}
+        click.echo(json.dumps(record, indent=1))
+    else:
+        click.echo(table(rows))
