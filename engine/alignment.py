@@ -52,12 +52,14 @@ def similarity_transform(
     points = np.asarray(landmarks, np.float64)
     if points.shape != template.shape or points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"expected landmarks {template.shape}, got {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError(f"landmarks must be finite, got {points.tolist()}")
     target = template.astype(np.float64)
     centre, target_centre = points.mean(0), target.mean(0)
     p, q = points - centre, target - target_centre
     variance = float((p * p).sum())
-    if not math.isfinite(variance) or variance < 1e-12:
-        raise ValueError(f"landmarks must be finite and must not coincide, got {points.tolist()}")
+    if variance < 1e-12:
+        raise ValueError(f"landmarks must not coincide, got {points.tolist()}")
     # With points as complex numbers the best similarity is one complex factor: a + bi = Σ q·conj(p) / Σ |p|².
     a = float((p * q).sum()) / variance
     b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / variance

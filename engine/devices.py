@@ -77,16 +77,12 @@ def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
         if not _installed(backend):
             raise MissingError(f"--backend {backend}: not installed; {_CURES[backend]}")
         return Choice("cpu", backend, f"{backend} was asked for")
+    where = "the CPU was asked for" if device == "cpu" else _NO_GPU
     for candidate in _CPU_BACKENDS:
         if _installed(candidate):
-            where = "the CPU was asked for" if device == "cpu" else f"the CPU, since {_NO_GPU}"
-            others = [b for b in _CPU_BACKENDS if b != candidate and not _installed(b)]
-            why = (
-                f"{candidate} is not the default but {others[0]} is not installed"
-                if others and candidate != _CPU_BACKENDS[0]
-                else f"{candidate} is the default there"
-            )
-            return Choice("cpu", candidate, f"{where}; {why}")
+            missing = _CPU_BACKENDS[: _CPU_BACKENDS.index(candidate)]
+            why = f", since {', '.join(missing)} is not installed" if missing else ", the CPU's default"
+            return Choice("cpu", candidate, f"{where}; {candidate}{why}")
     raise MissingError("no CPU backend is installed; pip install openvino")
 
 
