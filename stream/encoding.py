@@ -40,10 +40,9 @@ class _Kind:
 _YUV8 = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
 _YUV10 = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
 _YUV12 = ("yuv420p12le", "yuv422p12le", "yuv444p12le")
-_GRAY = ("gray", "gray10le")
 _KINDS = {
-    "x264": _Kind("libx264", "veryfast", 20, (*_YUV8, *_YUV10, *_GRAY)),
-    "x265": _Kind("libx265", "veryfast", 20, (*_YUV8, *_YUV10, *_YUV12, "gray", "gray10le", "gray12le")),
+    "x264": _Kind("libx264", "veryfast", 20, (*_YUV8, *_YUV10)),
+    "x265": _Kind("libx265", "veryfast", 20, (*_YUV8, *_YUV10, *_YUV12)),
     "svtav1": _Kind("libsvtav1", "10", 30, ("yuv420p", "yuv420p10le")),
     "nvenc": _Kind("h264_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
     "nvenc-hevc": _Kind("hevc_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
@@ -246,7 +245,8 @@ def _pixel_format(source: str, width: int, height: int, name: str, kind: _Kind) 
         wanted = wanted.replace("420", "444").replace("422", "444")
         return wanted, [f"{width}x{height} has an odd side, which {name} takes as {wanted} only; the size is kept"]
     if wanted != source:
-        return wanted, [f"pixel format {source} is written as {wanted}"]
+        alpha = "; transparency is lost" if any(c.is_alpha for c in fmt.components) else ""
+        return wanted, [f"pixel format {source} is written as {wanted}{alpha}"]
     return wanted, []
 
 
@@ -262,8 +262,9 @@ def _chroma(fmt: av.VideoFormat) -> str:
 def _colour(colour: Colour, source: str, target: str) -> Colour:
     """The tags of what is written: the source's own, except that RGB becomes BT.709 and full range where unsaid."""
     matrix, tagged_range = colour.matrix, colour.range
-    if av.VideoFormat(source).is_rgb:
-        matrix, tagged_range = BT709, 1
+    fmt = av.VideoFormat(source)
+    if fmt.is_rgb or len(fmt.components) < 3:
+        matrix, tagged_range = BT709 if fmt.is_rgb else matrix, 1
     elif source.startswith("yuvj") or target.startswith("yuvj"):
         tagged_range = 2
     return Colour(tagged_range, colour.primaries, colour.transfer, matrix, colour.chroma_location)

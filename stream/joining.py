@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -24,11 +23,14 @@ from av.video.stream import VideoStream
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened
 from stream.segments import Segment, check_headers
-from stream.sink import StreamPlan, atomic_output, copy_stream, plan_streams
+from stream.sink import StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
+from stream.tags import file_tags, track_tags
 
-# What a container says of itself and of the old video: wrong or meaningless in the new file.
-_CONTAINER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-_STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_")
+
+_LARGEST_TIMESCALE = 2**31 - 1
+
+_LONGEST_LEAD = 10
+"""How many of the shortest steps, for each picture of delay, decoding may begin ahead of the first picture."""
 
 
 @dataclass(slots=True)
@@ -73,10 +75,11 @@ def join(
     times = decoding_times(segments)
     report = JoinReport(Path(output), len(times.pts), notes=list(streams.notes))
     with atomic_output(output, overwrite) as temporary, opened(source) as container:
-        options = _options(streams.format, container, streams, plan, times)
-        with av.open(
-            os.fspath(temporary), "w", format=streams.format, options=options
-        ) as target:
+        covered = any(is_cover(container.streams[i]) for i in streams.copied)
+        tags = file_tags(container.metadata, streams.format, covered)
+        options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base)
+        with av.open(os.fspath(temporary), "w", format=streams.format, options=options) as target:
+            target.metadata.update(tags.tags)
             _mux(container, target, segments, plan, streams, times, report, partial)
     return report
 
@@ -99,8 +102,11 @@ def decoding_times(segments: Sequence[Segment]) -> Times:
     """Decoding times that rise strictly across all joints and never pass the display time.
 
     With the display times sorted, the i-th packet is decoded at the time of the (i-D)-th picture, where D is the
-    least delay for which no picture is decoded after it is due; the first D times are extrapolated backwards. A
-    picture lasts until the next one; the last one as long as the source says, or as the one before.
+    least delay for which no picture is decoded after it is due. A picture lasts until the next one; the last one as
+    long as the source says, or as the one before.
+
+    The first D decoding times lie before the first picture. MP4 stores distances between decoding times, so its sum of
+    them is right if these lie as far ahead as the last packet's picture and the end lie apart from their decoding.
     """
     pts = [coded.pts for segment in segments for coded in segment.packets]
     ordered = sorted(pts)
@@ -111,9 +117,14 @@ def decoding_times(segments: Sequence[Segment]) -> Times:
     last_said = max((c for s in segments for c in s.packets), key=lambda c: c.pts).duration
     steps = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
     steps.append(last_said or (steps[-1] if steps else 1))
-    lead = min(steps)
-    dts = [ordered[0] - (delay - i) * lead for i in range(delay)] + ordered[: len(ordered) - delay]
-    return Times(tuple(pts), tuple(dts), tuple(steps[rank[value]] for value in pts))
+    durations = [steps[rank[value]] for value in pts]
+    head: list[int] = []
+    if delay:
+        span = ordered[-1] + steps[-1] - durations[-1] - ordered[-1 - delay]
+        if span > _LONGEST_LEAD * delay * min(steps):  # a long last gap; an early start would only delay playing
+            span = delay * min(steps)
+        head = [ordered[0] - span + i * span // delay for i in range(delay)]
+    return Times(tuple(pts), (*head, *ordered[: len(ordered) - delay]), tuple(durations))
 
 
 def _mux(
@@ -132,11 +143,17 @@ def _mux(
     for stream in container.streams:
         if stream.index == streams.picture:
             video = plan.add_stream(target)
-            _describe_video(stream, video, streams.format, plan)
+            video.metadata.update(track_tags(stream.metadata, video=True))
+            video.disposition = stream.disposition
+            if plan.codec in ("libx265", "hevc_nvenc") and streams.format in ("mp4", "mov"):
+                video.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
         elif stream.index in streams.copied:
-            copies[stream.index] = copy_stream(target, stream)
+            if is_cover(stream) and streams.format == "matroska":
+                attach_cover(target, stream, _cover(container.name, stream.index))
+                report.packets[stream.index] = 1
+            else:
+                copies[stream.index] = copy_stream(target, stream)
     assert video is not None
-    target.metadata.update({k: v for k, v in container.metadata.items() if k not in _CONTAINER_KEYS})
     if chapters := container.chapters():
         target.set_chapters(chapters)
     target.start_encoding()
@@ -161,13 +178,13 @@ def _mux(
         upcoming = next(pictures, None)
 
 
-def _describe_video(source: Stream, video: VideoStream, format_name: str, plan: EncoderPlan) -> None:
-    video.metadata.update(
-        {k: v for k, v in source.metadata.items() if not k.startswith(_STATISTICS) and k not in ("encoder", "vendor_id")}
-    )
-    video.disposition = source.disposition
-    if plan.codec in ("libx265", "hevc_nvenc") and format_name in ("mp4", "mov"):
-        video.codec_context.codec_tag = "hvc1"  # what Apple's players ask for; the headers are in the container
+def _cover(path: str, index: int) -> bytes:
+    """The bytes of a cover picture."""
+    with opened(path) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.size:
+                return bytes(packet)
+    return b""
 
 
 def _video_packets(
@@ -200,7 +217,19 @@ def _other_packets(
         yield packet, stamp * base if stamp is not None and base is not None else Fraction(0)
 
 
-def _options(
-    format_name: str, container: InputContainer, streams: StreamPlan, plan: EncoderPlan, times: Times
+def _exact_starts(
+    container: InputContainer, streams: StreamPlan, pts: Sequence[int], time_base: Fraction
 ) -> dict[str, str]:
-    return {}
+    """MP4 writes when a track begins in ticks of the whole movie, by default milliseconds; make them fit exactly."""
+    if streams.format not in ("mp4", "mov"):
+        return {}
+    starts = [min(pts) * time_base]
+    for index in streams.copied:
+        stream = container.streams[index]
+        base = fraction(stream.time_base)
+        if stream.start_time is not None and base is not None:
+            starts.append(stream.start_time * base)
+    scale = math.lcm(1000, *(start.denominator for start in starts))
+    if scale > _LARGEST_TIMESCALE:
+        scale = max(start.denominator for start in starts)
+    return {} if scale in (1000, 1) else {"movie_timescale": str(scale)}

@@ -10,7 +10,9 @@ keep: size, rotation, colour, HDR data, field order, and every other track.
 from __future__ import annotations
 
 import os
+import re
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from typing import Any
 
 import av
 import av.error
+import av.logging
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
@@ -33,6 +36,10 @@ FIELD_ORDERS = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 _NOT_VIDEO_FORMATS = {"tty"}
 """Demuxers that turn plain text into pictures."""
+
+_CHROMA_LOCATIONS = {"left", "center", "topleft", "top", "bottomleft", "bottom"}
+_describing = threading.Lock()
+"""FFmpeg's log level is one for the whole program."""
 
 # Side data that describes one frame's look and that no encoder here can write again.
 _UNWRITABLE = {
@@ -337,4 +344,16 @@ def _light_level(data: bytes | None) -> tuple[int, int] | None:
 
 
 def _chroma_location(container: InputContainer, stream: VideoStream) -> str | None:
-    return None
+    """Where chroma samples sit, which PyAV tells nowhere but in FFmpeg's own description of the file."""
+    with _describing:
+        level = av.logging.get_level()
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        av.logging.set_level(av.logging.VERBOSE)
+        try:
+            text = container.dumps_format()
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_libav_level(av.logging.INFO)
+    found = re.search(rf"Stream #0:{stream.index}\b[^\n]*? {stream.codec_context.pix_fmt}\(([^)]*)\)", text)
+    words = found[1].split(", ") if found else []
+    return next((word for word in words if word in _CHROMA_LOCATIONS), None)

@@ -15,17 +15,21 @@ from pathlib import Path
 import av
 import av.error
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderPlan
 from stream.probe import Track, opened, track_of, video_stream
 from stream.segments import writing
+from stream.tags import file_tags, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """File endings that can be written, and FFmpeg's name of the container."""
 
 _SHOWN = {"mp4": "MP4", "mov": "MOV", "matroska": "MKV"}
+_COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "gif": ("gif", "image/gif")}
+"""Cover pictures that MKV's readers recognise: file ending and MIME type by codec."""
+
 _ENDING = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
 
 
@@ -83,7 +87,8 @@ def plan_streams(
         _check_encoder(encoder, format_name, output)
         refused = [s for s in wanted if not _holds(format_name, s)]
         if refused:
-            raise OutputError(_refusal(output, format_name, refused, wanted, encoder))
+            raise OutputError(_refusal(output, format_name, refused, wanted))
+        notes += _lost_words(container, wanted, format_name)
         # A stream must not be touched once its container is closed.
         copied = tuple(s.index for s in wanted)
     return StreamPlan(format_name, picture, copied, tuple(notes))
@@ -99,18 +104,35 @@ def _is_chapter_track(container: InputContainer, stream: Stream) -> bool:
     )
 
 
+def is_cover(stream: Stream) -> bool:
+    """Whether the stream is a still picture that belongs to the file, not a video."""
+    return stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+
+
 def copy_stream(target: OutputContainer, stream: Stream) -> Stream:
     """A stream of the target with the source stream's parameters, metadata and disposition."""
     if isinstance(stream, AttachmentStream):
         copy: Stream = target.add_attachment(stream.name or "", stream.mimetype or "", stream.data)
     else:
+        # opaque: the codec is only named, so one that cannot be encoded here will do.
         copy = target.add_stream_from_template(stream, opaque=True)
-    copy.metadata.update(stream.metadata)
+    copy.metadata.update(track_tags(stream.metadata))
     copy.disposition = stream.disposition
     return copy
 
 
+def attach_cover(target: OutputContainer, stream: Stream, picture: bytes) -> None:
+    """Put a cover picture into MKV, which keeps it as an attachment."""
+    suffix, mimetype = _COVERS[stream.codec_context.codec.canonical_name]
+    name = stream.metadata.get("filename") or f"cover.{suffix}"
+    target.add_attachment(name, stream.metadata.get("mimetype") or mimetype, picture)
+
+
 def _holds(format_name: str, stream: Stream) -> bool:
+    if is_cover(stream) and format_name != "mp4":
+        # MOV's writer drops cover pictures without a word; MKV takes some as attachments.
+        codec = stream.codec_context
+        return format_name == "matroska" and codec is not None and codec.codec.canonical_name in _COVERS
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             copy_stream(target, stream)
@@ -124,11 +146,24 @@ def _check_encoder(encoder: EncoderPlan, format_name: str, output: str | os.Path
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             encoder.add_stream(target)
-    except ValueError as error:
+            target.start_encoding()
+    except (av.error.FFmpegError, ValueError) as error:
         raise OutputError(
             f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {encoder.encoder}'s video; "
             "use .mkv or .mp4, or another --encoder"
         ) from error
+
+
+def _lost_words(container: InputContainer, wanted: list[Stream], format_name: str) -> list[str]:
+    shown = _SHOWN[format_name]
+    tags = file_tags(container.metadata, format_name, any(map(is_cover, wanted)))
+    notes = []
+    if tags.lost:
+        notes.append(f"{shown} cannot keep a cover picture and the tags {', '.join(tags.lost)} together; MKV can")
+    for stream in wanted:
+        if lost := lost_track_keys(stream.metadata, format_name):
+            notes.append(f"{shown} cannot keep the tags {', '.join(lost)} of {track_of(stream)}; MKV can")
+    return notes
 
 
 def _refusal(
@@ -136,7 +171,6 @@ def _refusal(
     format_name: str,
     refused: list[Stream],
     wanted: list[Stream],
-    encoder: EncoderPlan,
 ) -> str:
     tracks: list[Track] = [track_of(s) for s in refused]
     message = f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {', '.join(map(str, tracks))}"
