@@ -274,7 +274,7 @@ class Analyser:
         with self._clock("embed"):
             embeddings = job.start().result()
         for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
-            self._identity.add(face.track, embedding, quality * share, frame.time)
+            self._identity.add(face.track, embedding, quality, frame.time, share)
 
     def _is_seen(self, face: Face) -> bool:
         """Whether the middle of the face's five points lies inside the picture."""

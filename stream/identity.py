@@ -61,7 +61,7 @@ class _Evidence:
     total: NDArray[np.float64]
     """Weighted sum of the embeddings."""
     best: float = 0.0
-    """Quality of the best embedding so far."""
+    """Quality of the best face that was looked at so far, sharp or not."""
     count: int = 0
     latest: float = 0.0
     """Seconds of the latest embedding."""
@@ -118,10 +118,13 @@ class Identity:
         pause = 0.1 * 2.0**evidence.count
         return evidence.count < self.looks and quality > 0.5 * evidence.best and time - evidence.latest >= pause
 
-    def add(self, track: int, embedding: NDArray[np.float32], quality: float, time: float) -> None:
-        """One more look at a track: a unit `[D]` embedding and its quality."""
+    def add(
+        self, track: int, embedding: NDArray[np.float32], quality: float, time: float, sharpness: float = 1.0
+    ) -> None:
+        """One more look at a track: a unit `[D]` embedding, the quality that `wants` was asked with, and how sharp
+        the face then turned out to be (0…1). A blurred face counts for less, but it has been looked at."""
         evidence = self._evidence[track]
-        weighted = embedding.astype(np.float64) * quality**2
+        weighted = embedding.astype(np.float64) * (quality * sharpness) ** 2
         evidence.total = evidence.total + weighted if evidence.count else weighted
         evidence.best = max(evidence.best, quality)
         evidence.count += 1

@@ -120,6 +120,14 @@ def test_a_steady_face_is_embedded_a_few_times_only(identity: Identity) -> None:
     assert looks == Identity.looks
 
 
+def test_a_blurred_face_counts_for_less_but_is_not_looked_at_again_at_once(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    identity.add(1, YURI, 0.7, 0.0, sharpness=0.1)
+    assert not identity.wants(1, 0.7, 0.04)
+    identity.add(1, YENA, 0.7, 0.5, sharpness=1.0)
+    assert identity.naming(1).name == "yena"
+
+
 def test_without_a_gallery_nobody_is_embedded() -> None:
     identity = Identity(None)
     identity.see(0, [1], 0.0)
