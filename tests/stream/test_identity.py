@@ -142,7 +142,7 @@ BOX = np.array([10, 10, 100, 110], np.float32)
 def test_quality_falls_with_size_score_and_turning_away() -> None:
     full = face_quality(BOX, 0.9, FRONTAL)
     assert face_quality(BOX, 0.5, FRONTAL) < full
-    assert face_quality(BOX / 4, 0.9, FRONTAL / 4) < full / 2
+    assert face_quality((BOX / 4).astype(np.float32), 0.9, (FRONTAL / 4).astype(np.float32)) < full / 2
     turned = FRONTAL.copy()
     turned[2, 0] = 40
     assert face_quality(BOX, 0.9, turned) < full
