@@ -45,3 +45,33 @@ def detector(
     recipe = Recipe(arch=arch, steps=steps, seed=seed)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo)
     train_detector(pictures, recipe, out, resume=resume, say=click.echo)
+
+
+@click.command("eval-detector")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json.")
+@click.option("--detector", "model", type=click.Path(path_type=Path), help="ONNX file.  [default: the shipped one]")
+@click.option("--teachers", type=click.Path(path_type=Path), help="Folder of rival networks to put beside it.")
+@click.option("--size", type=click.IntRange(64), multiple=True, default=(640,), show_default=True)
+@click.option("--dev", is_flag=True, help="Only the part that training kept aside; for choices.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="PNG of hits and misses.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the table there.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
+def eval_detector(
+    data: Path,
+    model: Path | None,
+    teachers: Path | None,
+    size: tuple[int, ...],
+    dev: bool,
+    sheet: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Average precision of a detector, by face size, with rivals on the same pictures."""
+    import json
+
+    from train.detector_report import evaluate
+
+    report = evaluate(data, model, teachers, sizes=size, dev=dev, sheet=sheet, say=lambda text: click.echo(text, err=True))
+    if markdown is not None:
+        report.write_markdown(markdown)
+    click.echo(json.dumps(report.as_json(), indent=1) if as_json else report.as_markdown())

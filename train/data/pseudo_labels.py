@@ -139,10 +139,13 @@ def pseudo_label(picture: Picture, first: Detections, second: Detections) -> Pic
     )
 
 
-def add_landmarks(picture: Picture, first: Detections, second: Detections, iou: float = 0.45) -> Picture:
+def add_landmarks(
+    picture: Picture, first: Detections, second: Detections, iou: float = 0.45, *, both: bool = False
+) -> Picture:
     """Give the known faces the teachers' points, where a teacher's box overlaps by `iou` or more.
 
-    Two teachers are averaged where their points differ by less than 15 % of the box, else there are none.
+    Two teachers are averaged where their points differ by less than 15 % of the box, else there are none. Where one
+    teacher alone saw the face its points are taken, unless `both` are asked for.
     """
     landmarks = picture.landmarks.copy()
     found = []
@@ -157,6 +160,8 @@ def add_landmarks(picture: Picture, first: Detections, second: Detections, iou: 
     for face in range(len(landmarks)):
         a, b = found[0][face], found[1][face]
         if np.isnan(a).any() or np.isnan(b).any():
+            if both:
+                continue
             landmarks[face] = b if np.isnan(a).any() else a
         elif np.linalg.norm(a - b, axis=1).max() < 0.15 * size[face]:
             landmarks[face] = (a + b) / 2

@@ -62,7 +62,7 @@ def build_detector(arch: str = "small") -> keras.Model:
     if arch not in ARCHITECTURES:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(ARCHITECTURES)}")
     width = ARCHITECTURES[arch]
-    images = keras.Input((None, None, 3), name="images", dtype="uint8")
+    images = keras.Input((None, None, 3), name="images")
     x = layers.Rescaling(1 / 64, offset=-2.0, name="normalise")(images)
     x = _conv(x, width.stem[0], 3, "stem1", 2)
     x = _conv(x, width.stem[1], 3, "stem2", 2)
