@@ -81,9 +81,14 @@ def plan_streams(
     with opened(source) as container:
         picture = video_stream(container).index
         others = [s for s in container.streams if s.index != picture]
-        chapter_tracks = {s.index for s in others if _is_chapter_track(container, s)}
-        wanted = [s for s in others if s.index not in chapter_tracks and s.index not in omit]
-        notes = [f"{track_of(s)} is left out, as asked" for s in others if s.index in omit]
+        wanted, notes = [], []
+        for stream in others:
+            if stream.index in omit:
+                notes.append(f"{track_of(stream)} is left out, as asked")
+            elif (said := _told_otherwise(container, stream, container.streams[picture])) is None:
+                wanted.append(stream)
+            elif said:
+                notes.append(said)
         _check_encoder(encoder, format_name, output)
         refused = [s for s in wanted if not _holds(format_name, s)]
         if refused:
@@ -94,14 +99,20 @@ def plan_streams(
     return StreamPlan(format_name, picture, copied, tuple(notes))
 
 
-def _is_chapter_track(container: InputContainer, stream: Stream) -> bool:
-    """MP4 keeps chapter titles as a text track; the chapters are copied as such."""
-    return (
-        stream.type == "data"
-        and stream.name == "bin_data"
-        and "mp4" in container.format.name
-        and bool(container.chapters())
-    )
+def _told_otherwise(container: InputContainer, stream: Stream, picture: Stream) -> str | None:
+    """Data tracks whose content is handed over in another way: what to say about it, None for all others.
+
+    MP4 and MOV keep chapter titles and the start timecode as tracks; muxers make those anew from the chapters and
+    from the picture's `timecode` tag.
+    """
+    if stream.type != "data" or "mp4" not in container.format.name:
+        return None
+    if stream.name == "bin_data" and container.chapters():
+        return ""
+    timecode = stream.metadata.get("timecode")
+    if timecode is not None and timecode == picture.metadata.get("timecode"):
+        return f"timecode track #{stream.index} is written anew from its start, {timecode}"
+    return None
 
 
 def is_cover(stream: Stream) -> bool:
@@ -139,10 +150,32 @@ def _holds(format_name: str, stream: Stream) -> bool:
             target.start_encoding()
     except (av.error.FFmpegError, ValueError):
         return False
-    return True
+    return stream.type != "data" or _data_survives(format_name, stream)
+
+
+def _data_survives(format_name: str, stream: Stream) -> bool:
+    """Muxers take some data tracks and write what nobody can read again, so try it with the first packets."""
+    file = io.BytesIO()
+    sent: list[bytes] = []
+    with opened(stream.container.name) as container:
+        source = container.streams[stream.index]
+        try:
+            with av.open(file, "w", format=format_name) as target:
+                copy = copy_stream(target, source)
+                for packet in container.demux(source):
+                    if packet.size and len(sent) < 3:
+                        sent.append(bytes(packet))
+                        packet.stream = copy
+                        target.mux_one(packet)
+            file.seek(0)
+            with av.open(file, format=format_name) as again:
+                return [bytes(p) for p in again.demux() if p.size] == sent and again.streams[0].name == stream.name
+        except (av.error.FFmpegError, ValueError, IndexError):
+            return False
 
 
 def _check_encoder(encoder: EncoderPlan, format_name: str, output: str | os.PathLike[str]) -> None:
+    encoder.open()  # settings that the encoder itself refuses are no fault of the container
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             encoder.add_stream(target)

@@ -1,0 +1,280 @@
+"""`iznet label` as people use it: arguments in, files and words out, an exit code for everything that can go wrong.
+
+The networks are synthetic: a face is a coloured rectangle (see `tests.networks`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+from stream import tracks
+from tests.networks import PEOPLE, scene
+from tools import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = (320, 192)
+FRAMES = 24
+
+
+def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Ann goes right, Ben stands still."""
+    x = 30 + 2 * index
+    return scene(*SIZE, [((x, 60, x + 48, 120), PEOPLE["ann"]), ((230, 70, 278, 130), PEOPLE["ben"])])
+
+
+def write_video(path: Path, frames: int = FRAMES) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv444p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("original") / "mv.mp4")
+
+
+@pytest.fixture
+def video(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(original, tmp_path / "mv.mp4"))
+
+
+@pytest.fixture(scope="module")
+def gallery(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ann alone."""
+    crop = np.empty((1, 112, 112, 3), np.uint8)
+    crop[...] = PEOPLE["ann"]
+    path = tmp_path_factory.mktemp("gallery") / "group.gallery"
+    Gallery.build({"ann": embedder.embed(crop)}, embedder.sha256, 0.9).save(path)
+    return path
+
+
+@pytest.fixture
+def networks(detector_file: Path, embedder_file: Path) -> list[str]:
+    return ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
+
+
+Out = pytest.CaptureFixture[str]
+
+
+def test_the_whole_job(video: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    assert cli.run(["label", str(video), "-g", str(gallery), *networks]) == 0
+    out, err = capsys.readouterr()
+    labelled, record = video.with_name("mv.labelled.mp4"), video.with_name("mv.tracks.jsonl")
+    assert str(labelled) in out
+    assert str(record) in out
+    assert "Found: ann, 1.0 s in 1 appearance" in out
+    assert f"{FRAMES} frames" in out
+    assert "openvino on the CPU" in err
+    read = tracks.read(record)
+    assert len(read.frames) == FRAMES
+    assert all({face.name for face in frame.faces} == {"ann", None} for frame in read.frames)
+    with av.open(str(labelled)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(shown) == FRAMES
+    (ann,) = [face for face in read.frames[12].faces if face.name]
+    left, _, right, bottom = (round(float(v)) for v in ann.box)
+    assert np.linalg.norm(shown[12][bottom - 1, (left + right) // 2] - np.array([255.0, 0, 0])) < 60
+    assert sorted(p.name for p in video.parent.iterdir()) == ["mv.labelled.mp4", "mv.mp4", "mv.tracks.jsonl"]
+
+
+def test_json_is_one_object_and_nothing_else(video: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    assert cli.run(["label", str(video), "-g", str(gallery), "--json", *networks]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert out.count("\n") == 1
+    assert err == ""
+    assert result["video"] == str(video.with_name("mv.labelled.mp4"))
+    assert result["tracks"] == str(video.with_name("mv.tracks.jsonl"))
+    assert result["frames"] == FRAMES
+    assert result["fps"] > 0
+    (person,) = result["people"]
+    assert person["name"] == "ann"
+    assert person["appearances"] == [[0.0, pytest.approx(FRAMES / 25)]]
+    assert result["stages"]["decode"]["calls"] >= FRAMES
+
+
+def test_places_that_were_named(video: Path, networks: list[str], tmp_path: Path, capsys: Out) -> None:
+    out, record = tmp_path / "out.mkv", tmp_path / "record.jsonl"
+    assert cli.run(["label", str(video), "-o", str(out), "--tracks", str(record), *networks]) == 0
+    said = capsys.readouterr()
+    assert out.is_file()
+    assert record.is_file()
+    assert "nobody is known" in said.err
+    assert "Nobody was named." in said.out
+
+
+def test_record_only(video: Path, networks: list[str], capsys: Out) -> None:
+    assert cli.run(["label", str(video), "--no-video", "--json", *networks]) == 0
+    assert json.loads(capsys.readouterr().out)["video"] is None
+    assert sorted(p.name for p in video.parent.iterdir()) == ["mv.mp4", "mv.tracks.jsonl"]
+
+
+@pytest.mark.parametrize("unknown", [None, "none", "box"])
+def test_people_nobody_knows(unknown: str | None, video: Path, networks: list[str], original: Path) -> None:
+    """Without a gallery they get a grey box, unless one says otherwise."""
+    choice = ["--unknown", unknown] if unknown else []
+    assert cli.run(["label", str(video), "--encoder", "x264", "--crf", "5", "--json", *choice, *networks]) == 0
+
+    def first(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        with av.open(str(path)) as container:
+            return np.asarray(next(container.decode(video=0)).to_ndarray(format="rgb24"), np.uint8)
+
+    changed = np.abs(first(video.with_name("mv.labelled.mp4")).astype(int) - first(original)).max() > 60
+    assert changed == (unknown != "none")
+
+
+def _label(*arguments: str | Path) -> int:
+    return cli.run(["label", *map(str, arguments)])
+
+
+def test_what_exists_is_kept_unless_told(video: Path, networks: list[str], capsys: Out) -> None:
+    taken = video.with_name("mv.labelled.mp4")
+    taken.write_bytes(b"mine")
+    assert _label(video, *networks) == 5
+    assert str(taken) in capsys.readouterr().err
+    assert taken.read_bytes() == b"mine"
+    assert sorted(p.name for p in video.parent.iterdir()) == ["mv.labelled.mp4", "mv.mp4"]
+    assert _label(video, "--overwrite", *networks) == 0
+    assert taken.stat().st_size > 1000
+
+
+def test_input_that_is_no_video(tmp_path: Path, networks: list[str], capsys: Out) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video\n" * 100)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    for source in (tmp_path / "missing.mp4", tmp_path, text, empty):
+        assert _label(source, *networks) == 3
+        err = capsys.readouterr().err
+        assert str(source) in err
+        assert "Traceback" not in err
+        assert _label(source, "--json", *networks) == 3
+        said = json.loads(capsys.readouterr().out)
+        assert said["code"] == 3
+        assert str(source) in said["error"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.mp4", "text.mp4"]
+
+
+def test_output_that_cannot_be(video: Path, networks: list[str], capsys: Out) -> None:
+    folder = video.parent
+    for out, code in ((folder / "none/out.mp4", 5), (folder, 5), (folder / "out.xyz", 2), (folder / "out.webm", 2)):
+        assert _label(video, "-o", out, *networks) == code, out
+        assert str(out.parent if code == 5 else out) in capsys.readouterr().err
+    assert sorted(p.name for p in folder.iterdir()) == ["mv.mp4"]
+
+
+def test_networks_and_galleries_that_cannot_be(
+    video: Path, gallery: Path, networks: list[str], embedder_file: Path, tmp_path: Path, capsys: Out
+) -> None:
+    junk = tmp_path / "junk.gallery"
+    junk.write_bytes(b"PK\3\4 no gallery")
+    cut = tmp_path / "cut.gallery"
+    cut.write_bytes(gallery.read_bytes()[:-100])
+    for bad in (junk, cut, tmp_path / "missing.gallery"):
+        assert _label(video, "-g", bad, *networks) == 3
+        assert str(bad) in capsys.readouterr().err
+    assert _label(video, "--detector", embedder_file) == 3
+    assert str(embedder_file) in capsys.readouterr().err
+    assert _label(video, "--device", "gpu", *networks) == 4
+    assert "--device cpu" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mv.*[!4]"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--crf", "abc"],
+        ["--crf", "99"],
+        ["--encoder", "h263"],
+        ["--preset", "hasty"],
+        ["--size", "0"],
+        ["--threads", "0"],
+    ],
+)
+def test_wrong_use(arguments: list[str], video: Path, networks: list[str], capsys: Out) -> None:
+    assert _label(video, *networks, *arguments) == 2
+    assert arguments[1] in capsys.readouterr().err
+    assert sorted(p.name for p in video.parent.iterdir()) == ["mv.mp4"]
+
+
+def test_a_photo_gives_a_photo(tmp_path: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    photo = tmp_path / "stage.png"
+    Image.fromarray(picture(0)).save(photo)
+    assert _label(photo, "-g", gallery, "--json", *networks) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["video"] == str(tmp_path / "stage.labelled.png")
+    assert result["frames"] == 1
+    assert [person["name"] for person in result["people"]] == ["ann"]
+
+
+def test_a_photo_in_words(tmp_path: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    photo = tmp_path / "stage.png"
+    Image.fromarray(picture(0)).save(photo)
+    assert _label(photo, "-g", gallery, *networks) == 0
+    assert "Found: ann" in capsys.readouterr().out
+
+
+LONG = 900
+
+
+@pytest.fixture(scope="module")
+def long_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", LONG)
+
+
+@pytest.fixture
+def endless(long_original: Path, tmp_path: Path) -> Path:
+    """A video that takes long enough to be interrupted."""
+    return Path(shutil.copy(long_original, tmp_path))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: Path, networks: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools", "label", str(endless), "--preset", "slow", *networks],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    record = endless.with_name("long.partial.tracks.jsonl")
+    enough = threading.Event()
+    while process.poll() is None and not enough.wait(0.02):
+        if record.is_file() and record.read_bytes().count(b'"type":"frame"') >= 260:
+            enough.set()
+            process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    partial = endless.with_name("long.labelled.partial.mp4")
+    assert partial.name in err
+    with av.open(str(partial)) as container:
+        shown = sum(1 for _ in container.decode(video=0))
+    kept = tracks.read(record)
+    assert kept.summary is not None
+    assert 250 <= shown <= len(kept.frames) < LONG
+    assert sorted(p.name for p in endless.parent.iterdir()) == [partial.name, "long.mp4", record.name]
