@@ -50,7 +50,7 @@ def candidates(
             face[2] = min(max(x + cell[3] * stride, 0.0), width)
             face[3] = min(max(y + cell[4] * stride, 0.0), height)
             face[4] = cell[0]
-            total = 0.0
+            total = float(cell[0])
             spread = 0.0
             for k in range(1, CHANNELS):
                 total += cell[k]

@@ -79,7 +79,7 @@ class ModelFile:
             found = metadata.get("iznet.kind")
             raise InputError(
                 f"{path}: {f'a network of kind {found!r}' if found else 'says nothing about what it is'}; "
-                f"a {kind} carries the metadata iznet.kind={kind}"
+                f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} carries the metadata iznet.kind={kind}"
             )
         return cls(path, digest, metadata)
 

@@ -110,7 +110,7 @@ def test_black_beyond_the_edge() -> None:
 def test_pictures_wider_than_opencv_can_address() -> None:
     rgb = np.zeros((120, 40_000, 3), np.uint8)
     rgb[:, 39_000:] = 99
-    assert (align_face(rgb, ARCFACE_TEMPLATE + (39_200, 0)) == 99).all()
+    assert (align_face(rgb, ARCFACE_TEMPLATE + np.array([39_200, 0])) == 99).all()
 
 
 def test_writes_into_memory_that_is_given() -> None:
