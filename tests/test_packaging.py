@@ -1,0 +1,82 @@
+"""What is installed: the wheel holds the four packages with their data, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HOUSE = ("engine", "stream", "train", "tools")
+BUILD = """
+import sys
+from scikit_build_core.build import build_wheel
+print(build_wheel(sys.argv[1], {"build-dir": sys.argv[2], "cmake.define.IZNET_CUDA": "OFF"}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    pytest.importorskip("scikit_build_core")
+    folder = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(folder), str(folder / "build")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = folder.glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+def test_every_module_and_its_data_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for package in HOUSE
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in {".py", ".typed", ".onnx", ".sha256", ".keras", ".md", ".json"} and path.is_file()
+    }
+    assert {"stream/tracks.schema.json", "engine/py.typed"} <= wanted
+    assert wanted <= names, sorted(wanted - names)
+
+
+def test_the_networks_come_with_cards_checksums_and_weights(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    for network in ("detector", "embedder"):
+        for ending in ("onnx", "card.md", "sha256", "keras"):
+            assert f"engine/models/{network}.{ending}" in names
+
+
+def test_nothing_else_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    for name in wheel.namelist():
+        assert name.split("/")[0] in HOUSE or name.startswith("iznet-"), name
+        assert not name.endswith((".pyc", ".nbi", ".nbc", ".cu")), name
+
+
+def test_the_command_and_the_licence_come_with_it(wheel: zipfile.ZipFile) -> None:
+    text = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
+    assert "iznet = tools.cli:main" in text["entry_points.txt"].replace("=", " = ").replace("  ", " ")
+    assert "Apache License" in text["LICENSE"]
+    assert "License-Expression: Apache-2.0" in text["METADATA"]
+
+
+def test_extras_are_what_the_doctor_looks_for() -> None:
+    from tools.health import EXTRAS
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(EXTRAS) <= set(project["optional-dependencies"])
+
+
+def test_no_dependency_asks_for_a_display_or_a_gpu() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = {line.split(">")[0].split("=")[0].split("<")[0].strip() for line in project["dependencies"]}
+    assert "opencv-python-headless" in names
+    assert not names & {"opencv-python", "tensorflow", "tensorflow-cpu", "keras", "tensorrt", "pycuda", "torch"}
