@@ -15,12 +15,15 @@ from threading import Lock
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageFont
 
 from engine.errors import InputError
 
 BUILT_IN = ("sans", "italic", "uni")
 WEIGHT = 600
 """Semibold: thin strokes drown in compression."""
+LIGHT = 450
+"""For the Latin letters in a text that is thickened as a whole."""
 SMALLEST = 9
 """Pixels; below this no script can be read, so a name that is too wide is cut instead."""
 
@@ -55,12 +58,10 @@ class Glyphs:
     def __init__(self, font: str | Path = "sans", capacity: int = 512) -> None:
         self.font = str(font)
         self._face = cv2.FontFace()
-        if self.font not in BUILT_IN and not Path(self.font).is_file():
-            raise InputError(
-                f"font {self.font}: no such file; give a .ttf or .otf file, or one of {BUILT_IN}"
-            )
+        if self.font not in BUILT_IN:
+            _check_font(self.font)
         if not self._face.set(self.font):
-            raise InputError(f"font {self.font}: not a font OpenCV can read; give a .ttf or .otf file")
+            raise InputError(f"font {self.font}: OpenCV cannot use it; give another .ttf file")
         self._capacity = capacity
         self._masks: OrderedDict[tuple[str, int, int], NDArray[np.uint8]] = OrderedDict()
         self._lock = Lock()
@@ -94,11 +95,11 @@ class Glyphs:
             '🙂'
         """
         with self._lock:
-            unknown = self._raster("?", 32)
+            unknown = self._raster("?", 32, wide=False)
             return "".join(
                 c
                 for c in dict.fromkeys(clean(text))
-                if c not in "? " and np.array_equal(self._raster(c, 32), unknown)
+                if c not in "? " and np.array_equal(self._raster(c, 32, wide=False), unknown)
             )
 
     def _fit(self, text: str, size: int, max_width: int) -> NDArray[np.uint8]:
@@ -126,16 +127,36 @@ class Glyphs:
 
     def _trimmed(self, text: str, size: int) -> tuple[NDArray[np.uint8], int]:
         """The raster without empty rows and columns, and the row its baseline lies on."""
-        raster = self._raster(text, size)
+        raster = self._raster(text, size, _wide(text))
         rows, columns = np.flatnonzero(raster.any(1)), np.flatnonzero(raster.any(0))
         if not len(rows):
             return np.zeros((1, max(1, size // 2)), np.uint8), 1
         top = int(rows[0])
         return raster[top : rows[-1] + 1, columns[0] : columns[-1] + 1], 2 * size - top
 
-    def _raster(self, text: str, size: int) -> NDArray[np.uint8]:
+    def _raster(self, text: str, size: int, wide: bool) -> NDArray[np.uint8]:
         """White text on black with its baseline on row `2 * size`, and room to spare on every side."""
-        _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), self._face, size, WEIGHT)
+        weight = LIGHT if wide else WEIGHT
+        _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), self._face, size, weight)
         canvas = np.zeros((4 * size, width + 4 * size), np.uint8)
-        cv2.putText(canvas, text, (2 * size, 2 * size), (255,), self._face, size, WEIGHT)
+        cv2.putText(canvas, text, (2 * size, 2 * size), (255,), self._face, size, weight)
+        if wide:
+            heavier = canvas[:, :-1] * min(1.0, size / 28)
+            canvas[:, 1:] = np.maximum(canvas[:, 1:], heavier.astype(np.uint8))
         return canvas
+
+
+def _wide(text: str) -> bool:
+    """Whether there are Hangul, kana or Han letters, which OpenCV's font has in one weight only, a thin one:
+    they are thickened by drawing them a second time one pixel further right."""
+    return any(unicodedata.east_asian_width(c) in "WF" for c in text)
+
+
+def _check_font(path: str) -> None:
+    """OpenCV 5.0 crashes on a file that is no font, so FreeType has a look at it first."""
+    if not Path(path).is_file():
+        raise InputError(f"font {path}: no such file; give a .ttf file, or one of {', '.join(BUILT_IN)}")
+    try:
+        ImageFont.truetype(path, 16).getbbox("a?")
+    except OSError as error:
+        raise InputError(f"font {path}: not a font ({error}); give a .ttf file") from error

@@ -73,7 +73,7 @@ def thickness_of(width: int, height: int) -> int:
 
 def text_size_of(width: int, height: int) -> int:
     """Em height of names in pixels, for a picture of this size."""
-    return max(11, round(min(width, height) / 34))
+    return max(12, round(min(width, height) / 30))
 
 
 def pixel_box(box: Sequence[float] | NDArray[np.float32], width: int, height: int) -> Rect:

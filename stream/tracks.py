@@ -219,7 +219,11 @@ class TracksWriter:
 
     def _write(self, line: Line) -> None:
         data = encode(line)
-        text = _JSON.encode(data)
+        try:
+            text = _JSON.encode(data)
+        except ValueError:
+            where = f"frame {line.index}" if isinstance(line, RecordedFrame) else type(line).__name__
+            raise ValueError(f"{where} has a number that is not finite: {data}") from None
         if not text.isascii() and _UNSAFE.search(text):
             text = _ASCII_JSON.encode(data)
         self._waiting.append(text.encode() + b"\n")

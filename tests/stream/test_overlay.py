@@ -264,7 +264,7 @@ def test_the_name_can_be_read_off_the_picture(fmt: str, rotation: Rotation, name
         _, best, _, (x, y) = cv2.minMaxLoc(response)
         scores[other] = best, x, y
     best, x, y = scores[name]
-    assert best > 0.95
+    assert best > 0.85
     assert best > max(score for other, (score, _, _) in scores.items() if other != name) + 0.15
     label = next(m for m in marks([face(box, name)], width, height, overlay.glyphs) if isinstance(m, Label))
     assert label.rect.left - 3 <= x <= label.rect.right
@@ -348,7 +348,7 @@ def test_strokes_and_names_grow_with_the_picture() -> None:
         4,
         9,
     ]
-    assert [text_size_of(*s) for s in ((64, 64), (640, 360), (1280, 720), (1080, 1920))] == [11, 11, 21, 32]
+    assert [text_size_of(*s) for s in ((64, 64), (640, 360), (1280, 720), (1080, 1920))] == [12, 12, 24, 36]
 
 
 @given(

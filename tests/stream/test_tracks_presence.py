@@ -1,0 +1,59 @@
+"""Seconds and appearances, against a slow reference that paints a timeline."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.presence import presence
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=30),
+    st.sets(st.integers(0, 29)),
+    st.integers(-100, 100),
+)
+def test_presence_agrees_with_a_painted_timeline(steps: list[int], where: set[int], start: int) -> None:
+    pts = [start]
+    for step in steps[1:]:
+        pts.append(pts[-1] + step)
+    shown = sorted(i for i in where if i < len(pts))
+    # Paint: a cell of a hundredth of a tick... in ticks of (n - 1), so that the mean duration is whole.
+    n = max(1, len(pts) - 1)
+    scaled = [p * n for p in pts]
+    ends = [*scaled[1:], scaled[-1] + (pts[-1] - pts[0])]
+    painted: set[int] = set()
+    for i in shown:
+        painted.update(range(scaled[i], ends[i]))
+    found = presence(pts, Fraction(1, 10), {"a": shown} if shown else {})
+    if not shown:
+        assert found == ()
+        return
+    (person,) = found
+    assert abs(person.seconds - len(painted) / n / 10) < 0.0006
+    covered = sum(end - begin for begin, end in person.appearances)
+    assert abs(covered - person.seconds) < 0.001 * (len(person.appearances) + 1)
+    for (_, end), (begin, _) in zip(person.appearances, person.appearances[1:], strict=False):
+        assert end < begin
+
+
+def test_variable_frame_rate_counts_time_not_frames() -> None:
+    (person,) = presence([0, 1, 2, 90, 91], Fraction(1, 30), {"yuri": [2]})
+    assert person.seconds == round(88 / 30, 3)
+    assert person.appearances == ((0.067, 3.0),)
+
+
+def test_a_single_frame_lasts_no_time() -> None:
+    (person,) = presence([0], Fraction(1), {"yuri": [0]})
+    assert (person.seconds, person.appearances) == (0, ((0.0, 0.0),))
+
+
+def test_people_come_longest_first_then_by_name() -> None:
+    found = presence([0, 1, 2, 3], Fraction(1), {"b": [0], "c": [0, 1], "a": [3]})
+    assert [p.name for p in found] == ["c", "a", "b"]
+
+
+def test_an_empty_video_has_nobody() -> None:
+    assert presence([], Fraction(1), {}) == ()
