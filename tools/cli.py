@@ -26,6 +26,8 @@ from tools import version
 
 INTERRUPTED = 130
 CANNOT_WRITE = 5
+MISSING = 4
+HOUSE = ("engine", "stream", "train", "tools")
 NO_SPACE_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -131,6 +133,8 @@ def _failed(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
 
     if isinstance(error, IznetError):
         return _fail(str(error), error.exit_code, as_json)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in HOUSE:
+        return _fail(f"the Python package {error.name} is not installed; see `iznet doctor`", MISSING, as_json)
     if isinstance(error, OSError) and error.errno in NO_SPACE_OR_READ_ONLY:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror}{where}; free some space or choose another folder", CANNOT_WRITE, as_json)

@@ -24,21 +24,15 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """The modules behind each optional part of the package."""
 
-ENCODERS = (
-    "libx264",
-    "libx265",
-    "libsvtav1",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "av1_nvenc",
-    "h264_qsv",
-    "hevc_qsv",
-    "h264_amf",
-    "hevc_amf",
-    "h264_videotoolbox",
-    "hevc_videotoolbox",
-)
-HARDWARE = ("nvenc", "qsv", "amf", "videotoolbox")
+ENCODERS: Mapping[str, str] = {
+    "x264": "libx264",
+    "x265": "libx265",
+    "svtav1": "libsvtav1",
+    "nvenc": "h264_nvenc",
+    "nvenc-hevc": "hevc_nvenc",
+}
+"""What `--encoder` takes, and FFmpeg's name of it."""
+HARDWARE = ("nvenc",)
 DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores", "h264_cuvid", "hevc_cuvid")
 
 
@@ -69,7 +63,7 @@ def examine() -> dict[str, object]:
         "devices": [asdict(item) for item in devices],
         "auto": choice,
         "models": [asdict(item) for item in models],
-        "encoders": [asdict(encoder(name)) for name in ENCODERS],
+        "encoders": [asdict(encoder(*names)) for names in ENCODERS.items()],
         "decoders": [asdict(decoder(name)) for name in DECODERS],
         "extras": [asdict(extra(name)) for name in EXTRAS],
         "problems": problems,
@@ -92,16 +86,16 @@ def extra(name: str) -> Finding:
     return Finding(name, True, "installed")
 
 
-def encoder(name: str) -> Finding:
-    """Whether FFmpeg has an encoder, and for hardware, whether it opens here."""
+def encoder(name: str, codec: str) -> Finding:
+    """Whether FFmpeg has the encoder that it calls `codec`, and for hardware, whether it opens here."""
     try:
         import av
 
-        context = av.CodecContext.create(name, "w")
+        context = av.CodecContext.create(codec, "w")
     except (ImportError, OSError, ValueError) as error:  # an unknown codec is a ValueError
-        return Finding(name, False, _absent(error))
-    if not name.endswith(HARDWARE):
-        return Finding(name, True, "compiled in")
+        return Finding(name, False, f"{codec}: {_absent(error)}")
+    if not codec.endswith(HARDWARE):
+        return Finding(name, True, f"{codec}, compiled in")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height, context.pix_fmt = 256, 256, "nv12"
     context.framerate, context.time_base = Fraction(25), Fraction(1, 25)
@@ -109,8 +103,8 @@ def encoder(name: str) -> Finding:
         with _quiet_ffmpeg():
             context.open()
     except (av.FFmpegError, OSError, ValueError):
-        return Finding(name, False, "compiled in, no device or driver for it here")
-    return Finding(name, True, "compiled in, opens on this machine")
+        return Finding(name, False, f"{codec}, compiled in, but no device or driver for it here")
+    return Finding(name, True, f"{codec}, opens on this machine")
 
 
 def decoder(name: str) -> Finding:

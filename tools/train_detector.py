@@ -71,7 +71,9 @@ def eval_detector(
 
     from train.detector_report import evaluate
 
-    report = evaluate(data, model, teachers, sizes=size, dev=dev, sheet=sheet, say=lambda text: click.echo(text, err=True))
+    report = evaluate(
+        data, model, teachers, sizes=size, dev=dev, sheet=sheet, say=lambda text: click.echo(text, err=True)
+    )
     if markdown is not None:
         report.write_markdown(markdown)
     click.echo(json.dumps(report.as_json(), indent=1) if as_json else report.as_markdown())

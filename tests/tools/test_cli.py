@@ -203,3 +203,13 @@ def test_training_without_its_libraries_says_what_to_install(
     err = capsys.readouterr().err
     assert "iznet[train]" in err
     assert "tensorflow" in err
+
+
+def test_a_package_that_is_not_installed_is_no_bug(
+    failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(ModuleNotFoundError("No module named 'openvino'", name="openvino"))
+    assert cli.run(["doctor"]) == 4
+    assert "openvino is not installed" in capsys.readouterr().err
+    failing(ModuleNotFoundError("No module named 'stream.gone'", name="stream.gone"))
+    assert cli.run(["doctor"]) == 1
