@@ -8,7 +8,7 @@ rectangle's centre and sides exactly; the embedder turns the mean green and blue
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Graph:
         return path
 
 
-def write_detector(path: Path, **metadata: str) -> Path:
+def write_detector(path: Path, metadata: Mapping[str, str] | None = None) -> Path:
     """A detector of coloured rectangles, with `NAME.sha256` beside it; `metadata` adds to or replaces its own."""
     g = _Graph()
     planes = g("Transpose", g("Cast", "images", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
@@ -92,7 +92,7 @@ def write_detector(path: Path, **metadata: str) -> Path:
         path,
         [value("images", TensorProto.UINT8, ["N", "H", "W", 3])],
         [value(f"head{s}", TensorProto.FLOAT, ["N", f"H{s}", f"W{s}", 15]) for s in STRIDES],
-        props | metadata,
+        props | dict(metadata or {}),
     )
 
 
@@ -135,7 +135,7 @@ def _head(g: _Graph, pooled: str, stride: int) -> None:
     g("Transpose", g("Concat", *columns, axis=1), name=f"head{stride}", perm=[0, 2, 3, 1])
 
 
-def write_embedder(path: Path, dimension: int = 128, **metadata: str) -> Path:
+def write_embedder(path: Path, dimension: int = 128, metadata: Mapping[str, str] | None = None) -> Path:
     """An embedder of colours, with `NAME.sha256` beside it; `metadata` adds to or replaces its own."""
     g = _Graph()
     middle = g(
@@ -155,5 +155,5 @@ def write_embedder(path: Path, dimension: int = 128, **metadata: str) -> Path:
         path,
         [value("faces", TensorProto.UINT8, ["N", 112, 112, 3])],
         [value("embeddings", TensorProto.FLOAT, ["N", dimension])],
-        props | metadata,
+        props | dict(metadata or {}),
     )

@@ -79,7 +79,7 @@ def test_another_dimension(tmp_path: Path) -> None:
 
 def test_unit_leaves_zeros_alone() -> None:
     vectors = np.array([[3, 4], [0, 0], [1e-20, 0]], np.float32)
-    np.testing.assert_allclose(unit(vectors), [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(unit(vectors), np.array([[0.6, 0.8], [0, 0], [1, 0]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(112, 112, 3), (1, 112, 111, 3), (1, 3, 112, 112)])
@@ -90,7 +90,7 @@ def test_other_shapes(embedder: Embedder, shape: tuple[int, ...]) -> None:
 
 def test_other_dtypes(embedder: Embedder) -> None:
     with pytest.raises(ValueError, match="float32"):
-        embedder.embed(np.zeros((1, 112, 112, 3), np.float32))  # type: ignore[arg-type]
+        embedder.embed(np.zeros((1, 112, 112, 3), np.float32))
     with pytest.raises(ValueError, match="at least 1"):
         embedder.job(0)
 
@@ -98,8 +98,8 @@ def test_other_dtypes(embedder: Embedder) -> None:
 def test_networks_that_are_no_embedder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"kind 'detector'; an embedder carries"):
         Embedder.open(write_detector(tmp_path / "d.onnx"))
-    path = write_detector(tmp_path / "odd.onnx", **{"iznet.kind": "embedder"})
+    path = write_detector(tmp_path / "odd.onnx", metadata={"iznet.kind": "embedder"})
     with pytest.raises(InputError, match=r"odd\.onnx: an embedder has one input, faces"):
         Embedder.open(path)
     with pytest.raises(InputError, match=r"iznet\.threshold"):
-        Embedder.open(write_embedder(tmp_path / "e.onnx", **{"iznet.threshold": ""}))
+        Embedder.open(write_embedder(tmp_path / "e.onnx", metadata={"iznet.threshold": ""}))

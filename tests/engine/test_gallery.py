@@ -23,13 +23,13 @@ D = 16
 
 def vectors(rng: np.random.Generator, count: int, dimension: int = D) -> NDArray[np.float32]:
     v = rng.normal(size=(count, dimension))
-    return (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(v / np.linalg.norm(v, axis=1, keepdims=True), np.float32)
 
 
 def around(rng: np.random.Generator, count: int, noise: float = 0.3) -> NDArray[np.float32]:
     """A person: unit vectors around a random one."""
     v = vectors(rng, 1) + noise * vectors(rng, count)
-    return (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(v / np.linalg.norm(v, axis=1, keepdims=True), np.float32)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_another_embedder_is_refused_with_the_way_out(gallery: Gallery, embedder
     mine.save(tmp_path / "mine.gallery")
     assert Gallery.load(tmp_path / "mine.gallery", embedder).people == ("a",)
     # The same name and threshold, but one number inside the network is another one.
-    other = Embedder.open(write_embedder(tmp_path / "e.onnx", made="later"))
+    other = Embedder.open(write_embedder(tmp_path / "e.onnx", metadata={"made": "later"}))
     with pytest.raises(InputError, match="cannot be compared"):
         Gallery.load(tmp_path / "mine.gallery", other)
 

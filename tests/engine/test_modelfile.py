@@ -33,7 +33,7 @@ def test_reads_what_onnx_reads(network: Path) -> None:
 
 
 def test_goes_by_the_file_name_without_a_name(tmp_path: Path) -> None:
-    assert ModelFile.read(write_detector(tmp_path / "mine.onnx", **{"iznet.name": ""})).name == "mine"
+    assert ModelFile.read(write_detector(tmp_path / "mine.onnx", metadata={"iznet.name": ""})).name == "mine"
 
 
 def test_another_kind(embedder_file: Path) -> None:
@@ -96,7 +96,7 @@ def test_unreadable(network: Path) -> None:
 
 
 def test_a_number_that_is_none(tmp_path: Path) -> None:
-    file = ModelFile.read(write_embedder(tmp_path / "e.onnx", **{"iznet.threshold": "high"}))
+    file = ModelFile.read(write_embedder(tmp_path / "e.onnx", metadata={"iznet.threshold": "high"}))
     with pytest.raises(InputError, match=r"iznet\.threshold is 'high'; it should be a number"):
         file.number("iznet.threshold")
 

@@ -47,7 +47,7 @@ def test_says_what_it_is(session: Session, detector_file: Path) -> None:
     assert session.device == "cpu"
     assert session.precision == "f32"
     assert session.model.path == detector_file
-    assert [(s.name, s.dtype, s.shape) for s in session.inputs] == [("images", np.uint8, (None, None, None, 3))]
+    assert [(s.name, s.dtype, s.shape) for s in session.inputs] == [("images", np.dtype(np.uint8), (None,) * 3 + (3,))]
     assert [s.name for s in session.outputs] == ["head8", "head16", "head32"]
     assert all(s.dtype == np.float32 and len(s.shape) == 4 and s.shape[3] in (None, 15) for s in session.outputs)
 

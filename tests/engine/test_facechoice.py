@@ -1,0 +1,79 @@
+"""Whose face it is on a photo of several."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.facechoice import PhotoFaces, choose_faces
+
+RNG = np.random.default_rng(0)
+D = 64
+
+
+def somebody() -> NDArray[np.float32]:
+    v: NDArray[np.float64] = RNG.normal(size=D)
+    return np.asarray(v / np.linalg.norm(v), np.float32)
+
+
+def again(person: NDArray[np.float32], noise: float = 0.5) -> NDArray[np.float32]:
+    v = person + noise * somebody()
+    return np.asarray(v / np.linalg.norm(v), np.float32)
+
+
+def photo(*people: NDArray[np.float32], prominence: list[float] | None = None) -> PhotoFaces:
+    weights = np.array(prominence or [1.0] * len(people), np.float32)
+    return PhotoFaces(np.stack([again(p) for p in people]), weights)
+
+
+ANN, BEN, CHO, DAE = (somebody() for _ in range(4))
+
+
+def test_no_photos() -> None:
+    assert choose_faces([], 0.4) == []
+
+
+def test_single_faces_are_taken_without_a_word() -> None:
+    choices = choose_faces([photo(ANN), photo(ANN), photo(ANN)], 0.4)
+    assert [(c.face, c.remark) for c in choices] == [(0, "")] * 3
+
+
+def test_the_one_like_the_single_faces() -> None:
+    choices = choose_faces([photo(ANN), photo(BEN, ANN, prominence=[9, 1]), photo(CHO, DAE, ANN), photo(ANN)], 0.4)
+    assert [c.face for c in choices] == [0, 1, 2, 0]
+    assert "3 faces; took the one like the other photos" in choices[2].remark
+
+
+def test_nobody_like_the_single_faces() -> None:
+    choices = choose_faces([photo(ANN), photo(ANN), photo(BEN, CHO)], 0.4)
+    assert choices[2].face is None
+    assert "none of its 2 faces is like the other photos" in choices[2].remark
+
+
+def test_one_wrong_single_face_does_not_mislead() -> None:
+    photos = [photo(ANN), photo(BEN), photo(ANN), photo(ANN), photo(BEN, ANN), photo(ANN, BEN)]
+    choices = choose_faces(photos, 0.4)
+    assert [c.face for c in choices] == [0, 0, 0, 0, 1, 0]
+    assert "unlike the other photos" in choices[1].remark
+    assert [choices[n].remark for n in (0, 2, 3)] == [""] * 3
+
+
+def test_the_face_that_recurs_where_none_is_alone() -> None:
+    photos = [photo(BEN, ANN, prominence=[9, 1]), photo(ANN, CHO), photo(DAE, somebody(), ANN)]
+    choices = choose_faces(photos, 0.4)
+    assert [c.face for c in choices] == [1, 0, 2]
+    assert all("recurs" in c.remark for c in choices)
+
+
+def test_of_two_who_always_appear_together_the_prominent_one() -> None:
+    rows = np.stack([ANN, BEN])
+    photos = [PhotoFaces(rows, np.array([1, 5], np.float32)) for _ in range(3)]
+    assert [c.face for c in choose_faces(photos, 0.4)] == [1, 1, 1]
+
+
+def test_the_largest_where_nothing_recurs() -> None:
+    photos = [photo(ANN, BEN, prominence=[1, 2]), photo(CHO, DAE, prominence=[3, 1])]
+    choices = choose_faces(photos, 0.6)
+    assert [c.face for c in choices] == [1, 0]
+    assert all("took the largest of 2 faces; check" in c.remark for c in choices)
+    assert choose_faces([photo(ANN, BEN, prominence=[1, 2])], 0.4)[0].face == 1
