@@ -1,0 +1,286 @@
+"""A contact sheet: one picture that shows whom a record found, a row a person.
+
+contact_sheet("mv.mp4", "mv.tracks.jsonl", "mv.sheet.png")
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.errors import InputError
+from stream.frames import Face, Frame, VideoInfo
+from stream.glyphs import Glyphs
+from stream.orientation import boxes_to_coded, upright
+from stream.pictures import region_rgb
+from stream.presence import Presence, presence
+from stream.sink import atomic_output, check_output
+from stream.source import FileSource
+from stream.tracks import RecordedFrame, Tracks, read
+
+RGB = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+CROPS = 6
+"""Faces in a row."""
+UNKNOWN_ROWS = 8
+"""Unknown tracks that get a row; a crowd has hundreds."""
+TILE = 136
+"""Side of a face on the sheet, pixels."""
+
+_MARGIN, _GAP, _HEAD, _CAPTION, _TIME = 28, 10, 92, 300, 24
+_ROW = TILE + _TIME + 2 * _GAP
+_WIDTH = 2 * _MARGIN + _CAPTION + CROPS * (TILE + _GAP) + _GAP
+_GROUND: Colour = (243, 243, 240)
+_CARD: Colour = (255, 255, 255)
+_INK: Colour = (24, 24, 28)
+_FAINT: Colour = (108, 108, 116)
+_RED: Colour = (220, 20, 24)
+_GREY: Colour = (165, 165, 172)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A face and the frame it is on."""
+
+    frame: RecordedFrame
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All sights of one person, or of one unknown track."""
+
+    title: str
+    known: bool
+    sights: tuple[Sight, ...]
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One face on the sheet."""
+
+    rgb: RGB
+    """`[TILE,TILE,3]`."""
+    time: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the sheet."""
+
+    title: str
+    known: bool
+    details: tuple[str, ...]
+    crops: tuple[Crop, ...]
+
+
+def contact_sheet(
+    video: str | Path, tracks: str | Path, output: str | Path, *, overwrite: bool = False, partial: bool = False
+) -> Path:
+    """Write a PNG with a row for every named person, longest on screen first, then for the longest unknown tracks.
+
+    Args:
+        video: the source of the record, or its labelled copy: faces are cut from it.
+        tracks: the record.
+        output: the PNG.
+        overwrite: whether it may be replaced.
+        partial: whether an unfinished record will do.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: the video or the record cannot be read, or they do not belong together.
+        OutputError: the PNG exists or cannot be written.
+
+    Example:
+        >>> contact_sheet("mv.mp4", "mv.tracks.jsonl", "mv.sheet.png")  # doctest: +SKIP
+        PosixPath('mv.sheet.png')
+    """
+    check_output(output, overwrite)
+    record = read(tracks, partial=partial)
+    groups, hidden = groups_of(record)
+    chosen = [choose(group.sights) for group in groups]
+    with FileSource(video) as source:
+        if (source.info.width, source.info.height) != (record.header.width, record.header.height):
+            raise InputError(
+                f"{video} is {source.info.width}x{source.info.height}, but {tracks} was made of a video of "
+                f"{record.header.width}x{record.header.height}; give the video that the record was made of"
+            )
+        crops = _crops(source, chosen)
+    rows = [
+        Row(group.title, group.known, _details(group), tuple(row)) for group, row in zip(groups, crops, strict=True)
+    ]
+    picture = draw_sheet(Path(record.header.path).name, _subtitle(record), rows, hidden)
+    with atomic_output(output, overwrite) as temporary:
+        Image.fromarray(picture).save(temporary, "PNG")
+    return Path(output)
+
+
+def groups_of(record: Tracks) -> tuple[list[Group], int]:
+    """Who is on the sheet, in order, and how many unknown tracks are not."""
+    named: defaultdict[str, list[Sight]] = defaultdict(list)
+    unknown: defaultdict[int, list[Sight]] = defaultdict(list)
+    for frame in record.frames:
+        for face in frame.faces:
+            if face.name is None:
+                unknown[face.track].append(Sight(frame, face))
+            else:
+                named[face.name].append(Sight(frame, face))
+    pts = [frame.pts for frame in record.frames]
+
+    def group(title: str, known: bool, sights: Sequence[Sight]) -> Group:
+        (seen,) = presence(pts, record.header.time_base, {title: sorted({s.frame.index for s in sights})})
+        return Group(title, known, tuple(sights), seen)
+
+    people = [group(name, True, sights) for name, sights in named.items()]
+    others = [group(f"unknown, track {track}", False, sights) for track, sights in unknown.items()]
+    people.sort(key=lambda g: (-g.presence.seconds, g.title))
+    others.sort(key=lambda g: (-g.presence.seconds, g.sights[0].face.track))
+    return people + others[:UNKNOWN_ROWS], max(0, len(others) - UNKNOWN_ROWS)
+
+
+def choose(sights: Sequence[Sight], count: int = CROPS) -> list[Sight]:
+    """The clearest sights, spread over time: the best of each of `count` equal parts.
+
+    Large, confidently found faces are clear. A frame is taken once.
+    """
+    by_frame = {s.frame.index: s for s in sorted(sights, key=_clarity)}
+    ordered = [by_frame[index] for index in sorted(by_frame)]
+    bounds = np.linspace(0, len(ordered), min(count, len(ordered)) + 1).astype(int)
+    return [max(ordered[a:b], key=_clarity) for a, b in pairwise(bounds.tolist())]
+
+
+def _clarity(sight: Sight) -> float:
+    left, top, right, bottom = sight.face.box.tolist()
+    return float(sight.face.score * np.sqrt(max(0.0, right - left) * max(0.0, bottom - top)))
+
+
+def _crops(source: FileSource, chosen: Iterable[Sequence[Sight]]) -> list[list[Crop]]:
+    """Cut the faces out in one pass over the video, up to the last frame that is wanted."""
+    crops: list[list[Crop]] = []
+    wanted: defaultdict[int, list[tuple[list[Crop], Sight]]] = defaultdict(list)
+    for sights in chosen:
+        row: list[Crop] = []
+        crops.append(row)
+        for sight in sights:
+            wanted[sight.frame.index].append((row, sight))
+    for frame in source.frames() if wanted else ():
+        for row, sight in wanted.pop(frame.index, ()):
+            row.append(Crop(_cut(frame, sight.face, source.info), sight.frame.time))
+        if not wanted:
+            break
+    if wanted:
+        raise InputError(
+            f"{source.path} has no frame {max(wanted)}; give the video that the record was made of, or its whole copy"
+        )
+    return crops
+
+
+def _cut(frame: Frame, face: Face, info: VideoInfo) -> RGB:
+    """The face with some room around it, square where the picture is large enough for that."""
+    left, top, right, bottom = face.box.tolist()
+    side = min(1.7 * max(right - left, bottom - top, 8.0), info.width, info.height)
+    x = min(max((left + right - side) / 2, 0.0), info.width - side)
+    y = min(max((top + bottom - side) / 2, 0.0), info.height - side)
+    region = boxes_to_coded(np.array([[x, y, x + side, y + side]], np.float32), info)[0].round().astype(int)
+    x0, y0 = max(0, int(region[0])), max(0, int(region[1]))
+    x1 = min(frame.picture.width, max(x0 + 1, int(region[2])))
+    y1 = min(frame.picture.height, max(y0 + 1, int(region[3])))
+    rgb = np.ascontiguousarray(upright(region_rgb(frame.picture, x0, y0, x1, y1), info.rotation))
+    shrinks = rgb.shape[0] > TILE
+    return np.asarray(
+        cv2.resize(rgb, (TILE, TILE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8
+    )
+
+
+def _details(group: Group) -> tuple[str, ...]:
+    seen, cosines = group.presence, [s.face.similarity for s in group.sights if s.face.similarity is not None]
+    count = len(seen.appearances)
+    lines = [
+        f"{seen.seconds:.1f} s on screen",
+        f"first at {clock(seen.appearances[0][0])}",
+        "1 appearance" if count == 1 else f"{count} appearances",
+    ]
+    if group.known and cosines:
+        lines.append(f"cosine {np.median(cosines):.2f}")
+    return tuple(lines)
+
+
+def _subtitle(record: Tracks) -> str:
+    header, frames = record.header, record.frames
+    seconds = frames[-1].time - frames[0].time if frames else 0.0
+    parts = [f"{header.width}×{header.height}", f"{len(frames)} frames", clock(seconds)]
+    if header.people:
+        found = {face.name for frame in frames for face in frame.faces} - {None}
+        parts.append(f"{len(found)} of {len(header.people)} known people seen")
+    return "  ·  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Time as on a player.
+
+    Example:
+        >>> clock(3723.46), clock(12.04)
+        ('1:02:03.5', '0:12.0')
+    """
+    tenths = round(abs(seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    sign = "-" if seconds < 0 and tenths else ""
+    return f"{sign}{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{sign}{minutes}:{rest / 10:04.1f}"
+
+
+def draw_sheet(title: str, subtitle: str, rows: Sequence[Row], hidden: int = 0) -> RGB:
+    """The sheet as uint8 `[H,W,3]` RGB; `hidden` unknown tracks are mentioned at the end.
+
+    Example:
+        >>> draw_sheet("mv.mp4", "nobody", []).shape[2]
+        3
+    """
+    foot = 40 if hidden or not rows else 0
+    sheet = np.full((_HEAD + len(rows) * (_ROW + _GAP) + foot + _MARGIN, _WIDTH, 3), _GROUND, np.uint8)
+    glyphs = Glyphs()
+    _text(sheet, glyphs, title, 28, _MARGIN, 22, _INK, _WIDTH - 2 * _MARGIN)
+    _text(sheet, glyphs, subtitle, 16, _MARGIN, 58, _FAINT, _WIDTH - 2 * _MARGIN)
+    top = _HEAD
+    for row in rows:
+        _draw_row(sheet[top : top + _ROW, _MARGIN:-_MARGIN], glyphs, row)
+        top += _ROW + _GAP
+    if foot:
+        tracks = "track" if hidden == 1 else "tracks"
+        words = f"and {hidden} more unknown {tracks}" if rows else "Nobody was found."
+        _text(sheet, glyphs, words, 16, _MARGIN, top + 10, _FAINT, _WIDTH - 2 * _MARGIN)
+    return sheet
+
+
+def _draw_row(card: RGB, glyphs: Glyphs, row: Row) -> None:
+    card[:] = _CARD
+    card[:, :5] = _RED if row.known else _GREY
+    _text(card, glyphs, row.title, 24, 20, 14, _INK if row.known else _FAINT, _CAPTION - 30)
+    for i, line in enumerate(row.details):
+        _text(card, glyphs, line, 16, 20, 52 + 26 * i, _FAINT, _CAPTION - 30)
+    for i, crop in enumerate(row.crops):
+        left = _CAPTION + i * (TILE + _GAP)
+        card[_GAP : _GAP + TILE, left : left + TILE] = crop.rgb
+        _text(card, glyphs, clock(crop.time), 14, left, _GAP + TILE + 4, _FAINT, TILE)
+
+
+def _text(picture: RGB, glyphs: Glyphs, text: str, size: int, left: int, top: int, colour: Colour, width: int) -> None:
+    """Lay text on the picture; `left` and `top` are those of its plate, which has a margin."""
+    mask = glyphs.mask(text, size, width)[..., None].astype(np.float32) / 255
+    left -= round(size * 0.3)
+    place = picture[top : top + mask.shape[0], max(0, left) : max(0, left) + mask.shape[1]]
+    mask = mask[: place.shape[0], : place.shape[1]]
+    place[:] = (place * (1 - mask) + np.array(colour, np.float32) * mask + 0.5).astype(np.uint8)
