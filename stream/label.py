@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,7 @@ def label_video(
     deinterlace: bool = False,
     lookahead: float = 2.0,
     unknown: Unknown = "none",
+    omit: Collection[int] = (),
     threads: int | None = None,
 ) -> LabelResult:
     """Label a video file: the same video with every known face boxed and named, and a per-frame record.
@@ -83,6 +84,7 @@ def label_video(
         deinterlace: make whole pictures out of interlaced ones.
         lookahead: seconds a frame waits before its names are decided.
         unknown: what to draw for people without a name.
+        omit: numbers of tracks of the source that may be left out of the copy.
         threads: decoder threads; None for as many as there are processors.
 
     Raises:
@@ -107,7 +109,8 @@ def label_video(
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
         header = _header(reader, detector, embedder, people)
-        copy = LabelledCopy(reader, target, encoder or EncoderSettings(), overwrite, unknown, clock) if video else None
+        settings = encoder or EncoderSettings()
+        copy = LabelledCopy(reader, target, settings, overwrite, unknown, clock, omit) if video else None
         try:
             writer = TracksWriter.open(record, header, overwrite=overwrite)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from stream.encoding import EncoderSettings
@@ -36,6 +37,7 @@ class LabelledCopy:
         overwrite: whether the target may be replaced.
         unknown: what to draw for people without a name.
         clock: where the time is added up.
+        omit: numbers of tracks of the source that may be left out.
 
     Raises:
         OutputError: the target exists, cannot be written, or its container cannot hold a track of the source.
@@ -50,6 +52,7 @@ class LabelledCopy:
         overwrite: bool,
         unknown: Unknown,
         clock: StageClock,
+        omit: Collection[int] = (),
     ) -> None:
         check_output(target, overwrite)
         self.target = target
@@ -60,7 +63,7 @@ class LabelledCopy:
         self._folder = target.with_name(target.name + ".iznet")
         self._segments = SegmentWriter(self._folder, reader, settings)
         try:
-            self._streams: StreamPlan = plan_streams(reader.path, target, self._segments.plan)
+            self._streams: StreamPlan = plan_streams(reader.path, target, self._segments.plan, omit)
         except BaseException:
             self.discard()
             raise

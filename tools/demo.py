@@ -56,7 +56,7 @@ def demo(output: Path, engine: EngineOptions, as_json: bool) -> None:
             unknown="box",
         )
     assert result.video is not None
-    sheet = contact_sheet(result.video, result.tracks, output / "sheet.png", overwrite=True)
+    sheet = contact_sheet(files.clip, result.tracks, output / "sheet.png", overwrite=True)
     if as_json:
         click.echo(json.dumps(result_dict(result) | {"sheet": str(sheet)}, ensure_ascii=False))
         return

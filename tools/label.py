@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds a name may take to be decided before the first frame of a face is drawn.",
 )
+@click.option(
+    "--omit", type=int, multiple=True, metavar="NUMBER", help="Leave this track of the source out; may be repeated."
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @engine_options
 @json_option
@@ -57,6 +60,7 @@ def label(
     deinterlace: bool,
     unknown: Unknown | None,
     lookahead: float,
+    omit: tuple[int, ...],
     overwrite: bool,
     engine: EngineOptions,
     as_json: bool,
@@ -111,6 +115,7 @@ def label(
                 deinterlace=deinterlace,
                 lookahead=lookahead,
                 unknown=unknown,
+                omit=omit,
             )
     if as_json:
         click.echo(json.dumps(result_dict(result), ensure_ascii=False))

@@ -25,6 +25,7 @@ from engine.embedder import Embedder
 from engine.gallery import Gallery
 from stream import tracks
 from tests.networks import PEOPLE, scene
+from tests.stream import media
 from tools import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -278,3 +279,20 @@ def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: P
     assert kept.summary is not None
     assert 250 <= shown <= len(kept.frames) < LONG
     assert sorted(p.name for p in endless.parent.iterdir()) == [partial.name, "long.mp4", record.name]
+
+
+def test_a_track_that_the_container_cannot_hold(tmp_path: Path, networks: list[str], capsys: Out) -> None:
+    """Nothing is dropped unasked: the message names the track and the container that can hold it."""
+    source, out = media.write(tmp_path / "mv.mkv", media.Video(), [media.subrip()]), tmp_path / "out.mp4"
+    assert _label(source, "-o", out, *networks) == 5
+    err = capsys.readouterr().err
+    assert "subrip" in err
+    assert "out.mkv" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mv.mkv"]
+    assert _label(source, "-o", out, "--omit", "1", *networks) == 0
+    assert "left out" in capsys.readouterr().out
+    with av.open(str(out)) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+    assert _label(source, "-o", tmp_path / "out.mkv", "--overwrite", *networks) == 0
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "subtitle"]
