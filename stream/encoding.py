@@ -1,8 +1,8 @@
 """Which encoder, with which settings: decided once from the source, then the same for every segment.
 
-    plan = plan_encoder(EncoderSettings(), probe("mv.mp4"))
-    print(plan.codec, plan.pixel_format, plan.notes)
-    context = plan.open()          # a fresh encoder; every one gives the same headers
+plan = plan_encoder(EncoderSettings(), probe("mv.mp4"))
+print(plan.codec, plan.pixel_format, plan.notes)
+context = plan.open()          # a fresh encoder; every one gives the same headers
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From segments to the finished file: their video, and everything else of the source copied packet by packet.
 
-    join(writer.finish(), "mv.mp4", "mv.labelled.mp4", plan=writer.plan)
+join(writer.finish(), "mv.mp4", "mv.labelled.mp4", plan=writer.plan)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from engine.errors import OutputError
+from stream.clock import Clock
 from stream.encoding import EncoderPlan
-from stream.probe import fraction, opened
+from stream.probe import fraction, opened, track_of
 from stream.segments import Segment, check_headers
 from stream.sink import StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
 from stream.tags import file_tags, track_tags
 
-
+_READ_ERRORS_IN_A_ROW = 16
 _LARGEST_TIMESCALE = 2**31 - 1
 
 _LONGEST_LEAD = 10
@@ -41,7 +44,10 @@ class JoinReport:
     frames: int
     packets: dict[int, int] = field(default_factory=dict)
     """Copied packets by the source's stream index."""
+    refused: dict[int, int] = field(default_factory=dict)
+    """Damaged packets that the container would not take, likewise."""
     notes: list[str] = field(default_factory=list)
+    """What the user should be told."""
 
 
 def join(
@@ -78,9 +84,15 @@ def join(
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
         options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base)
-        with av.open(os.fspath(temporary), "w", format=streams.format, options=options) as target:
-            target.metadata.update(tags.tags)
-            _mux(container, target, segments, plan, streams, times, report, partial)
+        try:
+            with av.open(os.fspath(temporary), "w", format=streams.format, options=options) as target:
+                target.metadata.update(tags.tags)
+                _mux(container, target, segments, plan, streams, times, report, partial)
+        except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+            raise OutputError(
+                f"{os.fspath(output)}: {streams.format} does not take these tracks ({error.strerror}); "
+                "try another container (.mkv, .mp4, .mov)"
+            ) from error
     return report
 
 
@@ -115,7 +127,7 @@ def decoding_times(segments: Sequence[Segment]) -> Times:
         raise RuntimeError("two pictures have the same time")
     delay = max(i - rank[value] for i, value in enumerate(pts))
     last_said = max((c for s in segments for c in s.packets), key=lambda c: c.pts).duration
-    steps = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(ordered)]
     steps.append(last_said or (steps[-1] if steps else 1))
     durations = [steps[rank[value]] for value in pts]
     head: list[int] = []
@@ -163,19 +175,68 @@ def _mux(
     pictures = _video_packets(segments, times, plan.time_base, video)
     upcoming = next(pictures, None)
     end = times.end * plan.time_base if partial else None
-    for packet, when in _other_packets(container, copies):
+    clocks = {index: _clock(container.streams[index], streams.format) for index in copies}
+    for packet, following in _with_following(_other_packets(container, copies)):
+        index = packet.stream.index
+        when = _settle(packet, following, clocks[index])
         if end is not None and when >= end:
             continue
         while upcoming is not None and upcoming[1] <= when:
             target.mux_one(upcoming[0])
             upcoming = next(pictures, None)
-        index = packet.stream.index
         packet.stream = copies[index]
-        target.mux_one(packet)
-        report.packets[index] = report.packets.get(index, 0) + 1
+        try:
+            target.mux_one(packet)
+        except av.error.InvalidDataError:  # the muxer looks into some packets and finds no sense in this one
+            report.refused[index] = report.refused.get(index, 0) + 1
+        else:
+            report.packets[index] = report.packets.get(index, 0) + 1
     while upcoming is not None:
         target.mux_one(upcoming[0])
         upcoming = next(pictures, None)
+    for index, count in report.refused.items():
+        report.notes.append(f"{count} damaged packets of {track_of(container.streams[index])} are left out")
+    for index, clock in clocks.items():
+        if clock.moved:
+            report.notes.append(
+                f"{clock.moved} packets of {track_of(container.streams[index])} were out of order in time; "
+                "each follows the one before"
+            )
+
+
+def _clock(stream: Stream, format_name: str) -> Clock:
+    """Decoding times of a copied track; MKV takes equal ones, MP4 and MOV do not."""
+    base = fraction(stream.time_base) or Fraction(1, 1000)
+    return Clock(base, step=round(Fraction(1, 50) / base), least=0 if format_name == "matroska" else 1)
+
+
+def _settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) -> Fraction:
+    """Correct the packet's times where no container would take them; the second it is due."""
+    dts = _dts(packet)
+    now = clock.settle(dts, None if following is None else _dts(following))
+    if now != dts or packet.dts is None:
+        packet.pts = now if packet.pts is None or dts is None else max(now, packet.pts + now - dts)
+        packet.dts = now
+    return now * (fraction(packet.time_base) or Fraction(1, 1000))
+
+
+def _dts(packet: Packet[Any]) -> int | None:
+    return packet.dts if packet.dts is not None else packet.pts
+
+
+def _with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any], Packet[Any] | None]]:
+    """Each packet with the next one of its track. Only sound is held back for that: it never pauses for long."""
+    held: dict[int, Packet[Any]] = {}
+    for packet in packets:
+        if packet.stream.type != "audio":
+            yield packet, None
+            continue
+        index = packet.stream.index
+        if index in held:
+            yield held[index], packet
+        held[index] = packet
+    for packet in held.values():
+        yield packet, None
 
 
 def _cover(path: str, index: int) -> bytes:
@@ -202,19 +263,19 @@ def _video_packets(
             i += 1
 
 
-def _other_packets(
-    container: InputContainer, copies: dict[int, Stream]
-) -> Iterator[tuple[Packet[Any], Fraction]]:
-    """The packets to copy with the second they are due, in file order."""
+def _other_packets(container: InputContainer, copies: dict[int, Stream]) -> Iterator[Packet[Any]]:
+    """The packets to copy, in file order, reading on after errors where that is possible."""
     wanted = [s for s in container.streams if s.index in copies and s.type != "attachment"]
-    if not wanted:
-        return
-    for packet in container.demux(wanted):
-        if packet.size == 0:
-            continue
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        base = fraction(packet.time_base)
-        yield packet, stamp * base if stamp is not None and base is not None else Fraction(0)
+    failures = 0
+    while wanted and failures < _READ_ERRORS_IN_A_ROW:
+        try:
+            for packet in container.demux(wanted):
+                failures = 0
+                if packet.size:
+                    yield packet
+            return
+        except av.error.FFmpegError:
+            failures += 1
 
 
 def _exact_starts(

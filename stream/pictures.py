@@ -10,7 +10,7 @@ All three read the decoded planes; a frame is never turned into RGB as a whole u
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
+from typing import Any
 
 import av
 import cv2
@@ -19,7 +19,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from stream.planes import PixelLayout, is_full_range, matrix_of
+from stream.colours import fill_rgb, rgb_matrix
+from stream.planes import Component, PixelLayout, is_full_range, matrix_of
 
 _SWS_MATRICES = {
     1: Colorspace.ITU709,
@@ -82,25 +83,20 @@ def convert(
 
 
 def small_rgb(picture: av.VideoFrame, width: int, height: int, out: NDArray[np.uint8]) -> None:
-    """Scale the picture to `width` x `height` RGB and write it into `out[:height, :width]`.
+    """Scale the stored picture to `width` x `height` RGB and write it into `out[:height, :width]`.
+
+    Each plane is scaled for itself and only the small picture is turned into RGB, in full chroma resolution.
 
     Args:
         picture: any software pixel format; matrix and range are taken from it, guessed as players do where unsaid.
         out: uint8 `[≥height, ≥width, 3]`; what lies beyond `height` and `width` is left alone.
     """
-    scaled = _reformatter().reformat(
-        picture,
-        width,
-        height,
-        "rgb24",
-        src_colorspace=_SWS_MATRICES.get(matrix_of(picture)),
-        dst_color_range=ColorRange.JPEG,
-        interpolation=Interpolation.BILINEAR,
-        threads=1,
-    )
-    plane = scaled.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
-    out[:height, :width] = rows[:, : 3 * width].reshape(height, width, 3)
+    layout = _layout(picture)
+    if layout is None:
+        out[:height, :width] = _rgb(picture, width, height)
+        return
+    components = [_scaled(view, width, height) for view in _three(layout, picture)]
+    _fill(picture, layout, components, out)
 
 
 def region_rgb(picture: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
@@ -113,62 +109,83 @@ def region_rgb(picture: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> ND
     """
     if not (0 <= x0 < x1 <= picture.width and 0 <= y0 < y1 <= picture.height):
         raise ValueError(f"region {x0},{y0}-{x1},{y1} is not inside {picture.width}x{picture.height}")
+    layout = _layout(picture)
+    if layout is None:
+        return _rgb(picture, picture.width, picture.height)[y0:y1, x0:x1].copy()
+    out = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+    components = [
+        _cut(view, component, x0, y0, x1, y1)
+        for view, component in zip(_three(layout, picture), layout.components, strict=False)
+    ]
+    _fill(picture, layout, components, out)
+    return out
+
+
+def _layout(picture: av.VideoFrame) -> PixelLayout | None:
+    """Where the samples are; None for palettes, big-endian and the like, which swscale converts whole."""
     try:
-        layout = PixelLayout.of(picture.format.name)
-    except InputError:  # palettes, big-endian and the like: rare enough to convert whole
-        whole = np.empty((picture.height, picture.width, 3), np.uint8)
-        small_rgb(picture, picture.width, picture.height, whole)
-        return whole[y0:y1, x0:x1].copy()
-
-    channels = []
-    views = layout.views(picture)[:1] if layout.colour == "gray" else layout.views(picture)[:3]
-    for view, component in zip(views, layout.components, strict=False):
-        channels.append(_samples(view, component.shift_x, component.shift_y, x0, y0, x1, y1))
-    if layout.colour == "gray":
-        channels *= 3
-    matrix = _to_rgb(layout.name, layout.colour, matrix_of(picture), is_full_range(picture))
-    rgb = cv2.transform(cv2.merge(channels), matrix)
-    if rgb.dtype != np.uint8:
-        rgb = np.minimum(rgb, 255).astype(np.uint8)
-    return np.asarray(rgb)
+        return PixelLayout.of(picture.format.name)
+    except InputError:
+        return None
 
 
-def _samples(
-    view: NDArray[np.uint8] | NDArray[np.uint16], shift_x: int, shift_y: int, x0: int, y0: int, x1: int, y1: int
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _three(layout: PixelLayout, picture: av.VideoFrame) -> list[NDArray[Any]]:
+    """The components that make the colour: one for grey, three for all else."""
+    views: list[Any] = layout.views(picture)
+    return views[:1] if layout.colour == "gray" else views[:3]
+
+
+def _fill(picture: av.VideoFrame, layout: PixelLayout, components: list[NDArray[Any]], out: NDArray[np.uint8]) -> None:
+    fill_rgb(components, rgb_matrix(layout.name, matrix_of(picture), is_full_range(picture)), out)
+
+
+def _scaled(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """A component at another size: halved by averaging while that goes evenly, which is fast, then interpolated."""
+    while all(n % 2 == 0 and n >= 2 * m for n, m in zip(view.shape, (height, width), strict=True)):
+        size = (view.shape[1] // 2, view.shape[0] // 2)
+        view = cv2.resize(_dense(view), size, interpolation=cv2.INTER_AREA)
+    if view.shape != (height, width):
+        still_large = view.shape[0] >= 2 * height or view.shape[1] >= 2 * width
+        how = cv2.INTER_AREA if still_large else cv2.INTER_LINEAR
+        view = cv2.resize(_dense(view), (width, height), interpolation=how)
+    return np.ascontiguousarray(view)
+
+
+def _dense(view: NDArray[Any]) -> NDArray[Any]:
+    """What OpenCV takes without a copy: samples side by side, rows any distance apart."""
+    return view if view.strides[1] == view.itemsize and view.strides[0] > 0 else np.ascontiguousarray(view)
+
+
+def _cut(view: NDArray[Any], component: Component, x0: int, y0: int, x1: int, y1: int) -> NDArray[Any]:
     """One component of the region, at the size of the region; subsampled ones are interpolated between samples."""
+    shift_x, shift_y = component.shift_x, component.shift_y
     if shift_x == 0 and shift_y == 0:
         return np.ascontiguousarray(view[y0:y1, x0:x1])
     # One sample more on every side, so that the region's border does not depend on where it was cut.
     left, top = max(0, (x0 >> shift_x) - 1), max(0, (y0 >> shift_y) - 1)
     right = min(view.shape[1], -(-x1 >> shift_x) + 1)
     bottom = min(view.shape[0], -(-y1 >> shift_y) + 1)
-    part = np.ascontiguousarray(view[top:bottom, left:right])
-    grown = cv2.resize(
-        part, ((right - left) << shift_x, (bottom - top) << shift_y), interpolation=cv2.INTER_LINEAR
-    )
+    size = ((right - left) << shift_x, (bottom - top) << shift_y)
+    grown = cv2.resize(_dense(view[top:bottom, left:right]), size, interpolation=cv2.INTER_LINEAR)
     x, y = x0 - (left << shift_x), y0 - (top << shift_y)
-    return grown[y : y + y1 - y0, x : x + x1 - x0]  # type: ignore[return-value]
+    return np.ascontiguousarray(grown[y : y + y1 - y0, x : x + x1 - x0])
 
 
-@lru_cache(maxsize=64)
-def _to_rgb(name: str, colour: str, matrix: int, full_range: bool) -> NDArray[np.float32]:
-    """The 3x4 affine map from stored samples to RGB in 0-255: the inverse of the one that `PixelLayout.ink` draws by."""
-    layout = PixelLayout.of(name)
-    fine = PixelLayout.of("yuv444p16le" if colour == "yuv" else "gbrp16le")
-    if fine.colour == "rgb":  # its components are listed R, G, B
-        black = np.array(fine.ink((0, 0, 0), matrix, full_range), np.float64)
-        white = np.array(fine.ink((1, 1, 1), matrix, full_range), np.float64)
-        forward = np.diag(white - black)
-    else:
-        black = np.array(fine.ink((0, 0, 0), matrix, full_range), np.float64)
-        # A third of each primary, as full ones reach the end of the scale and would be clipped there.
-        unit = np.eye(3) / 3
-        forward = 3 * np.stack([np.array(fine.ink(tuple(e), matrix, full_range)) - black for e in unit], axis=1)
-    top = (1 << layout.bits) - 1
-    scale = (65535 / top if full_range else 1 << (16 - layout.bits)) / (1 << layout.shift)
-    inverse = np.linalg.inv(forward) * 255
-    return np.concatenate([inverse * scale, -(inverse @ black)[:, None]], axis=1).astype(np.float32)
+def _rgb(picture: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+    """The whole picture through swscale: a view `[height, width, 3]` of a frame of its own."""
+    scaled = _reformatter().reformat(
+        picture,
+        width,
+        height,
+        "rgb24",
+        src_colorspace=_SWS_MATRICES.get(matrix_of(picture)),
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND,
+        threads=1,
+    )
+    plane: Any = scaled.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+    return rows[:, : 3 * width].reshape(height, width, 3)
 
 
 def _reformatter() -> VideoReformatter:

@@ -24,6 +24,7 @@ import av
 import av.error
 import av.logging
 from av.container import InputContainer
+from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -183,9 +184,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     best = container.streams.best("video")
     stream = next((s for s in moving if best is not None and s.index == best.index), moving[0])
     if stream.codec_context is None:
-        raise InputError(
-            f"{container.name}: there is no decoder here for its video; convert it to H.264 or HEVC first"
-        )
+        raise InputError(f"{container.name}: there is no decoder here for its video; convert it to H.264 or HEVC first")
     return stream
 
 
@@ -222,7 +221,8 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFram
 def _facts(
     container: InputContainer, stream: VideoStream, frame: av.VideoFrame, chroma_location: str | None
 ) -> VideoFacts:
-    side_data = {data.type.name: bytes(data) for data in frame.side_data}  # type: ignore[attr-defined]
+    items: Any = frame.side_data  # what iterating gives, PyAV's stubs do not say
+    side_data: dict[str, bytes] = {data.type.name: bytes(data) for data in items}
     matrix = _display_matrix(side_data)
     rotation, mirrored = rotation_of(matrix)
     time_base = fraction(stream.time_base)
@@ -230,7 +230,7 @@ def _facts(
         raise InputError(f"{container.name}: its video has no time base; rewrap it as MP4 or MKV first")
     average = fraction(stream.average_rate)
     context = stream.codec_context
-    field_order = FIELD_ORDERS.get(context.field_order, "tt" if frame.interlaced_frame else None)
+    field_order = _field_order(frame) if frame.interlaced_frame else FIELD_ORDERS.get(context.field_order)
     duration = (
         float(stream.duration * time_base)
         if stream.duration
@@ -307,6 +307,22 @@ def rotation_of(matrix: tuple[int, ...] | None) -> tuple[Rotation, bool]:
     return quarter.get(key, 0), mirrored  # type: ignore[return-value]
 
 
+def _field_order(frame: av.VideoFrame) -> str:
+    """`tt` or `bb`: what an interlaced frame itself says, as containers are often wrong. PyAV hides the flag."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    bottom_first = graph.add("select", "eq(interlace_type,BOTTOMFIRST)")
+    sink = graph.add("buffersink")
+    graph.link_nodes(source, bottom_first, sink).configure()
+    graph.push(frame)
+    graph.push(None)
+    try:
+        sink.pull()
+    except (av.error.BlockingIOError, av.error.EOFError):
+        return "tt"
+    return "bb"
+
+
 def _sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
@@ -350,7 +366,7 @@ def _chroma_location(container: InputContainer, stream: VideoStream) -> str | No
         av.logging.set_libav_level(av.logging.VERBOSE)
         av.logging.set_level(av.logging.VERBOSE)
         try:
-            text = container.dumps_format()
+            text: str = container.dumps_format()  # type: ignore[attr-defined]  # missing in PyAV's stubs
         finally:
             av.logging.set_level(level)
             av.logging.set_libav_level(av.logging.INFO)

@@ -1,6 +1,6 @@
 """The output file: what its container can hold, decided before any work, and writing it whole or not at all.
 
-    plan = plan_streams("mv.mkv", "out.mkv", encoder_plan)     # raises if a track would be lost
+plan = plan_streams("mv.mkv", "out.mkv", encoder_plan)     # raises if a track would be lost
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ def container_of(output: str | os.PathLike[str]) -> str:
     suffix = Path(output).suffix.lower()
     if suffix not in CONTAINERS:
         raise UsageError(
-            f"{os.fspath(output)}: cannot write {suffix or 'a file without an ending'}; "
-            f"use {', '.join(CONTAINERS)}"
+            f"{os.fspath(output)}: cannot write {suffix or 'a file without an ending'}; use {', '.join(CONTAINERS)}"
         )
     return CONTAINERS[suffix]
 
@@ -168,7 +167,7 @@ def _data_survives(format_name: str, stream: Stream) -> bool:
                         packet.stream = copy
                         target.mux_one(packet)
             file.seek(0)
-            with av.open(file, format=format_name) as again:
+            with av.open(file, "r", format=format_name) as again:
                 return [bytes(p) for p in again.demux() if p.size] == sent and again.streams[0].name == stream.name
         except (av.error.FFmpegError, ValueError, IndexError):
             return False
@@ -193,9 +192,11 @@ def _lost_words(container: InputContainer, wanted: list[Stream], format_name: st
     notes = []
     if tags.lost:
         notes.append(f"{shown} cannot keep a cover picture and the tags {', '.join(tags.lost)} together; MKV can")
-    for stream in wanted:
-        if lost := lost_track_keys(stream.metadata, format_name):
-            notes.append(f"{shown} cannot keep the tags {', '.join(lost)} of {track_of(stream)}; MKV can")
+    notes += [
+        f"{shown} cannot keep the tags {', '.join(lost)} of {track_of(stream)}; MKV can"
+        for stream in wanted
+        if (lost := lost_track_keys(stream.metadata, format_name))
+    ]
     return notes
 
 

@@ -8,23 +8,27 @@ with FileSource("mv.mp4") as source:
 
 from __future__ import annotations
 
+import heapq
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import av
 import av.error
 from av.container import InputContainer
+from av.filter import Graph
 from av.packet import Packet
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from stream.clock import Clock, with_next
 from stream.frames import Frame, VideoInfo
-from stream.probe import VideoFacts, fraction, opened, probe, video_stream
+from stream.probe import VideoFacts, fraction, opened, probe
 
 ThreadType = Literal["auto", "frame", "slice"]
 
@@ -156,7 +160,8 @@ class FileSource:
         make them writable (`stream.pictures.writable`) before drawing.
         """
         self.damage = Damage()
-        clock = _Clock(self.info.time_base, self.facts.rate, self.damage)
+        base = self.info.time_base
+        clock = Clock(base, round(1 / (self.facts.rate * base)))
         conform = _Conform(self.facts, self.damage)
         with opened(self.path) as container:
             stream = container.streams[self.facts.stream_index]
@@ -166,82 +171,100 @@ class FileSource:
             pictures = self._decode(container, stream)
             if self._deinterlace:
                 pictures = _deinterlaced(pictures, self.facts)
-            for index, picture in enumerate(pictures):
+            for index, (picture, following) in enumerate(with_next(pictures)):
                 if self._closed:
                     return
+                pts = clock.settle(_stamp(picture, base), _stamp(following, base))
+                self.damage.derived_times, self.damage.moved_times = clock.derived, clock.moved
                 picture = conform(picture)
-                picture.pts = clock(picture)
-                picture.time_base = self.info.time_base
-                yield Frame(picture, index, picture.pts, self.info.time_base)
+                picture.pts, picture.time_base = pts, base
+                yield Frame(picture, index, pts, base)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         damage = self.damage
+        # AVI knows no display times, and the demuxer's guess is wrong where H.264 or HEVC reorders pictures:
+        # the times of the packets are right, but they belong to the pictures in the order they come out.
+        reorder = container.format.name == "avi" and self.facts.codec in ("h264", "hevc")
+        waiting: list[int] = []
         for packet in self._packets(container, stream):
             if packet.is_corrupt:
                 damage.corrupt_packets += 1
+            if reorder and packet.pts is not None:
+                heapq.heappush(waiting, packet.pts)
             try:
                 pictures = stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
                 damage.undecodable_packets += 1
-                damage.reasons[(error.strerror or str(error)).strip()] += 1
+                damage.reasons[_words(error)] += 1
+                if reorder and packet.pts in waiting:
+                    waiting.remove(packet.pts)
+                    heapq.heapify(waiting)
                 continue
             for picture in pictures:
                 if picture.is_corrupt:
                     damage.damaged_frames += 1
+                if waiting:
+                    picture.pts = heapq.heappop(waiting)
                 yield picture
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         """All packets of the picture and the final flush, reading on after errors where that is possible."""
-        failures = 0
-        while True:
+        ends_early = _index_beyond_end(container, stream)
+        failures = packets = 0
+        last = None
+        while failures < _READ_ERRORS_IN_A_ROW:
             try:
                 for packet in container.demux(stream):
                     failures = 0
+                    if packet.size:
+                        packets += 1
+                        last = max(packet.pts or 0, last or 0)
+                    elif ends_early or _less_than_promised(container, stream, packets, last):
+                        self.damage.cut_short = True
                     yield packet
                 return
             except av.error.FFmpegError as error:
                 failures += 1
-                self.damage.reasons[(error.strerror or str(error)).strip()] += 1
-                if failures >= _READ_ERRORS_IN_A_ROW:
-                    break
+                self.damage.reasons[_words(error)] += 1
         self.damage.cut_short = True
-        flush: Packet[VideoStream] = Packet()
+        flush: Any = Packet()
         flush.stream = stream
         flush.time_base = fraction(stream.time_base) or Fraction(1, 1000)
         yield flush
 
 
-class _Clock:
-    """Times that strictly rise, whatever the file says."""
+def _words(error: av.error.FFmpegError) -> str:
+    return (error.strerror or str(error)).strip()
 
-    def __init__(self, time_base: Fraction, rate: Fraction, damage: Damage) -> None:
-        self._time_base = time_base
-        self._step = max(1, round(1 / (rate * time_base)))
-        self._damage = damage
-        self._last: int | None = None
-        self._shift = 0
 
-    def __call__(self, picture: av.VideoFrame) -> int:
-        pts = picture.pts if picture.pts is not None else picture.dts
-        last = self._last
-        if pts is None:
-            self._damage.derived_times += 1
-            pts = 0 if last is None else last + self._step
-        else:
-            base = fraction(picture.time_base)
-            if base is not None and base != self._time_base:
-                pts = round(pts * base / self._time_base)
-            pts += self._shift
-            if last is not None and pts <= last:
-                self._damage.moved_times += 1
-                if (last - pts) * self._time_base > 1:
-                    # The clock was set back (a spliced broadcast): go on from here, keeping the distances.
-                    self._shift += last + self._step - pts
-                    pts = last + self._step
-                else:
-                    pts = last + 1
-        self._last = pts
-        return pts
+def _index_beyond_end(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file's index points past its end: a download or copy that was broken off."""
+    entries = stream.index_entries
+    return len(entries) > 0 and entries[-1].pos + entries[-1].size > os.path.getsize(container.name)
+
+
+def _less_than_promised(container: InputContainer, stream: VideoStream, packets: int, last: int | None) -> bool:
+    """Whether the file says that more pictures follow than could be read."""
+    if container.format.name == "avi":
+        return packets < stream.frames
+    stated = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    base = fraction(stream.time_base)
+    if stated is None or last is None or base is None:
+        return False
+    hours, minutes, seconds = stated.groups()
+    # The length counts from zero to the last picture's end; half a second is more than any picture lasts there.
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - float(last * base) > 0.5
+
+
+def _stamp(picture: av.VideoFrame | None, time_base: Fraction) -> int | None:
+    """When the picture is due, in ticks of `time_base`."""
+    if picture is None:
+        return None
+    stamp = picture.pts if picture.pts is not None else picture.dts
+    base = fraction(picture.time_base)
+    if stamp is None or base is None or base == time_base:
+        return stamp
+    return round(stamp * base / time_base)
 
 
 class _Conform:
@@ -264,8 +287,6 @@ class _Conform:
 
 def _deinterlaced(pictures: Iterator[av.VideoFrame], facts: VideoFacts) -> Iterator[av.VideoFrame]:
     """One whole picture for each interlaced one, at the same time (FFmpeg's bwdif)."""
-    from av.filter import Graph
-
     graph = Graph()
     graph.threads = 1
     info = facts.info
@@ -315,7 +336,5 @@ def _notes(facts: VideoFacts, deinterlace: bool) -> list[str]:
     moving = [t for t in facts.tracks if t.kind == "video" and not t.cover]
     if len(moving) > 1:
         others = ", ".join(str(t) for t in moving if t.index != facts.stream_index)
-        notes.append(
-            f"{name} has {len(moving)} video tracks; #{facts.stream_index} is labelled, {others} copied"
-        )
+        notes.append(f"{name} has {len(moving)} video tracks; #{facts.stream_index} is labelled, {others} copied")
     return notes

@@ -13,15 +13,44 @@ _STATISTICS = ("bps", "duration", "number_of_frames", "number_of_bytes", "_stati
 
 _PLAIN = {
     "mp4": frozenset(
-        "album album_artist artist comment compilation composer copyright creation_time date description disc "
-        "episode_id episode_sort gapless_playback genre grouping hd_video keywords lyrics media_type network "
-        "season_number show synopsis title track".split()
+        (
+            "album",
+            "album_artist",
+            "artist",
+            "comment",
+            "compilation",
+            "composer",
+            "copyright",
+            "creation_time",
+            "date",
+            "description",
+            "disc",
+            "episode_id",
+            "episode_sort",
+            "gapless_playback",
+            "genre",
+            "grouping",
+            "hd_video",
+            "keywords",
+            "lyrics",
+            "media_type",
+            "network",
+            "season_number",
+            "show",
+            "synopsis",
+            "title",
+            "track",
+        )
     ),
-    "mov": frozenset("album artist comment copyright creation_time date genre make model title".split()),
+    "mov": frozenset(
+        ("album", "artist", "comment", "copyright", "creation_time", "date", "genre", "make", "model", "title")
+    ),
 }
 """Keys that MP4 and MOV keep in the boxes that every player reads."""
 
-_TRACK_KEYS = frozenset("language title name handler_name vendor_id creation_time timecode rotate encoder".split())
+_TRACK_KEYS = frozenset(
+    ("language", "title", "name", "handler_name", "vendor_id", "creation_time", "timecode", "rotate", "encoder")
+)
 """Keys of a track that MP4 and MOV keep or write themselves."""
 
 
@@ -67,9 +96,7 @@ def lost_track_keys(metadata: Iterable[str], format_name: str) -> list[str]:
     """Keys of a track that the container cannot keep."""
     if format_name not in _PLAIN:
         return []
-    return sorted(
-        k for k in metadata if k.lower() not in _TRACK_KEYS and not k.lower().startswith(_STATISTICS)
-    )
+    return sorted(k for k in metadata if k.lower() not in _TRACK_KEYS and not k.lower().startswith(_STATISTICS))
 
 
 def _is_stale(key: str) -> bool:

@@ -1,6 +1,6 @@
 """Real media files for tests, written with PyAV: small pictures, every feature that must survive.
 
-    path = write(tmp_path / "a.mkv", Video(frames=30), [audio("eng"), audio("kor"), subrip()], chapters=CHAPTERS)
+path = write(tmp_path / "a.mkv", Video(frames=30), [audio("eng"), audio("kor"), subrip()], chapters=CHAPTERS)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.filter
@@ -20,6 +20,11 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from numpy.typing import NDArray
+
+from stream.encoding import EncoderSettings
+from stream.joining import JoinReport, join
+from stream.segments import SegmentWriter
+from stream.source import FileSource
 
 VFR_STEPS = (1, 3, 1, 1, 2, 5, 1, 2, 2, 1)
 """Distances between frames, in frames of the nominal rate, repeated."""
@@ -42,7 +47,8 @@ def vfr(frames: int, step: int, first: int = 0) -> list[int]:
 def scene(index: int, width: int, height: int) -> NDArray[np.uint8]:
     """A picture `[height, width, 3]` RGB in smooth colours with a square that moves; its index can be read back."""
     y, x = np.mgrid[0:height, 0:width]
-    rgb = np.stack([x * 200 // max(1, width - 1) + 20, y * 200 // max(1, height - 1) + 20, (x + y + 4 * index) % 160 + 40], -1)
+    red, green = x * 200 // max(1, width - 1) + 20, y * 200 // max(1, height - 1) + 20
+    rgb = np.stack([red, green, (x + y + 4 * index) % 160 + 40], -1)
     picture = rgb.astype(np.uint8)
     side = max(4, height // 4)
     left = (index * 3) % max(1, width - side)
@@ -202,10 +208,10 @@ def cover(codec: str = "mjpeg") -> Extra:
     """Cover art."""
 
     def add(container: OutputContainer) -> Stream:
-        stream = container.add_stream(codec, rate=1)
-        stream.width, stream.height = 32, 32  # type: ignore[attr-defined]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"  # type: ignore[attr-defined]
-        return stream
+        stream: Any = container.add_stream(codec, rate=1)
+        stream.width, stream.height = 32, 32
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
+        return stream  # type: ignore[no-any-return]
 
     def packets(stream: Stream) -> list[Packet[Any]]:
         frame = av.VideoFrame.from_ndarray(scene(0, 32, 32), "rgb24")
@@ -241,9 +247,7 @@ def encode(video: Video, stream: Any) -> list[Packet[Any]]:
 def with_fields(frame: av.VideoFrame, order: str) -> av.VideoFrame:
     """The frame marked as interlaced, top (`tt`) or bottom (`bb`) field first."""
     graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1000)
-    )
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     setter = graph.add("setfield", {"tt": "tff", "bb": "bff"}[order])
     graph.link_nodes(source, setter, graph.add("buffersink")).configure()
     graph.push(frame)
@@ -334,8 +338,8 @@ class Read:
     attachments: list[tuple[str, str, bytes]]
     times: list[Fraction]
     """Seconds of the decoded frames of the picture."""
-    durations: list[Fraction]
-    """Seconds each picture packet says it lasts, in time order."""
+    length: Fraction
+    """Seconds the container gives the picture's stream."""
     pictures: list[av.VideoFrame]
     time_base: Fraction
 
@@ -345,18 +349,16 @@ def read(path: Path) -> Read:
     with av.open(str(path)) as container:
         streams = list(container.streams)
         moving = [s for s in container.streams.video if not int(s.disposition) & (1 << 10)]
-        picture = moving[0]
+        picture: Any = moving[0]
         packets: list[list[tuple[Fraction, bytes]]] = [[] for _ in streams]
-        durations: list[tuple[Fraction, Fraction]] = []
         frames: list[av.VideoFrame] = []
         for packet in container.demux([s for s in streams if s.type != "attachment"]):
+            item: Any = packet
             if packet.size:
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                packets[packet.stream.index].append(((stamp or 0) * packet.time_base, bytes(packet)))
-                if packet.stream.index == picture.index:
-                    durations.append(((stamp or 0) * packet.time_base, (packet.duration or 0) * packet.time_base))
+                when = (item.pts if item.pts is not None else item.dts or 0) * item.time_base
+                packets[packet.stream.index].append((when, bytes(packet)))
             if packet.stream.index == picture.index:
-                frames += packet.decode()
+                frames += item.decode()
         base = Fraction(picture.time_base.numerator, picture.time_base.denominator)
         return Read(
             kinds=[s.type for s in streams],
@@ -366,12 +368,29 @@ def read(path: Path) -> Read:
             dispositions=[int(s.disposition) for s in streams],
             chapters=[
                 (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"].get("title"))
-                for c in container.chapters()
+                for c in cast(list[Any], container.chapters())
             ],
             packets=[sorted(p, key=lambda q: q[0]) for p in packets],
             attachments=[(s.name or "", s.mimetype or "", s.data) for s in container.streams.attachments],
             times=[f.pts * base for f in frames if f.pts is not None],
-            durations=[d for _, d in sorted(durations)],
+            length=(picture.duration or 0) * base,
             pictures=frames,
             time_base=base,
         )
+
+
+def relabel(
+    path: Path,
+    output: Path,
+    settings: EncoderSettings | None = None,
+    *,
+    per_segment: int = 12,
+    deinterlace: bool = False,
+    overwrite: bool = False,
+) -> JoinReport:
+    """The whole way of a file without anything drawn: decode, encode in segments, join."""
+    with FileSource(path, 1, deinterlace=deinterlace) as source:
+        writer = SegmentWriter(output.with_name(f"{output.name}.iznet"), source, settings, per_segment)
+        for frame in source.frames():
+            writer.write(frame)
+        return join(writer.finish(), path, output, plan=writer.plan, overwrite=overwrite)
