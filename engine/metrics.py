@@ -219,7 +219,7 @@ def roc(similarities: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
 
 
 def tar_at_far(similarities: NDArray[np.floating], same: NDArray[np.bool_], far: float) -> tuple[float, float]:
-    """(share of same-person pairs accepted, threshold) at the lowest threshold whose false accept rate is at most `far`.
+    """(share of same-person pairs accepted, threshold) at the lowest threshold with a false accept rate ≤ `far`.
 
     The threshold lies just above the most similar different-person pair that must stay out.
 
@@ -275,7 +275,7 @@ def rank1(similarities: NDArray[np.floating], truth: NDArray[np.integer]) -> flo
 
 
 def bootstrap_interval(
-    values: NDArray[np.floating], coverage: float = 0.95, draws: int = 2000, seed: int = 0
+    values: NDArray[np.floating] | NDArray[np.bool_], coverage: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values` `[N]` (Efron 1979); the seed makes it repeatable."""
     rng = np.random.default_rng(seed)

@@ -46,9 +46,7 @@ def assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
         variable.assign(array)
 
 
-def save(
-    path: Path, architecture: str, parts: Mapping[str, Sequence[Any]], record: Mapping[str, Any]
-) -> None:
+def save(path: Path, architecture: str, parts: Mapping[str, Sequence[Any]], record: Mapping[str, Any]) -> None:
     """Write a checkpoint to `path`, replacing an older one only when complete.
 
     Args:
@@ -77,7 +75,9 @@ def save(
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the checkpoint {path}: {error}; the older one, if any, is untouched") from error
+        raise OutputError(
+            f"cannot write the checkpoint {path}: {error}; the older one, if any, is untouched"
+        ) from error
 
 
 def load(path: Path, architecture: str) -> Checkpoint:
@@ -97,10 +97,12 @@ def load(path: Path, architecture: str) -> Checkpoint:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no whole checkpoint ({error}); delete it and start afresh") from error
     if head.get("version") != _VERSION:
-        raise InputError(f"{path} has checkpoint version {head.get('version')}, this program reads {_VERSION}; start afresh")
+        raise InputError(
+            f"{path} has checkpoint version {head.get('version')}, this program reads {_VERSION}; start afresh"
+        )
     if head["architecture"] != architecture:
         raise InputError(
-            f"{path} belongs to another network: it holds {head['architecture']!r}, the recipe asks for {architecture!r}; "
+            f"{path} belongs to another network: it holds {head['architecture']!r}, the recipe is {architecture!r}; "
             "give the recipe of the checkpoint or another folder"
         )
     return Checkpoint({part: tuple(a) for part, a in arrays.items()}, head["record"])

@@ -38,12 +38,16 @@ class Recipe:
 
     steps: int
     """Length of the schedule. A resumed run may be given another one; the learning rate follows the new curve."""
-    batch: int = 64
-    warm_up: int = 300
-    peak_rate: float = 2e-3
-    last_rate: float = 2e-5
+    batch: int = 32
+    warm_up: int = 100
+    peak_rate: float = 1.5e-3
+    last_rate: float = 1e-5
     weight_decay: float = 0.02
-    relation_weight: float = 10.0
+    relation_weight: float = 0.2
+    others: int = 2048
+    """Further targets that each face is compared with."""
+    epoch: int = 16_384
+    """Views in an epoch, at most."""
     averaging: float = 0.999
     """Decay of the running average of the weights, smaller at the start."""
     seed: int = 1
@@ -63,10 +67,23 @@ class Recipe:
         return self.last_rate + (self.peak_rate - self.last_rate) * 0.5 * (1 + float(np.cos(np.pi * done)))
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from."""
+
+    faces: NDArray[np.uint8]
+    """`[B,112,112,3]` RGB."""
+    targets: NDArray[np.float32]
+    """`[B,D]` unit vectors."""
+    others: NDArray[np.float32]
+    """`[M,D]` targets of other views, to compare with."""
+
+
 class Feed:
     """Batches of degraded views and targets, in an order that seed and position alone decide.
 
-    An epoch is one pass, shuffled, over the views that exist when it begins; shards that appear meanwhile join the next.
+    An epoch is a shuffled draw, without repetition, of the views that exist when it begins; shards that appear
+    meanwhile join the next.
     """
 
     def __init__(self, store: ViewStore, projection: NDArray[np.float32], recipe: Recipe) -> None:
@@ -80,7 +97,9 @@ class Feed:
     def seek(self, epoch: int, position: int, shards: int) -> None:
         """Go to `position` (in batches) of `epoch`, which began with `shards` shards."""
         if shards < 1 or self._store.count() < shards:
-            raise InputError(f"{self._store.folder} holds {self._store.count()} shards of views, {max(shards, 1)} are needed")
+            raise InputError(
+                f"{self._store.folder} holds {self._store.count()} shards of views, {max(shards, 1)} are needed"
+            )
         while len(self._open) < shards:
             shard = self._store.open(len(self._open))
             self._open.append(shard)
@@ -88,12 +107,12 @@ class Feed:
         self.epoch, self.position, self.shards = epoch, position, shards
         self._starts = np.cumsum([0] + [len(s.faces) for s in self._open[:shards]])
         rng = np.random.default_rng([self._recipe.seed, 1, epoch])
-        self._order = rng.permutation(int(self._starts[-1]))
+        self._order = rng.permutation(int(self._starts[-1]))[: self._recipe.epoch]
         if len(self._order) < self._recipe.batch:
             raise InputError(f"{len(self._order)} views are fewer than one batch of {self._recipe.batch}")
 
-    def next(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """The batch for `step`: faces `[B,112,112,3]` and unit targets `[B,D]`."""
+    def next(self, step: int) -> Batch:
+        """The batch for `step`."""
         batch = self._recipe.batch
         if self.shards == 0:
             self.seek(0, 0, self._store.count())
@@ -107,7 +126,9 @@ class Feed:
         for shard, row in zip(which, rows - self._starts[which], strict=True):
             faces.append(degrade(rng, np.asarray(self._open[shard].faces[row]), self._recipe.strength))
             targets.append(self._targets[shard][row])
-        return np.stack(faces), np.stack(targets)
+        shard = self._targets[int(rng.integers(self.shards))]
+        others = shard[rng.choice(len(shard), min(self._recipe.others, len(shard)), replace=False)]
+        return Batch(np.stack(faces), np.stack(targets), others)
 
 
 class Trainer:
@@ -124,10 +145,12 @@ class Trainer:
         self.optimizer.build(self.network.trainable_variables)
         self._compiled = tf.function(self._learn, jit_compile=False)
 
-    def _learn(self, faces: tf.Tensor, targets: tf.Tensor, rate: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    def _learn(
+        self, faces: tf.Tensor, targets: tf.Tensor, others: tf.Tensor, rate: tf.Tensor, keep: tf.Tensor
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             students = self.network(tf.cast(faces, tf.float32), training=True)
-            loss = embedding_loss(students, targets, self.recipe.relation_weight)
+            loss = embedding_loss(students, targets, others, self.recipe.relation_weight)
         variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.learning_rate.assign(rate)
@@ -173,19 +196,19 @@ class Trainer:
         """Learn up to step `until`; calls `each(step, loss)`, saves every `save_every` seconds and at the end."""
         saved = time.monotonic()
 
-        def prepare(step: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], tuple[int, int, int]]:
-            faces, targets = self.feed.next(step)
-            return faces, targets, (self.feed.epoch, self.feed.position, self.feed.shards)
+        def prepare(step: int) -> tuple[Batch, tuple[int, int, int]]:
+            return self.feed.next(step), (self.feed.epoch, self.feed.position, self.feed.shards)
 
         position = (self.feed.epoch, self.feed.position, self.feed.shards)
         with ThreadPoolExecutor(1, "views") as ahead:
             coming: Future[Any] | None = ahead.submit(prepare, self.step) if self.step < until else None
             while coming is not None:
-                faces, targets, position = coming.result()
+                batch, position = coming.result()
                 coming = ahead.submit(prepare, self.step + 1) if self.step + 1 < until else None
                 keep = min(self.recipe.averaging, (1 + self.step) / (10 + self.step))
                 rate = tf.constant(self.recipe.rate(self.step), tf.float32)
-                loss = float(self._compiled(tf.constant(faces), tf.constant(targets), rate, tf.constant(keep, tf.float32)))
+                arrays = [tf.constant(a) for a in (batch.faces, batch.targets, batch.others)]
+                loss = float(self._compiled(*arrays, rate, tf.constant(keep, tf.float32)))
                 self.step += 1
                 if save_to is not None and time.monotonic() - saved > save_every:
                     self.save(save_to, position)

@@ -33,7 +33,7 @@ def prepare(data: Path) -> Split:
 
 
 def weights_of(faces: FaceSet) -> NDArray[np.float64]:
-    """How often each crop is drawn: the two small collections twice as often as the large one, which is ten times their size."""
+    """How often each crop is drawn: those of the two small collections twice as often as those of the large one."""
     return np.where(np.array(faces.sets) == "celeb", 1.0, 2.0)
 
 

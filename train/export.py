@@ -1,4 +1,4 @@
-"""Keras → ONNX: stable names, dynamic sizes, the model's own facts inside, and proof that both give the same numbers."""
+"""Keras → ONNX: stable names, dynamic sizes, the network's own facts inside, and proof that nothing changed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def export_onnx(
     difference = _difference(data, network, example, input_name, output_names)
     if not difference <= tolerance:
         raise InputError(
-            f"the network exported for {path} differs from the original by {difference:.3g}, more than {tolerance:.3g}; "
+            f"the network exported for {path} differs from the original by {difference:.3g} (limit {tolerance:.3g}); "
             "nothing was written"
         )
     digest = hashlib.sha256(data).hexdigest()
@@ -130,7 +130,7 @@ def _matched(graph: Any, output_names: Sequence[str]) -> list[str]:
 def _difference(
     data: bytes, network: Any, example: NDArray[np.uint8], input_name: str, output_names: Sequence[str]
 ) -> float:
-    """Largest absolute difference between ONNX Runtime and the original on `example`; NaN or another shape is infinite."""
+    """Largest absolute difference between ONNX Runtime and the original on `example`; infinite where shapes differ."""
     session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     exported = session.run(list(output_names), {input_name: example})
     answer = network(tf.constant(example, tf.float32))

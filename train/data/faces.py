@@ -61,9 +61,7 @@ class FaceSet:
         def take(column: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(column[i] for i in rows)
 
-        return FaceSet(
-            self.pictures[rows], take(self.files), take(self.sets), take(self.people), take(self.splits)
-        )
+        return FaceSet(self.pictures[rows], take(self.files), take(self.sets), take(self.people), take(self.splits))
 
     def centre(self) -> NDArray[np.uint8]:
         """`[N,112,112,3]`: the template part of every crop, without its margin."""
@@ -122,7 +120,7 @@ class Pairs:
 
     def similarities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """`[P]` cosine of every pair, from unit `embeddings` `[N,D]` of `pictures`."""
-        return np.einsum("pd,pd->p", embeddings[self.left], embeddings[self.right])
+        return np.asarray(np.einsum("pd,pd->p", embeddings[self.left], embeddings[self.right]), np.float32)
 
 
 def read_pairs(path: Path) -> Pairs:

@@ -5,9 +5,9 @@ Teacher and student should see the same augmented picture, mixed faces included,
 so their views are made once, in shards; training takes up new shards as they appear.
 
 A view is made in two steps. `scene` changes who or what is seen: two faces mixed, geometry, light, occlusion; the
-teachers see its result, and it is stored. `degrade` flips and shifts it a little and loses quality (small pictures, blur,
-noise, JPEG), anew each time the student meets it: the student learns to answer for a bad picture as the teachers do for
-the good one.
+teachers see its result, and it is stored. `degrade` flips and shifts it a little and loses quality (small pictures,
+blur, noise, JPEG), anew each time the student meets it: the student learns to answer for a bad picture as the teachers
+do for the good one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,11 +44,11 @@ class Strength:
     """Light from one side."""
     grey: float = 0.06
     occlude: float = 0.15
-    shrink: float = 0.35
+    shrink: float = 0.25
     """Scaled down to as little as 18 px and up again."""
-    blur: float = 0.2
-    noise: float = 0.2
-    jpeg: float = 0.4
+    blur: float = 0.12
+    noise: float = 0.12
+    jpeg: float = 0.3
 
 
 def _smooth_mask(rng: Rng) -> NDArray[np.float32]:
@@ -84,7 +85,9 @@ def _geometry(rng: Rng, face: NDArray[np.float32], s: Strength) -> NDArray[np.fl
     matrix = np.column_stack([inverse, offset])
     if rng.random() >= s.warp:
         return np.asarray(
-            cv2.warpAffine(face, matrix, (FACE, FACE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT)
+            cv2.warpAffine(
+                face, matrix, (FACE, FACE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+            )
         )
     x, y = np.meshgrid(np.arange(FACE, dtype=np.float32), np.arange(FACE, dtype=np.float32))
     grid = rng.normal(0, rng.uniform(0.5, 3.0), (5, 5, 2)).astype(np.float32)
@@ -95,10 +98,11 @@ def _geometry(rng: Rng, face: NDArray[np.float32], s: Strength) -> NDArray[np.fl
 
 def _light(rng: Rng, face: NDArray[np.float32], s: Strength) -> NDArray[np.float32]:
     """Gamma, contrast, brightness, colour cast, stage tint, light from one side, grey."""
-    face = np.clip(face, 0, 255) / 255
     if rng.random() < 0.5:
-        curve = np.arange(256) / 255
-        face = np.float32(curve ** np.exp(rng.normal(0, 0.3)))[(face * 255).astype(np.uint8)]
+        curve = np.asarray((np.arange(256) / 255) ** np.exp(rng.normal(0, 0.3)), np.float32)
+        face = curve[np.clip(face, 0, 255).astype(np.uint8)]
+    else:
+        face = np.clip(face, 0, 255) / np.float32(255)
     gain = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.35 if rng.random() < s.tint else 0.05, 3)).astype(np.float32)
     contrast, lift = np.float32(rng.uniform(0.7, 1.2)), np.float32(rng.normal(0, 0.06))
     face = (face - np.float32(0.5)) * contrast + (np.float32(0.5) + lift)
@@ -106,7 +110,7 @@ def _light(rng: Rng, face: NDArray[np.float32], s: Strength) -> NDArray[np.float
         angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.6)
         ramp = np.linspace(-1, 1, FACE)
         slope = 1 + depth * (ramp[None, :, None] * np.cos(angle) + ramp[:, None, None] * np.sin(angle))
-        gain = gain * slope.astype(np.float32)
+        gain = gain * np.asarray(slope, np.float32)
     face = face * gain
     grey = (face @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     amount = np.float32(0.0 if rng.random() < s.grey else np.clip(rng.normal(1, 0.2), 0.3, 1.5))
@@ -121,7 +125,9 @@ def _occlude(rng: Rng, face: NDArray[np.float32], other: NDArray[np.uint8]) -> N
     if rng.random() < 0.5:
         cv2.rectangle(mask, (int(x), int(y)), (int(x + w), int(y + h)), 1, -1)
     else:
-        cv2.ellipse(mask, (int(x + w // 2), int(y + h // 2)), (int(w // 2), int(h // 2)), rng.uniform(0, 180), 0, 360, 1, -1)
+        cv2.ellipse(
+            mask, (int(x + w // 2), int(y + h // 2)), (int(w // 2), int(h // 2)), rng.uniform(0, 180), 0, 360, 1, -1
+        )
     if rng.random() < 0.5:
         cover = np.broadcast_to(rng.uniform(0, 255, 3), face.shape)
     else:
@@ -139,7 +145,7 @@ def scene(rng: Rng, face: NDArray[np.uint8], other: NDArray[np.uint8], strength:
 
 
 def degrade(rng: Rng, picture: NDArray[np.uint8], strength: Strength) -> NDArray[np.uint8]:
-    """What a camera and a codec may leave of `picture` `[112,112,3]`: mirrored, shifted, small, blurred, noisy, JPEG."""
+    """What a camera and a codec may leave of `picture` `[112,112,3]`: mirrored, shifted, small, blurred, noisy."""
     dx, dy = (int(n) for n in rng.integers(-2, 3, 2))
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
@@ -209,7 +215,8 @@ class ViewStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path, array in zip(self._paths(number), (faces, targets), strict=True):
+            arrays: tuple[NDArray[Any], ...] = (faces, targets)
+            for path, array in zip(self._paths(number), arrays, strict=True):
                 part = path.with_suffix(".partial")
                 with part.open("wb") as file:
                     np.save(file, array)
@@ -227,7 +234,9 @@ class ViewStore:
         try:
             return Shard(np.load(faces, mmap_mode="r"), np.load(targets, mmap_mode="r"))
         except (OSError, ValueError) as error:
-            raise InputError(f"shard {number} of {self.folder} is missing or damaged ({error}); delete the folder") from error
+            raise InputError(
+                f"shard {number} of {self.folder} is missing or damaged ({error}); delete the folder"
+            ) from error
 
 
 def make_shard(
