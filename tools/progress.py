@@ -26,12 +26,13 @@ class FrameProgress:
         self._title = title
         self._console = console or Console(stderr=True)
         self._every = every
-        self._started = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._first: tuple[float, int] | None = None
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
     def __enter__(self) -> Self:
-        self._started = self._said = time.monotonic()
+        self._said = time.monotonic()
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -53,7 +54,10 @@ class FrameProgress:
 
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
-        state = describe(done, total, now - self._started)
+        # Counted from the first frame: until that one is out, networks are loaded and the look-ahead fills.
+        if self._first is None:
+            self._first = now, done
+        state = describe(done, total, now - self._first[0], done - self._first[1])
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=max(done, total) if total else None, state=state)
         elif now - self._said >= self._every:
@@ -61,20 +65,21 @@ class FrameProgress:
             click.echo(f"{self._title}: {state}", err=True)
 
 
-def describe(done: int, total: int | None, seconds: float) -> str:
-    """Frames, frames a second and time left, in words.
+def describe(done: int, total: int | None, seconds: float, counted: int) -> str:
+    """Frames, frames a second and time left, in words; the rate is that of the `counted` frames in `seconds`.
 
     Example:
-        >>> describe(90, 360, 3.0)
+        >>> describe(90, 360, 3.0, 90)
         '90 of 360 frames, 30.0 FPS, 0:00:09 left'
-        >>> describe(90, None, 3.0)
-        '90 frames, 30.0 FPS'
+        >>> describe(90, None, 3.0, 60)
+        '90 frames, 20.0 FPS'
     """
-    rate = done / seconds if seconds > 0 else 0.0
-    if not total:
-        return f"{done} frames, {rate:.1f} FPS"
-    words = f"{done} of {total} frames, {rate:.1f} FPS"
-    if rate > 0 and total > done:
+    words = f"{done} of {total} frames" if total else f"{done} frames"
+    if seconds <= 0 or counted <= 0:
+        return words
+    rate = counted / seconds
+    words += f", {rate:.1f} FPS"
+    if total and total > done:
         left = round((total - done) / rate)
         words += f", {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
     return words
