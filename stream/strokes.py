@@ -38,6 +38,14 @@ def outline(
     """Mix `ink` into every sample by the share of its luma pixels that lie on the outline."""
     in_left, in_right = left + thickness, right - thickness
     in_top, in_bottom = top + thickness, bottom - thickness
+    if shift_x == 0 and shift_y == 0:
+        for y in range(top, bottom):
+            if y < in_top or y >= in_bottom or in_left >= in_right:
+                view[y, left:right] = ink
+            else:
+                view[y, left:in_left] = ink
+                view[y, in_right:right] = ink
+        return
     for row in range(top >> shift_y, ((bottom - 1) >> shift_y) + 1):
         y0, y1 = row << shift_y, min((row + 1) << shift_y, height)
         outer_y, inner_y = _span(y0, y1, top, bottom), _span(y0, y1, in_top, in_bottom)
@@ -77,15 +85,19 @@ def plate(
             for x in range(left, right):
                 view[y, x] = int(back + contrast * mask[y - top, x - left] + 0.5)
         return
+    start = left >> shift_x
+    sums = np.zeros(((right - 1) >> shift_x) + 1 - start, np.int64)
     for row in range(top >> shift_y, ((bottom - 1) >> shift_y) + 1):
         y0, y1 = row << shift_y, min((row + 1) << shift_y, height)
-        for column in range(left >> shift_x, ((right - 1) >> shift_x) + 1):
-            x0, x1 = column << shift_x, min((column + 1) << shift_x, width)
-            covered, alpha = 0, 0
-            for y in range(max(y0, top), min(y1, bottom)):
-                for x in range(max(x0, left), min(x1, right)):
-                    covered += 1
-                    alpha += mask[y - top, x - left]
-            whole = (x1 - x0) * (y1 - y0)
-            mixed = back * covered + contrast * alpha + view[row, column] * (whole - covered)
-            view[row, column] = int(mixed / whole + 0.5)
+        upper, lower = max(y0, top), min(y1, bottom)
+        sums[:] = 0
+        for y in range(upper, lower):
+            for x in range(left, right):
+                sums[(x >> shift_x) - start] += mask[y - top, x - left]
+        for i in range(len(sums)):
+            x0, x1 = (start + i) << shift_x, min((start + i + 1) << shift_x, width)
+            covered, whole = _span(x0, x1, left, right) * (lower - upper), (x1 - x0) * (y1 - y0)
+            mixed = back * covered + contrast * sums[i]
+            if covered < whole:
+                mixed += view[row, start + i] * (whole - covered)
+            view[row, start + i] = int(mixed / whole + 0.5)
