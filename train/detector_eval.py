@@ -129,7 +129,9 @@ def close_up_recall(detect: Detect, crops: Sequence[tuple[Picture, float]], thre
     return hits / max(1, len(crops))
 
 
-def landmark_error(found: Sequence[Detections], pictures: Sequence[Picture], size: int, smallest: float = 32.0) -> float:
+def landmark_error(
+    found: Sequence[Detections], pictures: Sequence[Picture], size: int, smallest: float = 32.0
+) -> float:
     """Mean distance to the known landmarks in parts of the distance between the eyes; NaN where none is known."""
     errors: list[float] = []
     for seen, picture in zip(found, pictures, strict=True):

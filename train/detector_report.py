@@ -127,7 +127,8 @@ def evaluate(
     """Measure a detector, and what lies in `teachers`, on a box set.
 
     Landmark errors are against the mean of YuNet and CenterFace where these agree, on faces of 32 px and more; so they
-    need `teachers`. Close-ups are crops of the same pictures in which one face is 0.5 to 1.1 times as tall as the frame.
+    need `teachers`. Close-ups are crops of the same pictures with a face of 0.5 to 1.1
+    times the frame's height.
 
     Raises:
         InputError: the data or a network cannot be used.
@@ -154,7 +155,9 @@ def evaluate(
         report.facts[f"recall at the default threshold, faces ≥ {m} px"] = round(recall, 4)
     crops = close_ups(pictures)
     report.facts["close-ups"] = len(crops)
-    report.facts["close-up recall at the default threshold"] = round(close_up_recall(ours, crops, detector.threshold), 4)
+    report.facts["close-up recall at the default threshold"] = round(
+        close_up_recall(ours, crops, detector.threshold), 4
+    )
     rivals = [(file, make) for file, make in RIVALS if teachers is not None and (teachers / file).is_file()]
     seen: dict[str, list[Detections]] = {}
     for file, make in rivals:

@@ -67,7 +67,9 @@ def test_what_cannot_be_used_is_counted_with_its_name(tmp_path: Path) -> None:
     files = {f"{name}.jpg": jpeg() for name in names} | {"broken.jpg": jpeg()[:40], "empty.jpg": b""}
     report = LoadReport()
     pictures = load_box_set(write_set(tmp_path / "set.zip", entries, files), report)
-    assert [p.name for p in pictures] == [f"{n}.jpg" for n in ("good", "faceless", "flat", "outside", "nan", "flags", "text")]
+    assert [p.name for p in pictures] == [
+        f"{n}.jpg" for n in ("good", "faceless", "flat", "outside", "nan", "flags", "text")
+    ]
     assert report.problems["unreadable image"] == ["broken.jpg", "empty.jpg"]
     assert report.problems["image missing"] == ["absent.jpg"]
     assert report.problems["zero-area box"] == ["flat.jpg", "flat.jpg"]

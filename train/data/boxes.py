@@ -174,9 +174,7 @@ def load_box_set(path: Path, report: LoadReport | None = None) -> list[Picture]:
         boxes, ignore = clean_boxes(raw, entry.get("ignore", [False] * count), width, height, name, report)
         if not len(boxes):
             report.add("no boxes", name)
-        pictures.append(
-            Picture(name, rgb, boxes, ignore, unknown_landmarks(len(boxes)), str(entry.get("source", "")))
-        )
+        pictures.append(Picture(name, rgb, boxes, ignore, unknown_landmarks(len(boxes)), str(entry.get("source", ""))))
     if not any((~p.ignore).any() for p in pictures):
         raise InputError(f"{path}: no usable face in {len(entries)} entries ({report})")
     return pictures
@@ -198,9 +196,7 @@ def load_pictures(path: Path, report: LoadReport | None = None) -> list[Picture]
         if rgb is None:
             report.add("unreadable image", name)
             continue
-        pictures.append(
-            Picture(name, rgb, np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0))
-        )
+        pictures.append(Picture(name, rgb, np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0)))
     if not pictures:
         raise InputError(f"{path}: no readable picture ({report})")
     return pictures

@@ -134,7 +134,8 @@ def _zoom_map(
     if len(known) and rng.random() > settings.background:
         box = picture.boxes[rng.choice(known)]
         extent = max(1.0, float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]))))
-        target = np.exp(rng.uniform(np.log(settings.smallest), np.log(settings.largest * min(size))))
+        largest = max(settings.smallest, settings.largest * min(size))
+        target = np.exp(rng.uniform(np.log(settings.smallest), np.log(largest)))
         anchor = (box[:2] + box[2:]) / 2
         zoom = min(target / extent, float(np.clip(extent * settings.zoom_per_pixel, 2.2, 6.0)))
     else:
@@ -180,7 +181,9 @@ def _tile(
     )
     boxes, landmarks = transform_faces(picture.boxes, picture.landmarks, matrix, flipped)
     window = (0, 0, size[0], size[1])
-    return Sample(np.asarray(warped, np.uint8), *crop_faces(boxes, picture.ignore, landmarks, window, settings.learnable))
+    return Sample(
+        np.asarray(warped, np.uint8), *crop_faces(boxes, picture.ignore, landmarks, window, settings.learnable)
+    )
 
 
 def _colour_table(settings: AugmentSettings, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -196,7 +199,7 @@ def _colour_table(settings: AugmentSettings, rng: np.random.Generator) -> NDArra
         ramp = ramp * rng.uniform(1.5, 2.6) + rng.uniform(0, 0.3)
     if rng.random() < settings.strobe:
         ramp = ramp * rng.uniform(0.3, 0.6)
-    return (np.clip(ramp, 0, 1) * 255).astype(np.uint8)[None]
+    return np.asarray(np.clip(ramp, 0, 1) * 255, np.uint8)[None]
 
 
 def _haze(rgb: Image, rng: np.random.Generator) -> Image:

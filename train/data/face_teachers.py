@@ -27,9 +27,7 @@ def _suppress(boxes: NDArray[Any], scores: NDArray[Any], points: NDArray[Any], i
     rects = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
     keep = np.asarray(cv2.dnn.NMSBoxes(rects.tolist(), scores.astype(float).tolist(), 0.0, iou), np.intp).reshape(-1)
     keep = keep[np.argsort(-scores[keep], kind="stable")]
-    return Detections(
-        boxes[keep].astype(np.float32), scores[keep].astype(np.float32), points[keep].astype(np.float32)
-    )
+    return Detections(boxes[keep].astype(np.float32), scores[keep].astype(np.float32), points[keep].astype(np.float32))
 
 
 def _grid(height: int, width: int, stride: int) -> NDArray[np.float32]:

@@ -62,9 +62,7 @@ def fuse(parts: Sequence[Detections], iou: float = 0.5) -> Detections:
         group[i] = True
         free &= ~group
         weights = scores[group] / scores[group].sum()
-        rows.append(
-            (weights @ boxes[group], float(scores[i]), np.tensordot(weights, points[group], axes=(0, 0)))
-        )
+        rows.append((weights @ boxes[group], float(scores[i]), np.tensordot(weights, points[group], axes=(0, 0))))
     if not rows:
         return Detections.empty()
     return Detections(
@@ -119,7 +117,9 @@ def agree(
     if rows:
         a, b = first.select(np.array([r[0] for r in rows])), second.select(np.array([r[1] for r in rows]))
         positives = Detections(
-            (a.boxes + b.boxes) / 2, np.maximum(a.scores, b.scores), (a.landmarks + b.landmarks) / 2
+            np.asarray((a.boxes + b.boxes) / 2, np.float32),
+            np.maximum(a.scores, b.scores),
+            np.asarray((a.landmarks + b.landmarks) / 2, np.float32),
         )
     else:
         positives = Detections.empty()
@@ -134,9 +134,7 @@ def pseudo_label(picture: Picture, first: Detections, second: Detections) -> Pic
     ignore = np.arange(len(boxes)) >= len(positives)
     whole = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= 1
     landmarks = np.concatenate([positives.landmarks, unknown_landmarks(len(ignored))])
-    return replace(
-        picture, boxes=boxes[whole].astype(np.float32), ignore=ignore[whole], landmarks=landmarks[whole]
-    )
+    return replace(picture, boxes=boxes[whole].astype(np.float32), ignore=ignore[whole], landmarks=landmarks[whole])
 
 
 def add_landmarks(

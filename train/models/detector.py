@@ -118,5 +118,5 @@ def multiply_adds(model: keras.Model, height: int = 384, width: int = 640) -> in
 def _stride_of(name: str, known: dict[str, int]) -> int:
     """Output stride of a layer, from its name."""
     if name.startswith("stem"):
-        return 2 ** int(name[4])
+        return 1 << int(name[4])
     return int(name[1 : name.index("_")])

@@ -1,0 +1,149 @@
+"""The network, its training and its export: shapes, resuming, the convention that the engine relies on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from engine.detector import Detector  # noqa: E402
+from engine.errors import InputError, OutputError, UsageError  # noqa: E402
+from engine.types import Detections  # noqa: E402
+from train.data.boxes import LoadReport, Picture  # noqa: E402
+from train.detections import decode_heads  # noqa: E402
+from train.detector import DetectionData, Recipe, Trainer, train_detector  # noqa: E402
+from train.detector_export import export_detector  # noqa: E402
+from train.models import detector as networks  # noqa: E402
+
+TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
+RECIPE = Recipe(arch="tiny", steps=4, shapes=((2, 64, 1.0),), warmup=1)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A network that is built in no time, and steps that run without being compiled first."""
+    monkeypatch.setitem(networks.ARCHITECTURES, "tiny", TINY)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def face_picture(seed: int) -> Picture:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (96, 128, 3), np.uint8)
+    x, y, side = (int(v) for v in rng.integers(15, 40, 3))
+    cv2.ellipse(image, (x + side // 2, y + side // 2), (side // 2, side // 2), 0, 0, 360, (230, 190, 160), -1)
+    box = np.array([[x, y, x + side, y + side]], np.float32)
+    marks = (box[:, None, :2] + side * np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])).astype(
+        np.float32
+    )
+    return Picture(f"{seed}.jpg", image, box, np.zeros(1, bool), marks)
+
+
+def some_data() -> DetectionData:
+    return DetectionData([face_picture(s) for s in range(6)], [], [face_picture(50)], LoadReport())
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_heads_have_the_shapes_of_the_convention() -> None:
+    model = networks.build_detector("tiny")
+    heads = networks.with_probabilities(model)(np.zeros((2, 64, 128, 3), np.float32), training=False)
+    assert {n: tuple(h.shape) for n, h in heads.items()} == {
+        "head8": (2, 8, 16, 15),
+        "head16": (2, 4, 8, 15),
+        "head32": (2, 2, 4, 15),
+        "head64": (2, 1, 2, 15),
+    }
+    for head in heads.values():
+        values = np.asarray(head)
+        assert (values[..., 0] < 0.2).all(), "scores start low"
+        assert (values[..., 0] > 0).all()
+        assert (values[..., 1:5] >= 0).all()
+
+
+@pytest.mark.parametrize("arch", ["small", "nano"])
+def test_the_production_networks_stay_within_their_budget(arch: str) -> None:
+    assert networks.multiply_adds(networks.build_detector(arch), 384, 640) <= 0.5e9
+
+
+def test_another_architecture_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"--arch huge: no such detector; one of .*small"):
+        networks.build_detector("huge")
+
+
+def test_a_resumed_run_equals_one_that_was_never_interrupted(tmp_path: Path) -> None:
+    straight = train_detector(some_data(), RECIPE, tmp_path / "a", say=quiet)
+    train_detector(some_data(), replace(RECIPE, steps=2), tmp_path / "b", say=quiet)
+    # The rate depends on the number of steps; within the warm-up and the plateau it is the same.
+    resumed = train_detector(some_data(), RECIPE, tmp_path / "b", resume=True, say=quiet)
+    assert resumed.step == straight.step == 4
+    assert RECIPE.rate(1) == pytest.approx(replace(RECIPE, steps=2).rate(1), rel=1e-6)
+    for a, b in zip(straight.average.get_weights(), resumed.average.get_weights(), strict=True):
+        assert np.allclose(a, b, atol=1e-6)
+    lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 4
+    assert "ap16" in lines[-1]
+    assert all(np.isfinite(line["loss"]) for line in lines)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Trainer(RECIPE).save(tmp_path / "checkpoint.npz", {})
+    monkeypatch.setitem(networks.ARCHITECTURES, "other", TINY)
+    with pytest.raises(InputError, match=r"checkpoint\.npz"):
+        train_detector(some_data(), replace(RECIPE, arch="other"), tmp_path, resume=True, say=quiet)
+    with pytest.raises(InputError, match="no checkpoint"):
+        train_detector(some_data(), RECIPE, tmp_path / "none", resume=True, say=quiet)
+
+
+def test_the_exported_network_runs_in_the_engine(tmp_path: Path) -> None:
+    """Engine, NumPy decoding and Keras give the same faces; sizes and batch are free."""
+    tf.config.run_functions_eagerly(False)
+    model = networks.build_detector("tiny")
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.normal(0, 0.05, w.shape) if w.ndim == 4 else w for w in model.get_weights()])
+    for stride in networks.STRIDES:
+        layer = model.get_layer(f"s{stride}_score")
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * 20, bias * 0 - 1])
+    digest = export_detector(model, tmp_path, threshold=0.3)
+    assert (tmp_path / "detector.sha256").read_text().split()[0] == digest
+    assert (tmp_path / "detector.keras").is_file()
+    detector = Detector.open(tmp_path / "detector.onnx", threads=1)
+    assert detector.sha256 == digest
+    assert detector.threshold == pytest.approx(0.3)
+    assert detector.strides == networks.STRIDES
+    rgb = rng.integers(0, 256, (128, 192, 3), np.uint8)
+    answer = networks.with_probabilities(model)(rgb[None].astype(np.float32), training=False)
+    heads = {n: np.asarray(v) for n, v in answer.items()}
+    expected = decode_heads(heads, 128, 192, threshold=0.3, iou=detector.iou)
+    found = detector.detect([rgb], size=192)[0]
+    assert len(found) > 0
+    shown = min(len(found), len(expected), 5)
+    assert np.allclose(found.scores[:shown], expected.scores[:shown], atol=0.02)
+    bounds = np.array([192, 128] * 2)
+    assert np.allclose(found.boxes[:shown], np.clip(expected.boxes[:shown], 0, bounds), atol=1.5)
+    assert len(detector.detect([rgb[:50, :70], rgb], size=320)) == 2
+    again = export_detector(model, tmp_path / "again", threshold=0.3)
+    assert again == digest, "the same weights give the same file"
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="file"):
+        export_detector(networks.build_detector("tiny"), tmp_path / "file" / "sub", threshold=0.5)
+
+
+def test_decoding_nothing_gives_nothing() -> None:
+    heads = {f"head{s}": np.zeros((1, 64 // s, 64 // s, 15), np.float32) for s in networks.STRIDES}
+    assert len(decode_heads(heads, 64, 64)) == 0
+    assert isinstance(decode_heads(heads, 64, 64), Detections)

@@ -1,0 +1,150 @@
+"""The detection loss against plain NumPy, its choice of cells, and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from train.data.boxes import cell_centres, encode_boxes, unknown_landmarks  # noqa: E402
+from train.data.detection_augment import Batch, Sample, assemble  # noqa: E402
+from train.losses.detection import LossWeights, choose_cells, detection_loss, iou_and_giou  # noqa: E402
+
+STRIDES = (8, 16)
+SIDE = 32
+
+
+def batch_of(boxes: list[list[float]], ignore: list[bool] | None = None) -> Batch:
+    array = np.asarray(boxes, np.float32).reshape(-1, 4)
+    flags = np.asarray(ignore if ignore is not None else [False] * len(array), bool)
+    return assemble([Sample(np.zeros((SIDE, SIDE, 3), np.uint8), array, flags, unknown_landmarks(len(array)))], STRIDES)
+
+
+def tensors(batch: Batch) -> dict[str, Any]:
+    return {n: tf.constant(getattr(batch, n)) for n in ("boxes", "landmarks", "cells", "valid", "ignore")}
+
+
+def run(flat: np.ndarray, batch: Batch) -> tuple[Any, dict[str, Any]]:
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    loss, parts = detection_loss(tf.constant(flat), tensors(batch), centres, strides, LossWeights())
+    return loss, {k: float(v) for k, v in parts.items()}
+
+
+def blank_prediction(score: float = -5.0) -> np.ndarray:
+    centres, _ = cell_centres(SIDE, SIDE, STRIDES)
+    flat = np.zeros((1, len(centres), 15), np.float32)
+    flat[..., 0] = score
+    flat[..., 1:5] = 1.0
+    return flat
+
+
+def slow_giou(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    x1, y1, x2, y2 = -a[0], -a[1], a[2], a[3]
+    u1, v1, u2, v2 = -b[0], -b[1], b[2], b[3]
+    shared = max(0, min(x2, u2) - max(x1, u1)) * max(0, min(y2, v2) - max(y1, v1))
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - shared
+    hull = (max(x2, u2) - min(x1, u1)) * (max(y2, v2) - min(y1, v1))
+    return shared / union, shared / union - (hull - union) / hull
+
+
+def test_overlaps_agree_with_corner_arithmetic() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0.05, 4, (2, 200, 4)).astype(np.float32)
+    iou, giou = iou_and_giou(tf.constant(a), tf.constant(b))
+    expected = np.array([slow_giou(p, q) for p, q in zip(a, b, strict=True)])
+    assert np.allclose(iou, expected[:, 0], atol=1e-5)
+    assert np.allclose(giou, expected[:, 1], atol=1e-5)
+
+
+def test_a_perfect_answer_costs_nothing() -> None:
+    box = [[4.0, 6.0, 26.0, 27.0]]
+    batch = batch_of(box)
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    flat = blank_prediction(-20.0)
+    for cell in batch.cells[0][batch.valid[0]]:
+        flat[0, cell, 1:] = encode_boxes(
+            np.asarray(box, np.float32), unknown_landmarks(1), centres[cell : cell + 1], strides[cell : cell + 1]
+        )[0]
+        flat[0, cell, 0] = 20.0
+    flat = np.nan_to_num(flat)
+    loss, parts = run(flat, batch)
+    assert float(loss) == pytest.approx(0, abs=1e-3)
+    assert parts["iou"] == pytest.approx(1, abs=1e-4)
+    assert parts["positives"] == batch.valid[0].sum(), "all candidates overlap wholly, so all are kept"
+
+
+def test_score_part_against_numpy() -> None:
+    """No face, nothing ignored: each cell pays ¾·p²·(−log(1−p))."""
+    rng = np.random.default_rng(3)
+    flat = blank_prediction()
+    flat[0, :, 0] = rng.normal(0, 2, flat.shape[1])
+    p = 1 / (1 + np.exp(-flat[0, :, 0].astype(float)))
+    _, parts = run(flat, batch_of([]))
+    assert parts["score"] == pytest.approx(float((0.75 * p**2 * -np.log(1 - p)).sum()), rel=1e-4)
+    assert parts["box"] == parts["landmarks"] == 0
+
+
+def test_ignored_cells_pay_nothing() -> None:
+    flat = blank_prediction(3.0)
+    whole = batch_of([[0, 0, SIDE, SIDE]], [True])
+    _, parts = run(flat, whole)
+    assert parts["score"] == 0
+    _, parts = run(flat, batch_of([]))
+    assert parts["score"] > 1
+
+
+def test_a_contested_cell_goes_to_the_cheaper_face() -> None:
+    cells = tf.constant([[3, 4], [3, 5]])
+    valid = tf.constant([[True, True], [True, True]])
+    cost = tf.constant([[1.0, 5.0], [2.0, 3.0]])
+    iou = tf.constant([[0.9, 0.9], [0.9, 0.9]])
+    assert choose_cells(cost, iou, cells, valid, tf.constant(9)).numpy().tolist() == [[True, True], [False, True]]
+    low = tf.constant([[0.2, 0.2], [0.2, 0.2]])
+    assert choose_cells(cost, low, cells, valid, tf.constant(9)).numpy().tolist() == [[True, False], [False, False]]
+    nobody = tf.constant([[False, False], [False, True]])
+    assert choose_cells(cost, iou, cells, nobody, tf.constant(9)).numpy().tolist() == [[False, False], [False, True]]
+
+
+def test_unknown_landmarks_leave_gradients_finite_and_zero() -> None:
+    batch = batch_of([[4.0, 6.0, 26.0, 27.0]])
+    flat = tf.Variable(blank_prediction())
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    with tf.GradientTape() as tape:
+        loss, _ = detection_loss(flat, tensors(batch), centres, strides, LossWeights())
+    gradient = tape.gradient(loss, flat).numpy()
+    assert np.isfinite(gradient).all()
+    assert (gradient[..., 5:] == 0).all()
+    assert (gradient[..., 1:5] != 0).any()
+
+
+def test_gradients_are_those_of_the_loss() -> None:
+    """Numerically, away from the kinks: one wiggle at a time, in the box and landmark parts of the chosen cells."""
+    rng = np.random.default_rng(5)
+    sample = Sample(
+        np.zeros((SIDE, SIDE, 3), np.uint8),
+        np.array([[4.0, 6.0, 26.0, 27.0]], np.float32),
+        np.zeros(1, bool),
+        rng.uniform(8, 24, (1, 5, 2)).astype(np.float32),
+    )
+    batch = assemble([sample], STRIDES)
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    start = blank_prediction(0.0)
+    start[..., 1:5] += rng.uniform(0, 0.5, start[..., 1:5].shape)
+
+    def value(flat: Any) -> Any:
+        return detection_loss(flat, tensors(batch), centres, strides, LossWeights(score=0.0))[0]
+
+    flat = tf.Variable(start)
+    with tf.GradientTape() as tape:
+        loss = value(flat)
+    gradient = tape.gradient(loss, flat).numpy()
+    places = np.argwhere(np.abs(gradient) > 1e-3)
+    assert len(places) > 20
+    for place in places[:: max(1, len(places) // 12)]:
+        step = np.zeros_like(start)
+        step[tuple(place)] = 1e-2
+        slope = (float(value(tf.constant(start + step))) - float(value(tf.constant(start - step)))) / 2e-2
+        assert slope == pytest.approx(gradient[tuple(place)], rel=0.05, abs=2e-3)
