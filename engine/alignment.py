@@ -73,10 +73,12 @@ def invert(matrix: NDArray[Any]) -> NDArray[np.float32]:
     Raises:
         ValueError: it has none.
     """
-    full = np.vstack([np.asarray(matrix, np.float64), [0, 0, 1]])
-    if abs(np.linalg.det(full)) < 1e-18:
-        raise ValueError(f"a matrix without an inverse: {np.asarray(matrix).tolist()}")
-    return np.linalg.inv(full)[:2].astype(np.float32)
+    (a, b, x), (c, d, y) = np.asarray(matrix, np.float64).tolist()
+    area = a * d - b * c
+    if abs(area) < 1e-18:
+        raise ValueError(f"a matrix without an inverse: {[[a, b, x], [c, d, y]]}")
+    a, b, c, d = d / area, -b / area, -c / area, a / area
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y]], np.float32)
 
 
 def face_region(matrix: NDArray[Any], width: int, height: int, size: int = SIZE) -> tuple[int, int, int, int]:
@@ -89,17 +91,16 @@ def face_region(matrix: NDArray[Any], width: int, height: int, size: int = SIZE)
         size: pixels along each side of the crop.
 
     Returns:
-        x1, y1, x2, y2 in whole pixels inside the picture, with the margin that filtering needs; x1 = x2 where the crop
-        lies outside.
+        x1, y1, x2, y2 in whole pixels inside the picture, with the margin that filtering needs; x1 = x2 or y1 = y2
+        where the crop lies outside.
     """
-    back = np.asarray(invert(matrix), np.float64)
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], np.float64) @ back.T
-    margin = 2 * max(1.0, float(np.hypot(back[0, 0], back[1, 0])))
-    low = np.floor(corners.min(0) - margin)
-    high = np.ceil(corners.max(0) + margin)
-    x1, y1 = int(np.clip(low[0], 0, width)), int(np.clip(low[1], 0, height))
-    x2, y2 = int(np.clip(high[0], 0, width)), int(np.clip(high[1], 0, height))
-    return x1, y1, max(x1, x2), max(y1, y2)
+    (a, b, x), (c, d, y) = invert(matrix).tolist()
+    margin = 2 * max(1.0, math.hypot(a, c))
+    xs = [x, x + a * size, x + b * size, x + (a + b) * size]
+    ys = [y, y + c * size, y + d * size, y + (c + d) * size]
+    x1, x2 = (min(max(v, 0), width) for v in (math.floor(min(xs) - margin), math.ceil(max(xs) + margin)))
+    y1, y2 = (min(max(v, 0), height) for v in (math.floor(min(ys) - margin), math.ceil(max(ys) + margin)))
+    return x1, y1, x2, y2
 
 
 def warp_face(
@@ -107,7 +108,7 @@ def warp_face(
 ) -> NDArray[np.uint8]:
     """Cut a face out of a picture, or out of a region of one.
 
-    A face much larger than the crop is first reduced by averaging, so that nothing aliases.
+    A face at least twice as large as the crop is first halved, as often as it takes, so that nothing aliases.
 
     Args:
         rgb: uint8 `[H,W,3]`. For a region that starts at (x, y) of the picture, use `shifted(matrix, x, y)`.
@@ -129,17 +130,14 @@ def warp_face(
     if x1 == x2 or y1 == y2:
         out[...] = 0
         return out
-    region = np.ascontiguousarray(rgb[y1:y2, x1:x2])
-    affine = np.asarray(shifted(matrix, x1, y1), np.float64)
-    reduction = int(1 / max(1e-9, math.hypot(affine[0, 0], affine[1, 0])))
-    if reduction >= 2:
-        height, width = region.shape[:2]
-        small = max(1, round(width / reduction)), max(1, round(height / reduction))
-        region = cv2.resize(region, small, interpolation=cv2.INTER_AREA)
-        # Pixel centres: x = (x' + 0.5)·k − 0.5, with the factor that each side was really reduced by.
-        kx, ky = width / small[0], height / small[1]
-        enlarge = np.array([[kx, 0, (kx - 1) / 2], [0, ky, (ky - 1) / 2], [0, 0, 1]])
-        affine = affine @ enlarge
+    region = rgb[y1:y2, x1:x2]
+    affine = shifted(matrix, x1, y1).astype(np.float64)
+    while math.hypot(affine[0, 0], affine[1, 0]) <= 0.5 and min(region.shape[:2]) > 1:
+        # Halving is what OpenCV does fastest. An odd last row or column is dropped; the region's margin is larger.
+        height, width = region.shape[0] // 2, region.shape[1] // 2
+        region = cv2.resize(region[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        affine[:, 2] += affine[:, :2].sum(1) / 2  # centres of pixels: x = 2·(x' + ½) − ½
+        affine[:, :2] *= 2
     out[...] = cv2.warpAffine(region, affine, (size, size), flags=cv2.INTER_LINEAR)
     return out
 

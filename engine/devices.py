@@ -81,8 +81,8 @@ def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
     for candidate in _CPU_BACKENDS:
         if _installed(candidate):
             missing = _CPU_BACKENDS[: _CPU_BACKENDS.index(candidate)]
-            why = f", since {', '.join(missing)} is not installed" if missing else ", the CPU's default"
-            return Choice("cpu", candidate, f"{where}; {candidate}{why}")
+            why = f"{', '.join(missing)} is not installed" if missing else f"{candidate} is the CPU's default"
+            return Choice("cpu", candidate, f"{where}; {why}")
     raise MissingError("no CPU backend is installed; pip install openvino")
 
 
