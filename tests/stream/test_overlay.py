@@ -122,8 +122,11 @@ def ring(rect: Rect, thickness: int, shape: tuple[int, int]) -> NDArray[np.bool_
     return mask
 
 
-@pytest.mark.parametrize("fmt", FORMATS)
-@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize(
+    ("fmt", "rotation"),
+    [(fmt, 0) for fmt in FORMATS]
+    + [(fmt, r) for fmt in ("yuv420p", "yuv422p10le", "nv12", "yuyv422", "rgb24") for r in ROTATIONS[1:]],
+)
 def test_red_edges_stand_where_the_record_says(fmt: str, rotation: Rotation) -> None:
     coded = scene(256, 192)
     frame = picture(coded, fmt)
@@ -198,8 +201,12 @@ def _planes(frame: av.VideoFrame) -> list[NDArray[np.generic]]:
 def _cells(mask: NDArray[np.float64], fy: int, fx: int) -> NDArray[np.float64]:
     """Mean over cells of fy x fx, the last ones cut off by the picture's rim."""
     height, width = mask.shape
-    rows = [mask[y : y + fy] for y in range(0, height, fy)]
-    return np.array([[row[:, x : x + fx].mean() for x in range(0, width, fx)] for row in rows])
+    rows, columns = range(0, height, fy), range(0, width, fx)
+
+    def sums(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.add.reduceat(np.add.reduceat(of, rows, 0), columns, 1)
+
+    return sums(mask) / sums(np.ones_like(mask))
 
 
 @pytest.mark.parametrize("matrix", ["ITU601", "ITU709", "BT2020"])
@@ -240,9 +247,8 @@ def test_grey_pictures_can_be_drawn_on(fmt: str) -> None:
     assert np.abs(grey[70:110, 20:22].astype(int) - 54).max() <= 1
 
 
-@pytest.mark.parametrize("fmt", ["yuv420p", "yuv420p10le", "p010le", "rgb24"])
-@pytest.mark.parametrize("rotation", ROTATIONS)
 @pytest.mark.parametrize("name", ["유리", "さくら", "Юрий", "Ann-Marie"])
+@pytest.mark.parametrize(("fmt", "rotation"), [("yuv420p", 0), ("yuv420p10le", 90), ("p010le", 180), ("rgb24", 270)])
 def test_the_name_can_be_read_off_the_picture(fmt: str, rotation: Rotation, name: str) -> None:
     """Cross-correlation with the name set by OpenCV directly finds it at the label, and prefers it to other names."""
     frame = picture(scene(480, 360), fmt)
