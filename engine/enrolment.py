@@ -18,6 +18,7 @@ from engine.errors import InputError, IznetError
 from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery, clean_name
 from engine.images import SUFFIXES, load_image
+from engine.letterbox import Letterbox, letterbox
 from engine.types import Detections
 from engine.version import VERSION
 
@@ -295,12 +296,16 @@ def find_faces(rgb: NDArray[np.uint8], detector: Detector) -> Detections:
 
 def _with_margin(rgb: NDArray[np.uint8], detector: Detector) -> Detections:
     height, width = rgb.shape[:2]
-    x, y = width // 2, height // 2
-    faces = detector.detect([np.pad(rgb, ((y, y), (x, x), (0, 0)))])[0]
-    shift = np.array([x, y, x, y], np.float32)
-    boxes = np.clip(faces.boxes - shift, 0, np.array([width, height] * 2, np.float32))
+    # No larger than what the detector will look at: photos of a hundred megapixels exist.
+    box = Letterbox.fit(width, height, min(detector.size, max(width, height)), multiple=1)
+    small = letterbox(rgb, box)
+    x, y = box.inner_width // 2, box.inner_height // 2
+    faces = detector.detect([np.pad(small, ((y, y), (x, x), (0, 0)))])[0]
+    boxes = box.to_frame(faces.boxes - np.array([x, y, x, y], np.float32))
+    np.clip(boxes, 0, np.array([width, height] * 2, np.float32), out=boxes)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return Detections(boxes, faces.scores, faces.landmarks - shift[:2]).select(inside)
+    landmarks = box.to_frame(faces.landmarks - np.array([x, y], np.float32))
+    return Detections(boxes, faces.scores, landmarks).select(inside)
 
 
 def _without_duplicates(

@@ -125,13 +125,18 @@ def test_photos_as_people_have_them(run: Runner) -> None:
     assert report.gallery.identify(report.gallery.of(0)).names == ["ann"] * 5
 
 
-def test_a_face_that_fills_the_frame(run: Runner) -> None:
-    """The synthetic detector finds no face larger than half a 640 frame; with a margin around it, it does."""
-    close_up = scene(400, 400, [((20, 20, 385, 380), PEOPLE["ann"])])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_face_that_fills_the_frame(run: Runner, scale: int) -> None:
+    """The synthetic detector finds no face larger than 384 in a 640 frame; with a margin around it, it does."""
+    box = np.array([20, 20, 385, 380]) * scale
+    close_up = scene(400 * scale, 400 * scale, [(box.tolist(), PEOPLE["ann"])])
     assert len(run.detector.detect([close_up])[0]) == 0
     faces = find_faces(close_up, run.detector)
     assert len(faces) == 1
-    np.testing.assert_allclose(faces.boxes[0], [20, 20, 385, 380], atol=5)
+    np.testing.assert_allclose(faces.boxes[0], box, atol=5 * scale)
+    x, y = faces.landmarks[0].mean(0)
+    assert abs(x - box[[0, 2]].mean()) < 3 * scale
+    assert abs(y - box[[1, 3]].mean()) < 20 * scale
 
 
 def test_a_small_face_on_a_large_photo(run: Runner) -> None:
