@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
@@ -101,6 +102,20 @@ class Glyphs:
                 for c in dict.fromkeys(clean(text))
                 if c not in "? " and np.array_equal(self._raster(c, 32, wide=False), unknown)
             )
+
+    def remarks(self, names: Iterable[str]) -> list[str]:
+        """One sentence for each name that cannot be drawn as it is written.
+
+        Example:
+            >>> Glyphs().remarks(["유리", "ณิชา"])
+            ["'ณิชา' is drawn with ? for ณิชา, which the font lacks; enrol the person under a name in another script"]
+        """
+        return [
+            f"{name!r} is drawn with ? for {missing}, which the font lacks; "
+            "enrol the person under a name in another script"
+            for name in names
+            if (missing := self.unsupported(name))
+        ]
 
     def _fit(self, text: str, size: int, max_width: int) -> NDArray[np.uint8]:
         smallest = max(SMALLEST, round(size * 0.6))

@@ -18,6 +18,7 @@ from engine.version import VERSION
 from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame
+from stream.glyphs import Glyphs
 from stream.labelled_copy import LabelledCopy
 from stream.overlay import Unknown
 from stream.pipeline import Pipeline, Progress, labelled_frames
@@ -120,7 +121,9 @@ def label_video(
         pipeline = Pipeline(reader, analyser, copy, writer, clock, progress)
         pipeline.work()
         damage = reader.damage.as_dict()
-        notes = [*reader.notes, *analyser.notes, *(copy.notes if copy else ())]
+        notes = [*reader.notes, *analyser.notes]
+        if copy is not None:
+            notes += [*copy.notes, *Glyphs().remarks(person.name for person in pipeline.people)]
     seconds = time.perf_counter() - started
     return LabelResult(
         video=target if copy else None,

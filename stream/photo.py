@@ -23,6 +23,7 @@ from engine.images import load_image
 from engine.types import Detections
 from engine.version import VERSION
 from stream.frames import Face, TrackVerdict, VideoInfo
+from stream.glyphs import Glyphs
 from stream.identity import Identity, Naming
 from stream.label import LabelResult
 from stream.overlay import Unknown, draw_rgb
@@ -147,6 +148,7 @@ def label_photo(
         fps=1 / seconds,
         people=summary.people,
         seconds=seconds,
+        notes=tuple(Glyphs().remarks(person.name for person in summary.people)) if picture else (),
     )
 
 

@@ -29,6 +29,12 @@ def test_letters_without_a_glyph_are_told(glyphs: Glyphs) -> None:
     assert glyphs.unsupported("why?") == ""
 
 
+def test_names_that_cannot_be_drawn_as_written_are_remarked_on(glyphs: Glyphs) -> None:
+    (remark,) = glyphs.remarks(["유리", "ไท", "Ann"])
+    assert "'ไท'" in remark
+    assert "another script" in remark
+
+
 def test_different_names_give_different_masks_of_one_height(glyphs: Glyphs) -> None:
     names = ["유리", "Ann", "Юрий", "さくら", "gjpq", "ace"]
     masks = [glyphs.mask(name, 24, 1000) for name in names]
