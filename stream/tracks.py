@@ -118,7 +118,8 @@ class TracksWriter:
 
     @classmethod
     def open(cls, path: str | Path, header: Header, *, overwrite: bool = False) -> TracksWriter:
-        """Start the record `path`. Until `finish` it grows under the name that `partial_path` gives.
+        """Start the record `path`. Until `finish` it grows under the name that `partial_path` gives; what an
+        earlier, interrupted run left under that name is replaced.
 
         Raises:
             OutputError: the file exists and may not be overwritten, or its folder is missing or not writable.
