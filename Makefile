@@ -42,7 +42,7 @@ clean: ## remove what make made
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "IZ*Net needs Python 3.11 or newer, this is " \
 	  + sys.version.split()[0] + "; say which with: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(STAMP)-demo: $(SETUP) | $(BIN)/python
 	@echo "Installing into $(VENV) (once; a few minutes on a slow line) …"

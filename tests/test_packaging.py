@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -80,3 +81,22 @@ def test_no_dependency_asks_for_a_display_or_a_gpu() -> None:
     names = {line.split(">")[0].split("=")[0].split("<")[0].strip() for line in project["dependencies"]}
     assert "opencv-python-headless" in names
     assert not names & {"opencv-python", "tensorflow", "tensorflow-cpu", "keras", "tensorrt", "pycuda", "torch"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize("goal", ["demo", "test"])
+def test_a_second_make_installs_nothing(goal: str, tmp_path: Path) -> None:
+    def steps() -> str:
+        command = ["make", "--no-print-directory", "--dry-run", goal, f"VENV={tmp_path}/venv", f"DEMO={tmp_path}/demo"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    first = steps()
+    assert "-m venv" in first
+    assert "pip install" in first
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    for file in ("bin/python", ".installed-demo", ".installed-test"):
+        (tmp_path / "venv" / file).touch()
+    second = steps()
+    assert "-m venv" not in second
+    assert "pip install" not in second
+    assert {"demo": "iznet demo", "test": "pytest"}[goal] in second
