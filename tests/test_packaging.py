@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,9 @@ def test_no_dependency_asks_for_a_display_or_a_gpu() -> None:
 def test_a_second_make_installs_nothing(goal: str, tmp_path: Path) -> None:
     def steps() -> str:
         command = ["make", "--no-print-directory", "--dry-run", goal, f"VENV={tmp_path}/venv", f"DEMO={tmp_path}/demo"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+        own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout
 
     first = steps()
     assert "-m venv" in first
