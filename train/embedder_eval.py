@@ -1,4 +1,4 @@
-"""Measuring an embedder: on people of the training collection that were kept aside, on LFW, on a small group, at 24 px."""
+"""Measuring an embedder: on people kept aside from the training collection, on LFW, on a small group, at 24 px."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def group_figures(embed: Embed, photos: FaceSet, photos_each: int = 10, draws: i
     """Who is it among a small group, and is it the same person.
 
     Rank-1: ten photos of each person are drawn to enrol (their medoid is the prototype), the other photos are named;
-    the mean over `draws` draws, the interval over photos. TAR at FAR 1e-2 over all pairs of photos; its interval is over
-    photos too, since pairs that share a photo are not independent.
+    the mean over `draws` draws, the interval over photos. TAR at FAR 1e-2 over all pairs of photos; its interval is
+    over photos too, since pairs that share a photo are not independent.
     """
     embeddings, people = embed(photos.centre()), np.array(photos.people)
     names = np.unique(people)

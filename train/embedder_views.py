@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 SHARD = 4096
 """Views per shard."""
 
+STRONG_SHARDS = 12
+"""So many shards are made with every change of `Strength`; the ones after them show faces nearly as they are."""
+
+PLAIN = Strength(blend=0, splice=0, warp=0, tint=0, shade=0, grey=0.02, occlude=0)
+
 
 def prepare(data: Path) -> Split:
     """Read `faces.zip` and `people12.csv` of the folder `data` and divide them.
@@ -47,7 +52,8 @@ def make_views(faces: FaceSet, teachers: Teachers, store: ViewStore, shards: int
     weights = weights_of(faces)
     for number in range(store.count(), shards):
         start = time.monotonic()
-        store.write(number, *make_shard(number, faces.pictures, SHARD, seed, teachers, Strength(), weights))
+        strength = Strength() if number < STRONG_SHARDS else PLAIN
+        store.write(number, *make_shard(number, faces.pictures, SHARD, seed, teachers, strength, weights))
         log.info("shard %d of %d, %.0f s", number + 1, shards, time.monotonic() - start)
 
 

@@ -1,11 +1,12 @@
 """The shipped embedder: a compact residual network, of MobileFaceNet's size and cost but without depthwise layers.
 
 Depthwise convolutions save arithmetic, not time, when training on a processor: a half-width MobileFaceNet of 59 M
-multiply-adds trains at 25 faces a second on one core, a network like this of 72 M at 115; this one has 48 M. It halves
-the picture five times (112 → 56 → 28 → 14 → 7 → 4 px) and spends most of its arithmetic on 14 and 7 px. The end is nearly
-that of ArcFace's best variant (Deng et al., CVPR 2019, "option E"): normalise, flatten, one dense layer that knows where
-in the face each feature is. The normalisation after it is left out: it would give every output the same variance, and
-the targets' principal components do not have that.
+multiply-adds trains at 25 faces a second on one core, a network like this of 72 M at 115; this one has 48 M.
+
+It halves the picture five times (112 → 56 → 28 → 14 → 7 → 4 px) and spends most of its arithmetic on 14 and 7 px. The
+end is nearly that of ArcFace's best variant (Deng et al., CVPR 2019, "option E"): normalise, flatten, one dense layer
+that knows where in the face each feature is. The normalisation after it is left out: it would give every output the
+same variance, and the targets' principal components do not have that.
 """
 
 from __future__ import annotations
