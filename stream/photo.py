@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from engine.alignment import align_face
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import OutputError
+from engine.errors import UsageError
 from engine.gallery import Gallery
 from engine.images import load_image
 from engine.types import Detections
@@ -106,7 +106,8 @@ def label_photo(
 
     Raises:
         InputError: the source cannot be read as a picture.
-        OutputError: an output exists, has an ending that cannot be written, or cannot be written.
+        UsageError: an ending that cannot be written.
+        OutputError: an output exists or cannot be written.
 
     Example:
         >>> label_photo("stage.jpg", detector=Detector.open()).tracks  # doctest: +SKIP
@@ -186,12 +187,12 @@ def format_of(output: Path) -> str:
     """Pillow's name of the format that the ending stands for.
 
     Raises:
-        OutputError: an ending that cannot be written.
+        UsageError: an ending that cannot be written.
     """
     try:
         return _WRITTEN[output.suffix.lower()]
     except KeyError:
-        raise OutputError(
+        raise UsageError(
             f"{output}: a photo is written as {', '.join(_WRITTEN)}; choose one of these endings"
         ) from None
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import InputError, OutputError
+from engine.errors import InputError, OutputError, UsageError
 from engine.gallery import Gallery
 from stream import tracks
 from stream.photo import is_photo, label_photo, photo_output
@@ -169,7 +169,7 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, detector: Detector) -> No
     there = tmp_path / "there.png"
     there.write_bytes(b"mine")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(OutputError, match=r"stage\.gif.*\.jpg"):
+    with pytest.raises(UsageError, match=r"stage\.gif.*\.jpg"):
         label_photo(source, tmp_path / "stage.gif", detector=detector)
     with pytest.raises(OutputError, match=r"there\.png exists"):
         label_photo(source, there, detector=detector)
