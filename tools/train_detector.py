@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
+from engine.errors import InterruptedByUser
 from train.models.detector import ARCHITECTURES
+
+PRECISION = 0.95
+"""Wanted on the dev part at the default threshold, for faces of 16 px and more."""
 
 
 @click.command("detector")
@@ -23,6 +30,8 @@ from train.models.detector import ARCHITECTURES
 @click.option("--steps", type=click.IntRange(1), default=12_000, show_default=True)
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
+@click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 def detector(
     data: Path,
@@ -33,18 +42,40 @@ def detector(
     steps: int,
     seed: int,
     threads: int,
+    decay_from: float | None,
+    export_to: Path | None,
     resume: bool,
 ) -> None:
     """Train the face detector; every run resumes from its last checkpoint."""
     import tensorflow as tf
 
-    from train.detector import Recipe, load_data, train_detector
+    from train.detector import Recipe, dev_curves, load_data, train_detector
+    from train.detector_eval import threshold_for
+    from train.detector_export import export_detector
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     recipe = Recipe(arch=arch, steps=steps, seed=seed)
+    if decay_from is not None:
+        recipe = replace(recipe, decay_from=decay_from)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo)
-    train_detector(pictures, recipe, out, resume=resume, say=click.echo)
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    trainer = train_detector(pictures, recipe, out, resume=resume, say=click.echo)
+    if export_to is not None:
+        curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
+        threshold = round(threshold_for(curve, PRECISION), 2)
+        precision, recall = curve.at(threshold)
+        digest = export_detector(trainer.average, export_to, threshold=threshold)
+        click.echo(
+            f"{export_to / 'detector.onnx'}: {digest[:16]}…, threshold {threshold} "
+            f"(dev part: AP {curve.ap:.3f}, precision {precision:.3f}, recall {recall:.3f})"
+        )
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """End at the next instruction; the trainer writes its checkpoint on the way out."""
+    raise InterruptedByUser("stopped; the checkpoint is written, go on with --resume")
 
 
 @click.command("eval-detector")

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from engine.errors import InputError
-from engine.metrics import FaceTruth, average_precision
+from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.types import Detections
 from train import checkpoint
 from train.data.boxes import (
@@ -208,20 +208,20 @@ def _tensors(batch: Batch) -> dict[str, Any]:
     }
 
 
-def dev_precision(
+def dev_curves(
     predict: Callable[[np.ndarray], dict[str, np.ndarray]],
     pictures: Sequence[Picture],
     size: int = 640,
-    minimum: Sequence[float] = (8, 16, 32),
-) -> dict[str, float]:
-    """AP at IoU 0.5 with the longer side scaled to `size`, for faces of at least each size: `{"ap8": …}`."""
+    minimum: Sequence[int] = (8, 16, 32),
+) -> dict[int, PrecisionRecall]:
+    """Precision and recall at IoU 0.5 with the longer side scaled to `size`, for faces of at least each size."""
     found, truths = [], []
     for picture in pictures:
         factor = size / max(picture.rgb.shape[:2])
         seen = find_faces(predict, picture.rgb, size)
         found.append(Detections(seen.boxes * factor, seen.scores, seen.landmarks * factor))
         truths.append(FaceTruth(picture.boxes * factor, picture.ignore))
-    return {f"ap{m:g}": round(average_precision(found, truths, minimum=m).ap, 4) for m in minimum}
+    return {m: average_precision(found, truths, minimum=m) for m in minimum}
 
 
 def train_detector(
@@ -264,7 +264,8 @@ def train_detector(
                 line["rate"] = round(recipe.rate(trainer.step), 6)
                 line["seconds"] = round(spent + now - started, 1)
                 if judge:
-                    line.update(dev_precision(trainer.predict, data.dev))
+                    curves = dev_curves(trainer.predict, data.dev)
+                    line.update({f"ap{m}": round(curve.ap, 4) for m, curve in curves.items()})
                 with log.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 say(json.dumps(line))

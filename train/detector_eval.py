@@ -64,15 +64,7 @@ def judge(name: str, detect: Detect, pictures: Sequence[Picture], size: int = 64
 
 
 def threshold_for(curve: PrecisionRecall, precision: float) -> float:
-    """The lowest score at which precision is at least as wanted, and stays so above it (1 where it never is)."""
-    good = np.nonzero(np.minimum.accumulate(curve.precision >= precision))[0]
-    if not len(good):
-        return 1.0
-    return float(curve.scores[good[-1]])
-
-
-def lowest_threshold(curve: PrecisionRecall, precision: float) -> float:
-    """The lowest score at which precision is still at least as wanted (1 where it never is)."""
+    """The lowest score from which precision is at least as wanted, for a default threshold; 1 where it never is."""
     good = np.nonzero(curve.precision >= precision)[0]
     return float(curve.scores[good[-1]]) if len(good) else 1.0
 

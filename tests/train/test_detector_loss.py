@@ -77,13 +77,13 @@ def test_a_perfect_answer_costs_nothing() -> None:
 
 
 def test_score_part_against_numpy() -> None:
-    """No face, nothing ignored: each cell pays ¾·p²·(−log(1−p))."""
+    """No face, nothing ignored: each cell pays p²·(−log(1−p))."""
     rng = np.random.default_rng(3)
     flat = blank_prediction()
     flat[0, :, 0] = rng.normal(0, 2, flat.shape[1])
     p = 1 / (1 + np.exp(-flat[0, :, 0].astype(float)))
     _, parts = run(flat, batch_of([]))
-    assert parts["score"] == pytest.approx(float((0.75 * p**2 * -np.log(1 - p)).sum()), rel=1e-4)
+    assert parts["score"] == pytest.approx(float((p**2 * -np.log(1 - p)).sum()), rel=1e-4)
     assert parts["box"] == parts["landmarks"] == 0
 
 

@@ -7,6 +7,7 @@ a resumed run sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,16 +36,16 @@ class AugmentSettings:
     """Degrees either way."""
     zoom_per_pixel: float = 0.1
     """A face of n pixels is enlarged at most n times this much (but 2.2 to 6 times): more shows only blur."""
-    background: float = 0.08
+    background: float = 0.15
     """A place that was not chosen for its faces."""
     tint: float = 0.2
-    haze: float = 0.12
-    strobe: float = 0.06
+    haze: float = 0.08
+    strobe: float = 0.04
     grey: float = 0.05
-    blur: float = 0.15
+    blur: float = 0.12
     jpeg: float = 0.15
     noise: float = 0.1
-    occlude: float = 0.15
+    occlude: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +272,29 @@ def _finish(sample: Sample, settings: AugmentSettings, rng: np.random.Generator)
     return Sample(rgb, sample.boxes, sample.ignore, sample.landmarks)
 
 
+def picture_odds(pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    """Odds of drawing each picture: more for crowds, and rare sources more often than their number says.
+
+    Proportional to the root of its faces, and to one over the root of the number of pictures of its source.
+    """
+    sources = Counter(p.source for p in pictures)
+    odds = np.array([np.sqrt((1 + len(p.boxes)) / sources[p.source]) for p in pictures])
+    return odds / odds.sum()
+
+
 class Pool:
     """Pictures to draw from: those with true boxes, and those with pseudo-labels, with the odds between them."""
 
     def __init__(self, true: Sequence[Picture], pseudo: Sequence[Picture] = (), share: float = 0.65) -> None:
         self._groups = [[(p, half_sizes(p.rgb)) for p in group] for group in (true, pseudo)]
+        self._odds = [np.cumsum(picture_odds(group)) if group else np.ones(1) for group in (true, pseudo)]
         self._share = share if true and pseudo else float(bool(true))
 
     def draw(self, rng: np.random.Generator) -> tuple[Picture, tuple[Image, ...]]:
         """One picture and its smaller copies."""
-        group = self._groups[0] if rng.random() < self._share else self._groups[1]
-        return group[int(rng.integers(len(group)))]
+        kind = 0 if rng.random() < self._share else 1
+        group = self._groups[kind]
+        return group[min(len(group) - 1, int(np.searchsorted(self._odds[kind], rng.random(), side="right")))]
 
 
 def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random.Generator) -> Sample:

@@ -22,7 +22,7 @@ class LossWeights:
     score: float = 1.0
     box: float = 2.0
     landmarks: float = 1.0
-    negative: float = 0.75
+    negative: float = 1.0
     """Weight of background cells in the score part."""
     match_iou: float = 3.0
     """Weight of the overlap against the score when cells are chosen."""
