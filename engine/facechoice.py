@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+ODD = 0.5
+"""A face whose cosines stay below this part of the threshold is probably somebody else's."""
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoFaces:
@@ -32,10 +35,10 @@ class Choice:
 def choose_faces(photos: Sequence[PhotoFaces], threshold: float) -> list[Choice]:
     """Pick one face from each of a person's photos.
 
-    A photo with one face is taken at its word. Of several faces, the one with the largest median cosine to the faces
-    of the one-face photos is taken, if it reaches `threshold`. Where every photo has several faces, it is the face
-    that recurs: the one whose best likenesses on the other photos have the largest median cosine, if that reaches
-    `threshold`; failing that, the most prominent one on each photo.
+    A photo with one face is taken at its word, with a remark if it is far from the person's others. Of several faces,
+    the one with the largest median cosine to the faces of the one-face photos is taken, if it reaches `threshold`.
+    Where every photo has several faces, it is the face that recurs: the one whose best likenesses on the other photos
+    have the largest median cosine, if that reaches `threshold`; failing that, the most prominent one on each photo.
 
     Args:
         photos: all of one person.
@@ -68,7 +71,7 @@ def _by_consensus(photos: Sequence[PhotoFaces], alone: NDArray[np.float32], thre
             continue
         # Its own cosine of 1 is among them; leave that one out.
         cosines = np.sort(alone @ photo.embeddings[0])[:-1]
-        odd = len(cosines) >= 2 and float(np.median(cosines)) < threshold
+        odd = len(cosines) > 0 and float(np.median(cosines)) < ODD * threshold
         choices.append(Choice(0, f"unlike the other photos (cosine {np.median(cosines):.2f}); check it" if odd else ""))
     return choices
 

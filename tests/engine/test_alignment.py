@@ -70,14 +70,14 @@ def picture_at(x: NDArray[np.float64], y: NDArray[np.float64], wave: float) -> N
 def test_every_pixel_comes_from_where_the_matrix_says(scale: float, angle: float) -> None:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     landmarks = (ARCFACE_TEMPLATE - 56) @ turn.T + (560, 540)
-    wave = 30 * scale
+    wave = 12 * scale
     crop = align_face(smooth(1050, 1100, wave), landmarks)
     back = invert(similarity_transform(landmarks)).astype(np.float64)
     y, x = np.mgrid[:SIZE, :SIZE]
     source = np.stack([x, y, np.ones_like(x)], axis=-1) @ back.T
     expected = picture_at(source[..., 0], source[..., 1], wave)
-    assert np.abs(crop.astype(int) - expected).mean() < 0.8
-    assert np.abs(crop.astype(int) - expected).max() <= 4
+    assert np.abs(crop.astype(int) - expected).mean() < 0.9  # half a source pixel off gives 1.5 and more
+    assert np.abs(crop.astype(int) - expected).max() <= 6
 
 
 def test_a_large_face_does_not_alias() -> None:

@@ -58,6 +58,12 @@ def test_one_wrong_single_face_does_not_mislead() -> None:
     assert [choices[n].remark for n in (0, 2, 3)] == [""] * 3
 
 
+def test_two_that_do_not_fit_together_are_both_remarked_on() -> None:
+    choices = choose_faces([photo(ANN), photo(BEN)], 0.4)
+    assert all(c.face == 0 and "unlike the other photos" in c.remark for c in choices)
+    assert choose_faces([photo(ANN)], 0.4)[0].remark == ""
+
+
 def test_the_face_that_recurs_where_none_is_alone() -> None:
     photos = [photo(BEN, ANN, prominence=[9, 1]), photo(ANN, CHO), photo(DAE, somebody(), ANN)]
     choices = choose_faces(photos, 0.4)

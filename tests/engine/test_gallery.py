@@ -7,6 +7,7 @@ import json
 import os
 import unicodedata
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,19 +61,16 @@ def test_the_nearest_person_is_the_one_numpy_finds(people: int, faces: int) -> N
 
 def test_the_second_is_another_person_also_with_several_prototypes() -> None:
     rng = np.random.default_rng(1)
-    one = Gallery.build({"a": vectors(rng, 1), "b": vectors(rng, 1)}, "", 0.1)
-    many = Gallery(
-        one.persons,
-        prototypes=np.concatenate([one.prototypes[[0]]] * 3 + [one.prototypes[[1]]]),
-        owners=np.array([0, 0, 0, 1], np.int32),
-        embeddings=one.embeddings,
-        threshold=0.1,
-        embedder="",
-        embedder_sha256="",
-    )
-    query = vectors(rng, 7)
-    for name in ("nearest", "similarities", "second"):
-        np.testing.assert_array_equal(getattr(many.identify(query), name), getattr(one.identify(query), name))
+    one = Gallery.build({name: vectors(rng, 1) for name in "abc"}, "", 0.1)
+    prototypes, owners = vectors(rng, 12), rng.permutation(np.arange(12, dtype=np.int32) % 3)
+    many = replace(one, prototypes=prototypes, owners=owners)
+    query = vectors(rng, 50)
+    cosines = query @ prototypes.T
+    per_person = np.stack([cosines[:, owners == person].max(1) for person in range(3)], axis=1)
+    matches = many.identify(query)
+    np.testing.assert_array_equal(matches.nearest, per_person.argmax(1))
+    np.testing.assert_allclose(matches.similarities, per_person.max(1), atol=1e-6)
+    np.testing.assert_allclose(matches.second, np.sort(per_person, axis=1)[:, 1], atol=1e-6)
 
 
 def test_the_threshold_is_reached_by_equality() -> None:
