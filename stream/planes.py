@@ -92,9 +92,7 @@ class PixelLayout:
         """
         layout = _layout(name)
         if layout is None:
-            raise InputError(
-                f"pixel format {name} cannot be drawn on; convert the frame first, say to yuv444p"
-            )
+            raise InputError(f"pixel format {name} cannot be drawn on; convert the frame first, say to yuv444p")
         return layout
 
     def views(self, picture: av.VideoFrame) -> list[Samples]:
@@ -187,13 +185,7 @@ def _layout(name: str) -> PixelLayout | None:
     parts = fmt.components
     bits = parts[0].bits if parts else 0
     exotic = fmt.has_palette or name.startswith(("bayer", "x2", "v30", "xv", "vuy", "ayuv", "uyyv"))
-    if (
-        exotic
-        or not 8 <= bits <= 16
-        or any(p.bits != bits for p in parts)
-        or name.endswith("be")
-        or "f16" in name
-    ):
+    if exotic or not 8 <= bits <= 16 or any(p.bits != bits for p in parts) or name.endswith("be") or "f16" in name:
         return None
     alpha = any(p.is_alpha for p in parts)
     colour = "rgb" if fmt.is_rgb else "gray" if len(parts) - alpha == 1 else "yuv"
