@@ -59,7 +59,9 @@ def test_the_table_says_what_the_detector_does(rectangles: Path, detector_file: 
     low, high = row["ap16_interval"]
     assert low <= 0.875 <= high
     assert report.problems == {"image missing": 1}
-    image = cv2.imread(str(sheet))[..., ::-1].astype(int)
+    drawn = cv2.imread(str(sheet))
+    assert drawn is not None
+    image = drawn[..., ::-1].astype(int)
     green, yellow = (np.abs(image - colour).max(2) < 40 for colour in ((0, 220, 0), (255, 220, 0)))
     assert green.sum() > 100
     assert yellow.sum() > 20, "the label that nothing answers to is drawn as missed"

@@ -279,7 +279,7 @@ def picture_odds(pictures: Sequence[Picture]) -> NDArray[np.float64]:
     """
     sources = Counter(p.source for p in pictures)
     odds = np.array([np.sqrt((1 + len(p.boxes)) / sources[p.source]) for p in pictures])
-    return odds / odds.sum()
+    return np.asarray(odds / odds.sum(), np.float64)
 
 
 class Pool:
