@@ -26,6 +26,8 @@ MIN_FACE = 20
 """Pixels: the side of the smallest face (square root of its area) that is worth enrolling."""
 _BACKGROUND = 1 / 3
 """Faces whose side is less than this part of the largest one's stand in the background and do not count."""
+_DOUBTFUL = 2 / 3
+"""Faces that score less than this part of the best one are perhaps none, and do not count either."""
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -262,6 +264,7 @@ def _look(file: Path, detector: Detector, embedder: Embedder) -> tuple[str, Phot
     if sides.max() < MIN_FACE:
         raise InputError(f"the face is only {sides.max():.0f} pixels large; {MIN_FACE} are needed")
     counted = sides >= max(MIN_FACE, _BACKGROUND * float(sides.max()))
+    counted &= faces.scores >= _DOUBTFUL * faces.scores[counted].max()
     faces, sides = faces.select(counted), sides[counted]
     crops = np.stack([align_face(rgb, landmarks) for landmarks in faces.landmarks])
     height, width = rgb.shape[:2]

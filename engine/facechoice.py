@@ -36,7 +36,8 @@ def choose_faces(photos: Sequence[PhotoFaces], threshold: float) -> list[Choice]
     """Pick one face from each of a person's photos.
 
     A photo with one face is taken at its word, with a remark if it is far from the person's others. Of several faces,
-    the one with the largest median cosine to the faces of the one-face photos is taken, if it reaches `threshold`.
+    the one with the largest median cosine to the faces of the one-face photos is taken, if it reaches `threshold`, or
+    if it alone reaches the part `ODD` of it.
     Where every photo has several faces, it is the face that recurs: the one whose best likenesses on the other photos
     have the largest median cosine, if that reaches `threshold`; failing that, the most prominent one on each photo.
 
@@ -80,7 +81,8 @@ def _closest(photo: PhotoFaces, anchors: NDArray[np.float32], threshold: float, 
     cosines = np.median(photo.embeddings @ anchors.T, axis=1)
     best = int(np.argmax(cosines))
     count = len(photo.embeddings)
-    if cosines[best] < threshold:
+    # Below the threshold it may still be the only one that comes into question.
+    if cosines[best] < threshold and (cosines >= ODD * threshold).sum() != 1:
         return Choice(None, f"none of its {count} faces is like the other photos (best cosine {cosines[best]:.2f})")
     return Choice(best, f"{count} faces; {how} (cosine {cosines[best]:.2f})")
 

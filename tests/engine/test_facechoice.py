@@ -50,6 +50,20 @@ def test_nobody_like_the_single_faces() -> None:
     assert "none of its 2 faces is like the other photos" in choices[2].remark
 
 
+def test_a_poor_likeness_will_do_where_it_is_the_only_one() -> None:
+    e = np.eye(D, dtype=np.float32)
+    half = (0.5 * e[0] + np.sqrt(0.75) * e[1]).astype(np.float32)
+    less = (0.45 * e[0] + np.sqrt(1 - 0.45**2) * e[2]).astype(np.float32)
+
+    def pick(*faces: NDArray[np.float32]) -> int | None:
+        alone = [PhotoFaces(e[:1], np.ones(1, np.float32))] * 2
+        return choose_faces([*alone, PhotoFaces(np.stack(faces), np.ones(len(faces), np.float32))], 0.8)[2].face
+
+    assert pick(e[3], half) == 1  # 0.5 is less than 0.8, but more than half of it, and the stranger is at 0
+    assert pick(less, half) is None  # either may be the person
+    assert pick(e[3], e[4]) is None
+
+
 def test_one_wrong_single_face_does_not_mislead() -> None:
     photos = [photo(ANN), photo(BEN), photo(ANN), photo(ANN), photo(BEN, ANN), photo(ANN, BEN)]
     choices = choose_faces(photos, 0.4)
