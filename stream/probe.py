@@ -158,8 +158,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
 
 
 def _reason(error: av.error.FFmpegError) -> str:
-    log = error.log[2].strip() if error.log else ""
-    if "moov atom not found" in log:
+    words = error.log
+    log = str(words[-1]).strip() if words else ""
+    if "moov atom not found" in log[2]:
         return (
             "its index is missing (moov atom not found), so it was cut off or never finished; "
             "copy it again, or repair it with a recovery tool"

@@ -92,11 +92,11 @@ class Tracker:
                 self._follow(track, detections.boxes[row], time)
                 ids[row] = track.id
                 free.remove(track)
-        for row in np.flatnonzero(confident & (ids < 0)):
-            track = Track(self._next_id, self._shot, detections.boxes[row].copy(), time)
+        for new in np.flatnonzero(confident & (ids < 0)):
+            track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time)
             self._next_id += 1
             self._alive.append(track)
-            ids[row] = track.id
+            ids[new] = track.id
         return [int(i) for i in ids]
 
     def _assign(
