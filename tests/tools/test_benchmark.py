@@ -26,9 +26,10 @@ def result() -> dict[str, Any]:
             "iznet label": end_to_end._summary([Cost(4.0, 5.0)], 200),
         },
         "stages": end_to_end._stages([{"decode": {"calls": 200, "cpu_ms": 100.0, "wall_ms": 300.0}}] * 3, 200),
-        "startup_seconds": 0.5,
+        "startup": {"wall_seconds": 2.0, "cpu_seconds": 3.0},
         "label_fps": 50.0,
         "ratio": {"wall": 2.0, "cpu": 1.5},
+        "ratio_without_startup": {"wall": 1.75, "cpu": 1.25},
     }
 
 
@@ -54,7 +55,8 @@ def test_the_table_says_what_was_compared() -> None:
     table = end_to_end.table(result())
     for words in ("200 frames of clip.mp4", "x264 veryfast crf 20", "Some CPU", "| `iznet label` | 25.00 | 50 |"):
         assert words in table
-    assert "**1.50 ×** the CPU" in table
+    assert "**1.25 ×** the CPU and **1.75 ×** the time" in table
+    assert "3.0 s of CPU to start up (1.50 × and 2.00 × with it" in table
 
 
 def test_the_table_replaces_the_old_one_and_nothing_else() -> None:
