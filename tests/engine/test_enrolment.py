@@ -184,8 +184,8 @@ def test_the_same_picture_twice(run: Runner) -> None:
 
 
 def test_people_who_are_too_alike(run: Runner) -> None:
-    for n in range(3):
-        take(run.folder / "ann's twin" / f"{n}.png", [((140, 90 + 9 * n, 250, 220), shade("ann", n + 1))])
+    # One photo, so no spread of its own: it is ann's that counts.
+    take(run.folder / "ann's twin" / "0.png", [((140, 90, 250, 220), (230, 30, 28))])
     report = run()
     close = {p.name: (p.too_close, p.nearest) for p in report.people}
     assert close["ann"] == (True, "ann's twin")
