@@ -80,8 +80,8 @@ def measure(video: Path, gallery: Path | None, settings: Settings, repeats: int)
         out, record = Path(folder, f"out{video.suffix}"), Path(folder, "out.tracks.jsonl")
         label = [sys.executable, "-m", "tools", "label", str(video), "--tracks", str(record), "--overwrite", "--json"]
         label += ["--gallery", str(gallery)] if gallery else []
-        run([*ffmpeg, "-i", str(video), "-frames:v", "1", str(still)])
         still = Path(folder, "still.png")
+        run([*ffmpeg, "-i", str(video), "-frames:v", "1", str(still)])
         encoder = ["--encoder", settings.encoder, "--preset", settings.preset, "--crf", str(settings.crf)]
         commands = {
             "ffmpeg decode": [*ffmpeg, "-i", str(video), "-map", "0:v:0", "-f", "null", "-"],
@@ -203,8 +203,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| `{name}` | {cost['cpu_ms_per_frame']:.2f} | {cost['frames_per_second']:.0f} |")
     lines += [
         "",
-        f"Labelling takes **{bare['cpu']:.2f} ×** the CPU and **{bare['wall']:.2f} ×** the time of the plain transcode, "
-        f"and {result['startup']['cpu_seconds']:.1f} s of CPU to start up ({ratio['cpu']:.2f} × and "
+        f"Labelling takes **{bare['cpu']:.2f} ×** the CPU and **{bare['wall']:.2f} ×** the time of the plain "
+        f"transcode, and {result['startup']['cpu_seconds']:.1f} s of CPU to start up ({ratio['cpu']:.2f} × and "
         f"{ratio['wall']:.2f} × with it, on a clip this short).",
         "",
         "| stage of `iznet label` | calls | CPU-ms a frame | wall ms a frame |",
