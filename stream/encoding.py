@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 import av
 import av.error
+import cv2
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
@@ -24,7 +26,13 @@ from stream.probe import Colour, MasteringDisplay, VideoFacts
 Encoder = Literal["auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc"]
 ENCODERS: tuple[str, ...] = ("auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc")
 
-BT709, BT601, BT2020 = 1, 6, 9
+BT709 = 1
+
+_CPU_AVX_512F = 13
+"""OpenCV's number of the processor feature."""
+_X264_REPEATABLE = "asm=sse2,sse3,ssse3,sse4.2,avx,avx2,fma3,lzcnt,bmi1,bmi2,fast-shuffle"
+"""With AVX-512, x264's macroblock tree reads memory nobody set: some runs come out different. Without, none; the price
+is one or two per cent of its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,18 +235,7 @@ def _pixel_format(source: str, width: int, height: int, name: str, kind: _Kind) 
     """The nearest pixel format that the encoder takes at this size, and what to say about it."""
     fmt = av.VideoFormat(source)
     depth = _depth(source)
-    wanted = source
-    if wanted not in kind.formats:
-        chroma = _chroma(fmt)
-        bits = 8 if depth <= 8 else 10 if depth <= 10 or name != "x265" else 12
-        full = "j" if source.startswith("yuvj") and bits == 8 else ""
-        wanted = f"yuv{full}{chroma}p" + ("" if bits == 8 else f"{bits}le")
-        if wanted not in kind.formats:
-            wanted = next(
-                f
-                for f in (wanted.replace("422", "444"), wanted.replace("yuvj", "yuv"), *reversed(kind.formats))
-                if f in kind.formats and (_depth(f) >= bits or bits > max(map(_depth, kind.formats)))
-            )
+    wanted = source if source in kind.formats else min(kind.formats, key=partial(_distance, fmt, depth))
     # H.264 and HEVC count cropping in chroma samples, so a subsampled picture has even sides; AV1 has no such rule.
     odd_width, odd_height = width % 2 == 1, height % 2 == 1
     if name != "svtav1" and ((odd_width and ("420" in wanted or "422" in wanted)) or (odd_height and "420" in wanted)):
@@ -250,13 +247,24 @@ def _pixel_format(source: str, width: int, height: int, name: str, kind: _Kind) 
     return wanted, []
 
 
+def _distance(source: av.VideoFormat, depth: int, target: str) -> tuple[bool, bool, int, int]:
+    """How far a pixel format is from the source's: loss of depth counts most, then loss of chroma, then waste."""
+    bits, chroma = _depth(target), _chroma(av.VideoFormat(target))
+    wanted = _chroma(source)
+    order = ("420", "422", "444")
+    full = target.startswith("yuvj") != source.name.startswith("yuvj")
+    return bits < depth, order.index(chroma) < order.index(wanted), abs(bits - depth) + order.index(chroma), full
+
+
 def _chroma(fmt: av.VideoFormat) -> str:
     if fmt.is_rgb or len(fmt.components) < 3:
         return "444" if fmt.is_rgb else "420"
-    y, u = fmt.components[0], fmt.components[1]
+    y, u = av.VideoFormat(fmt.name, 64, 64).components[:2]
     if u.width == y.width:
         return "444"
-    return "420" if u.height < y.height else "422"
+    if u.height == y.height:
+        return "422"
+    return "420" if u.width < y.width else "444"  # 4:4:0 needs every column
 
 
 def _colour(colour: Colour, source: str, target: str) -> Colour:
@@ -281,8 +289,11 @@ def _options(name: str, preset: str, crf: float, threads: int, facts: VideoFacts
         options["chroma_sample_location"] = facts.colour.chroma_location
     if name == "x264":
         options |= {"a53cc": "1", "udu_sei": "1"}
+        params = [_X264_REPEATABLE] if cv2.checkHardwareSupport(_CPU_AVX_512F) else []
         if hdr := _hdr(facts, "mastering-display", "cll", ","):
-            options["x264-params"] = hdr
+            params.append(hdr)
+        if params:
+            options["x264-params"] = ":".join(params)
     elif name == "x265":
         # Lookahead and frame threads are fixed, as they change the bytes; the pool is the machine's affair.
         side = min(facts.info.coded_width, facts.info.coded_height)

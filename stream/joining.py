@@ -78,9 +78,9 @@ def join(
         raise ValueError("there is nothing to join: no segment was finished")
     check_headers(list(segments))
     streams = streams or plan_streams(source, output, plan, omit)
-    times = decoding_times(segments)
-    report = JoinReport(Path(output), len(times.pts), notes=list(streams.notes))
+    report = JoinReport(Path(output), sum(s.frames for s in segments), notes=list(streams.notes))
     with atomic_output(output, overwrite) as temporary, opened(source) as container:
+        times = decoding_times(segments, None if partial else _stated_end(container.streams[streams.picture]))
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
         options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base)
@@ -110,12 +110,13 @@ class Times:
         return max(p + d for p, d in zip(self.pts, self.duration, strict=True))
 
 
-def decoding_times(segments: Sequence[Segment]) -> Times:
+def decoding_times(segments: Sequence[Segment], stated_end: int | None = None) -> Times:
     """Decoding times that rise strictly across all joints and never pass the display time.
 
     With the display times sorted, the i-th packet is decoded at the time of the (i-D)-th picture, where D is the
-    least delay for which no picture is decoded after it is due. A picture lasts until the next one; the last one as
-    long as the source says, or as the one before.
+    least delay for which no picture is decoded after it is due. A picture lasts until the next one; the last one until
+    `stated_end`, where the source's stream says that it ends, if that is no longer than some other picture lasts; else
+    as long as its own frame said, or as the one before.
 
     The first D decoding times lie before the first picture. MP4 stores distances between decoding times, so its sum of
     them is right if these lie as far ahead as the last packet's picture and the end lie apart from their decoding.
@@ -128,7 +129,8 @@ def decoding_times(segments: Sequence[Segment]) -> Times:
     delay = max(i - rank[value] for i, value in enumerate(pts))
     last_said = max((c for s in segments for c in s.packets), key=lambda c: c.pts).duration
     steps = [b - a for a, b in pairwise(ordered)]
-    steps.append(last_said or (steps[-1] if steps else 1))
+    to_end = 0 if stated_end is None else stated_end - ordered[-1]
+    steps.append(to_end if 0 < to_end <= max([last_said, *steps]) else last_said or (steps[-1] if steps else 1))
     durations = [steps[rank[value]] for value in pts]
     head: list[int] = []
     if delay:
@@ -184,6 +186,8 @@ def _mux(
         while upcoming is not None and upcoming[1] <= when:
             target.mux_one(upcoming[0])
             upcoming = next(pictures, None)
+        if streams.format != "matroska" and _is_pause(packet):
+            continue
         packet.stream = copies[index]
         try:
             target.mux_one(packet)
@@ -222,6 +226,11 @@ def _settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) ->
 
 def _dts(packet: Packet[Any]) -> int | None:
     return packet.dts if packet.dts is not None else packet.pts
+
+
+def _is_pause(packet: Packet[Any]) -> bool:
+    """MP4 fills pauses between subtitles with empty ones, which its muxer makes anew."""
+    return packet.stream.type == "subtitle" and packet.stream.name == "mov_text" and bytes(packet) == bytes(2)
 
 
 def _with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any], Packet[Any] | None]]:
@@ -276,6 +285,12 @@ def _other_packets(container: InputContainer, copies: dict[int, Stream]) -> Iter
             return
         except av.error.FFmpegError:
             failures += 1
+
+
+def _stated_end(stream: Stream) -> int | None:
+    if stream.duration is None:
+        return None
+    return (stream.start_time or 0) + stream.duration
 
 
 def _exact_starts(

@@ -150,24 +150,23 @@ def opened(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its permissions or owner") from error
     except av.error.FFmpegError as error:
-        raise InputError(f"{name} cannot be read as a video: {_reason(error)}") from error
+        raise InputError(f"{name} cannot be read as a video: {_reason(place, error)}") from error
     with container:
         if container.format.name in _NOT_VIDEO_FORMATS:
             raise InputError(f"{name} is a text file, not a video")
         yield container
 
 
-def _reason(error: av.error.FFmpegError) -> str:
-    words = error.log
-    log = str(words[-1]).strip() if words else ""
-    if "moov atom not found" in log[2]:
-        return (
-            "its index is missing (moov atom not found), so it was cut off or never finished; "
-            "copy it again, or repair it with a recovery tool"
-        )
-    if isinstance(error, av.error.InvalidDataError):
-        return "it is no known media format, or damaged from the start; check that it plays elsewhere"
-    return (error.strerror or str(error)).lower()
+def _reason(place: Path, error: av.error.FFmpegError) -> str:
+    if not isinstance(error, av.error.InvalidDataError):
+        return (error.strerror or str(error)).lower()
+    with place.open("rb") as file:
+        if file.read(12)[4:8] == b"ftyp":  # an MP4 or MOV whose contents are described at its end
+            return (
+                "its index is missing, so it was cut off or never finished; "
+                "copy it again, or repair it with a recovery tool"
+            )
+    return "it is no known media format, or damaged from the start; check that it plays elsewhere"
 
 
 def video_stream(container: InputContainer) -> VideoStream:

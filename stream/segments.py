@@ -206,6 +206,13 @@ class _OpenSegment:
         self._take(self._encoder.encode(picture))
 
     def close(self) -> Segment:
+        try:
+            return self._close()
+        finally:
+            with contextlib.suppress(OSError):  # what could not be written has been reported already
+                self._file.close()
+
+    def _close(self) -> Segment:
         self._take(self._encoder.encode(None))
         written, given = sorted(p.pts for p in self._packets), sorted(self._durations)
         if written != given:
@@ -225,7 +232,8 @@ class _OpenSegment:
         return segment
 
     def discard(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _take(self, packets: list[Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
@@ -25,6 +26,9 @@ from stream.tags import file_tags, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """File endings that can be written, and FFmpeg's name of the container."""
+
+_LAYOUTS = {1: "mono", 2: "stereo"}
+"""What one or two channels are where nothing is said."""
 
 _SHOWN = {"mp4": "MP4", "mov": "MOV", "matroska": "MKV"}
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "gif": ("gif", "image/gif")}
@@ -126,9 +130,18 @@ def copy_stream(target: OutputContainer, stream: Stream) -> Stream:
     else:
         # opaque: the codec is only named, so one that cannot be encoded here will do.
         copy = target.add_stream_from_template(stream, opaque=True)
+        if isinstance(stream, AudioStream) and isinstance(copy, AudioStream):
+            _name_channels(stream, copy)
     copy.metadata.update(track_tags(stream.metadata))
     copy.disposition = stream.disposition
     return copy
+
+
+def _name_channels(stream: AudioStream, copy: AudioStream) -> None:
+    """MKV does not store where the channels of some sound belong, and MP4 wants to know it."""
+    layout = stream.codec_context.layout
+    if layout.name.endswith("channels") and layout.nb_channels in _LAYOUTS:
+        copy.codec_context.layout = _LAYOUTS[layout.nb_channels]
 
 
 def attach_cover(target: OutputContainer, stream: Stream, picture: bytes) -> None:
@@ -143,17 +156,21 @@ def _holds(format_name: str, stream: Stream) -> bool:
         # MOV's writer drops cover pictures without a word; MKV takes some as attachments.
         codec = stream.codec_context
         return format_name == "matroska" and codec is not None and codec.codec.canonical_name in _COVERS
+    if stream.type in ("audio", "video", "data"):
+        return _survives(format_name, stream)
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             copy_stream(target, stream)
             target.start_encoding()
     except (av.error.FFmpegError, ValueError):
         return False
-    return stream.type != "data" or _data_survives(format_name, stream)
+    return True
 
 
-def _data_survives(format_name: str, stream: Stream) -> bool:
-    """Muxers take some data tracks and write what nobody can read again, so try it with the first packets."""
+def _survives(format_name: str, stream: Stream) -> bool:
+    """Try it with the first packets: some refusals come at the end of a file only, and some tracks of data are taken
+    and then written so that nobody can read them.
+    """
     file = io.BytesIO()
     sent: list[bytes] = []
     with opened(stream.container.name) as container:
@@ -162,13 +179,21 @@ def _data_survives(format_name: str, stream: Stream) -> bool:
             with av.open(file, "w", format=format_name) as target:
                 copy = copy_stream(target, source)
                 for packet in container.demux(source):
-                    if packet.size and len(sent) < 3:
+                    if packet.size:
                         sent.append(bytes(packet))
                         packet.stream = copy
+                        packet.dts = packet.dts if packet.dts is not None else len(sent)
                         target.mux_one(packet)
+                    if len(sent) == 3:
+                        break
+                target.start_encoding()
+            if stream.type != "data":
+                return True
             file.seek(0)
             with av.open(file, "r", format=format_name) as again:
                 return [bytes(p) for p in again.demux() if p.size] == sent and again.streams[0].name == stream.name
+        except av.error.InvalidDataError:
+            return stream.type != "data"  # a damaged packet, not a track that does not fit
         except (av.error.FFmpegError, ValueError, IndexError):
             return False
 

@@ -256,6 +256,29 @@ def with_fields(frame: av.VideoFrame, order: str) -> av.VideoFrame:
     return marked
 
 
+def with_captions(path: Path, frames: int) -> Path:
+    """A transport stream of H.264 whose every picture carries an A53 caption of its own, put there byte by byte."""
+    encoder: Any = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    encoder.options = {"preset": "ultrafast", "tune": "zerolatency"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_mux_stream("h264", rate=25, width=64, height=48)
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(scene(i, 64, 48), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            for coded in encoder.encode(frame):
+                # SEI type 4, ITU-T T.35: country, provider, "GA94", one caption of three bytes.
+                body = b"\xb5\x00\x31GA94\x03\x41\xff" + bytes([0xFC, 0x94, 0x20 + i % 16]) + b"\xff"
+                sei = b"\x00\x00\x00\x01\x06" + bytes([4, len(body)]) + body + b"\x80"
+                packet: Packet[Any] = Packet(sei + bytes(coded))
+                packet.pts, packet.dts, packet.time_base = coded.pts, coded.dts, Fraction(1, 25)
+                packet.is_keyframe = coded.is_keyframe
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
 def write(
     path: Path,
     video: Video | None = None,

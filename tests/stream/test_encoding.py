@@ -1,0 +1,172 @@
+"""Which encoder, with which settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from engine.errors import MissingError, UsageError
+from stream.encoding import ENCODERS, EncoderPlan, EncoderSettings, plan_encoder
+from stream.frames import VideoInfo
+from stream.probe import Colour, VideoFacts
+
+
+def facts(
+    pixel_format: str = "yuv420p", codec: str = "h264", size: tuple[int, int] = (640, 360), **more: object
+) -> VideoFacts:
+    info = VideoInfo(
+        "mv.mp4", *size, rotation=0, time_base=Fraction(1, 11988), duration=10.0, average_rate=Fraction(30),
+        pixel_format=pixel_format,
+    )  # fmt: skip
+    made = VideoFacts(info, 0, codec, "mp4", Colour(), None, None, False, None, Fraction(30))
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "codec", "order", "wanted"),
+    [
+        ("yuv420p", "h264", None, "libx264"),
+        ("yuv420p", "vp9", None, "libx264"),
+        ("yuv420p", "hevc", None, "libx265"),
+        ("yuv420p10le", "h264", None, "libx265"),
+        ("yuv422p10le", "prores", None, "libx265"),
+        ("yuv420p10le", "av1", None, "libsvtav1"),
+        ("yuv444p", "av1", None, "libx264"),
+        ("yuv420p", "mpeg2video", "tt", "libx264"),
+        ("yuv420p10le", "hevc", "tt", "libx264"),
+    ],
+)
+def test_auto_keeps_the_family_and_says_what_it_chose(
+    pixel_format: str, codec: str, order: str | None, wanted: str
+) -> None:
+    plan = plan_encoder(EncoderSettings(), facts(pixel_format, codec, field_order=order))
+    assert plan.codec == wanted
+    assert plan.notes[0].startswith(f"encoder: {plan.encoder} (")
+
+
+@pytest.mark.parametrize(
+    ("source", "encoder", "wanted", "said"),
+    [
+        ("yuv420p", "x264", "yuv420p", False),
+        ("yuvj422p", "x264", "yuvj422p", False),
+        ("yuv444p10le", "x264", "yuv444p10le", False),
+        ("yuv420p12le", "x265", "yuv420p12le", False),
+        ("yuv420p12le", "x264", "yuv420p10le", True),
+        ("gbrp", "x264", "yuv444p", True),
+        ("rgb48le", "x265", "yuv444p12le", True),
+        ("nv12", "x264", "yuv420p", True),
+        ("p010le", "x265", "yuv420p10le", True),
+        ("yuyv422", "x264", "yuv422p", True),
+        ("yuv411p", "x264", "yuv422p", True),
+        ("yuv440p", "x264", "yuv444p", True),
+        ("gray", "x264", "yuv420p", True),
+        ("yuv422p", "svtav1", "yuv420p", True),
+        ("yuv422p10le", "svtav1", "yuv420p10le", True),
+        ("yuva444p", "x264", "yuv444p", True),
+    ],
+)
+def test_pixel_format_is_kept_or_the_nearest_is_named(source: str, encoder: str, wanted: str, said: bool) -> None:
+    plan = plan_encoder(EncoderSettings(encoder), facts(source))
+    assert plan.pixel_format == wanted
+    assert any(wanted in note and source in note for note in plan.notes) == said
+    if source.startswith("yuva"):
+        assert any("transparency" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("size", "encoder", "wanted"),
+    [
+        ((853, 481), "x264", "yuv444p"),
+        ((853, 480), "x265", "yuv444p"),
+        ((854, 481), "x264", "yuv444p"),
+        ((854, 480), "x264", "yuv420p"),
+        ((853, 481), "svtav1", "yuv420p"),
+    ],
+)
+def test_odd_sizes(size: tuple[int, int], encoder: str, wanted: str) -> None:
+    plan = plan_encoder(EncoderSettings(encoder), facts(size=size))
+    assert (plan.pixel_format, plan.width, plan.height) == (wanted, *size)
+    assert any("odd" in note for note in plan.notes) == (wanted == "yuv444p")
+    plan.open()
+
+
+def test_what_cannot_be_meant_is_refused() -> None:
+    for settings, word in (
+        (EncoderSettings("x266"), "x266"),
+        (EncoderSettings("x264", crf=60), "51"),
+        (EncoderSettings("svtav1", crf=64), "63"),
+        (EncoderSettings("x264", crf=-1), "0 to 51"),
+    ):
+        with pytest.raises(UsageError, match=word):
+            plan_encoder(settings, facts())
+    with pytest.raises(UsageError, match="preset"):
+        plan_encoder(EncoderSettings("x264", preset="warp"), facts()).open()
+
+
+def test_an_encoder_that_is_not_here_is_named() -> None:
+    plan = plan_encoder(EncoderSettings(), facts())
+    with pytest.raises(MissingError, match="libnone"):
+        replace(plan, codec="libnone").open()
+
+
+def test_a_missing_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    if "h264_nvenc" not in av.codecs_available:
+        with pytest.raises(MissingError, match="nvenc"):
+            plan_encoder(EncoderSettings("nvenc"), facts())
+        return
+    if not Path("/dev/nvidia0").exists():
+        with pytest.raises(MissingError, match="NVIDIA"):
+            plan_encoder(EncoderSettings("nvenc"), facts()).open()
+
+
+def encode(plan: EncoderPlan, frames: int = 12) -> tuple[bytes, bytes]:
+    encoder = plan.open()
+    data = b""
+    for i in range(frames + 1):
+        frame = None
+        if i < frames:
+            frame = av.VideoFrame(plan.width, plan.height, plan.pixel_format)
+            for plane in frame.planes:
+                plane.update(bytes((i * 3 + j) % 200 + 16 for j in range(plane.buffer_size)))
+            frame.pts, frame.time_base = i * 400, plan.time_base
+        data += b"".join(bytes(p) for p in encoder.encode(frame))
+    return encoder.extradata or b"", data
+
+
+@pytest.mark.parametrize("encoder", ["x264", "x265", "svtav1"])
+def test_every_encoder_of_a_plan_gives_the_same_bytes(encoder: str) -> None:
+    plan = plan_encoder(EncoderSettings(encoder), facts(size=(64, 64)))
+    assert encode(plan) == encode(plan)
+
+
+def test_bytes_do_not_depend_on_the_machine() -> None:
+    """Threads follow from the picture alone, never from the processors at hand."""
+    assert plan_encoder(EncoderSettings(), facts(size=(1280, 720))).threads == 6
+    assert plan_encoder(EncoderSettings(), facts(size=(64, 64))).threads == 1
+    assert plan_encoder(EncoderSettings(threads=3), facts(size=(1280, 720))).threads == 3
+
+
+@pytest.mark.parametrize("encoder", [e for e in ENCODERS if not e.startswith("nvenc")])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_stream_of_the_joined_file_has_the_encoders_headers(tmp_path: Path, encoder: str, suffix: str) -> None:
+    plan = plan_encoder(EncoderSettings(encoder), facts(size=(64, 64)))
+    with av.open(str(tmp_path / f"a.{suffix}"), "w") as container:
+        stream = plan.add_stream(container)
+        container.start_encoding()
+        assert (stream.codec_context.extradata or b"") == (plan.open().extradata or b"")
+
+
+def test_plans_are_told_apart_by_their_json() -> None:
+    one, two = (plan_encoder(EncoderSettings(crf=crf), facts()) for crf in (20, 21))
+    assert one.to_json() == plan_encoder(EncoderSettings(), facts()).to_json()
+    assert one.to_json() != two.to_json()
+
+
+def test_what_interlacing_needs() -> None:
+    plan = plan_encoder(EncoderSettings("x265"), facts(field_order="tt"))
+    assert plan.field_order is None
+    assert any("deinterlace" in note for note in plan.notes)
