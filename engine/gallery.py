@@ -6,12 +6,9 @@ Distances are Euclidean between unit vectors, 0…2, never squared; cosine c and
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
 import re
 import unicodedata
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import archive
 from engine.errors import InputError, OutputError
 from engine.nearest import two_nearest
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from engine.embedder import Embedder
 
 SCHEMA = "iznet.gallery/1.0"
-_MAX_BYTES = 2 << 30
-"""Of one array in a gallery; ten thousand people with a hundred photos each need half a GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +205,8 @@ class Gallery:
     def to_bytes(self) -> bytes:
         """The file's contents: equal galleries give equal bytes.
 
-        A ZIP archive, uncompressed: `gallery.json` (schema, thresholds, people) and NumPy arrays `prototypes.npy`,
-        `owners.npy`, `embeddings.npy`, which hold numbers only, never Python objects.
+        A ZIP archive, uncompressed: `gallery.json` (schema, threshold, people) and the NumPy arrays `prototypes.npy`,
+        `owners.npy` and `embeddings.npy`.
         """
         header = {
             "schema": SCHEMA,
@@ -220,14 +216,9 @@ class Gallery:
             "made_by": self.made_by,
             "people": [asdict(person) for person in self.persons],
         }
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-            _put(archive, "gallery.json", json.dumps(header, ensure_ascii=False, indent=1).encode("utf-8"))
-            for name in ("prototypes", "owners", "embeddings"):
-                array = io.BytesIO()
-                np.lib.format.write_array(array, getattr(self, name), allow_pickle=False)
-                _put(archive, f"{name}.npy", array.getvalue())
-        return out.getvalue()
+        return archive.write(
+            "gallery", header, {name: getattr(self, name) for name in ("prototypes", "owners", "embeddings")}
+        )
 
     def save(self, path: Path | str, overwrite: bool = False) -> None:
         """Write the gallery; the file appears whole or not at all.
@@ -274,16 +265,7 @@ class Gallery:
             gallery = cls._parse(data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            KeyError,
-            TypeError,
-            OSError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: not a gallery, or a damaged one ({error}); make it again with: iznet enroll"
             ) from None
@@ -307,17 +289,13 @@ class Gallery:
 
     @classmethod
     def _parse(cls, data: bytes) -> Gallery:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            header = json.loads(archive.read("gallery.json").decode("utf-8"))
-            schema = str(header["schema"])
-            name, _, version = schema.partition("/")
-            if name != SCHEMA.partition("/")[0]:
-                raise ValueError(f"its schema is {schema!r}")
-            if int(version.split(".")[0]) > int(SCHEMA.partition("/")[2].split(".")[0]):
-                raise InputError(f"of schema {schema}, newer than this version reads ({SCHEMA}); update IZ*Net")
-            prototypes = _array(archive, "prototypes", np.dtype(np.float32), 2)
-            owners = _array(archive, "owners", np.dtype(np.int32), 1)
-            embeddings = _array(archive, "embeddings", np.dtype(np.float32), 2)
+        header, arrays = archive.read("gallery", data)
+        schema = str(header["schema"])
+        name, _, version = schema.partition("/")
+        if name != SCHEMA.partition("/")[0]:
+            raise ValueError(f"its schema is {schema!r}")
+        if int(version.split(".")[0]) > int(SCHEMA.partition("/")[2].split(".")[0]):
+            raise InputError(f"of schema {schema}, newer than this version reads ({SCHEMA}); update IZ*Net")
         persons = tuple(
             Person(
                 name=str(p["name"]),
@@ -330,9 +308,9 @@ class Gallery:
         )
         gallery = cls(
             persons,
-            prototypes,
-            owners,
-            embeddings,
+            _array(arrays, "prototypes", np.dtype(np.float32), 2),
+            _array(arrays, "owners", np.dtype(np.int32), 1),
+            _array(arrays, "embeddings", np.dtype(np.float32), 2),
             threshold=float(header["threshold"]),
             embedder=str(header["embedder"]["name"]),
             embedder_sha256=str(header["embedder"]["sha256"]),
@@ -423,18 +401,8 @@ def _are_unit(vectors: NDArray[np.float32]) -> bool:
         return bool(np.all(np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1) < 1e-3))
 
 
-def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    # A fixed date and system: the same gallery is the same file everywhere.
-    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.create_system = 3
-    archive.writestr(info, data)
-
-
-def _array(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
-    info = archive.getinfo(f"{name}.npy")
-    if info.file_size > _MAX_BYTES:
-        raise ValueError(f"{name} has {info.file_size} bytes")
-    array = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
+def _array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:
+    array = arrays[name]
     if array.dtype != dtype or array.ndim != ndim:
         raise ValueError(f"{name} is {array.dtype} {array.shape}")
     return np.ascontiguousarray(array)

@@ -259,6 +259,21 @@ def test_contents_that_do_not_fit(
     assert not (tmp_path / "harm").exists()
 
 
+def test_every_byte_of_the_directory_may_be_damaged(gallery: Gallery, tmp_path: Path) -> None:
+    path, data = tmp_path / "directory.gallery", gallery.to_bytes()
+    start = data.index(b"PK\x01\x02")
+    for at in range(start, len(data)):
+        for flip in (0x08, 0xFF):
+            flipped = bytearray(data)
+            flipped[at] ^= flip
+            path.write_bytes(flipped)
+            try:
+                people: tuple[str, ...] = Gallery.load(path).people
+            except InputError:
+                continue
+            assert people == gallery.people
+
+
 def test_older_minor_versions_are_read_and_newer_major_ones_refused(gallery: Gallery, tmp_path: Path) -> None:
     path = tmp_path / "v.gallery"
     path.write_bytes(rewritten(gallery, schema="iznet.gallery/1.7", something="new"))
