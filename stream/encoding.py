@@ -7,6 +7,7 @@ context = plan.open()          # a fresh encoder; every one gives the same heade
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -347,6 +348,8 @@ def _svt_hdr(facts: VideoFacts) -> str:
 
 
 def _create(codec: str) -> VideoCodecContext:
+    if codec == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to the terminal past everything else
     try:
         context = av.CodecContext.create(codec, "w")
     except (av.error.FFmpegError, ValueError) as error:

@@ -35,6 +35,9 @@ from stream.frames import Rotation, VideoInfo
 FIELD_ORDERS = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 """FFmpeg's AVFieldOrder values that mean interlaced, by the name its `field_order` option takes."""
 
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__.startswith("18.") else {}
+"""PyAV 18 refuses a file with one broken letter in its title unless told otherwise; 19 knows no such option."""
+
 _NOT_VIDEO_FORMATS = {"tty"}
 """Demuxers that turn plain text into pictures."""
 
@@ -146,7 +149,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
         raise InputError(f"{name} is empty (0 bytes); copy or download it again")
     try:
         # genpts: formats such as AVI store decoding times only; the demuxer can work out the display times.
-        container = av.open(name, "r", options={"fflags": "+genpts"}, metadata_errors="replace")
+        container = av.open(name, "r", options={"fflags": "+genpts"}, **_LENIENT)
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its permissions or owner") from error
     except av.error.FFmpegError as error:

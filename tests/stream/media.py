@@ -221,6 +221,12 @@ def cover(codec: str = "mjpeg") -> Extra:
     return Extra(add, packets, {}, disposition=1 << 10)
 
 
+def second_video(frames: int = 10) -> Extra:
+    """Another moving picture beside the first."""
+    video = Video(frames=frames, width=32, height=32, codec="mpeg4", time_base=Fraction(1, 25), options={})
+    return Extra(lambda container: _add_video(container, video), lambda stream: encode(video, stream))
+
+
 def encode(video: Video, stream: Any) -> list[Packet[Any]]:
     """The picture's packets."""
     made: list[Packet[Any]] = []

@@ -25,6 +25,7 @@ from tests.stream.media import (
     cover,
     read,
     relabel,
+    second_video,
     subrip,
     text_track,
     vfr,
@@ -168,6 +169,20 @@ def test_cover_picture(tmp_path: Path, start: str, suffix: str) -> None:
     assert copy.kinds == ["video", "audio", "video"]
     assert copy.dispositions[2] & (1 << 10)
     assert copy.packets[2][0][1] == picture
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_a_second_video_track_is_copied(tmp_path: Path, suffix: str) -> None:
+    """Another camera: not labelled, not encoded again."""
+    other = read(write(tmp_path / "c.mp4", Video(frames=10, width=32, height=32, codec="mpeg4", options={})))
+    path = write(tmp_path / "a.mkv", Video(frames=10, time_base=Fraction(1, 1000)), [second_video()])
+    relabel(path, tmp_path / f"b.{suffix}")
+    source, copy = read(path), read(tmp_path / f"b.{suffix}")
+    assert copy.kinds == ["video", "video"]
+    assert copy.codecs[1] == other.codecs[0]
+    assert copy.codecs[0] == "h264"
+    same_packets(source, copy, 1, Fraction(1, 1000))
+    assert len(copy.packets[1]) == 10
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])

@@ -272,6 +272,12 @@ def test_no_permission(tmp_path: Path) -> None:
     assert "permission" in refused(path)
 
 
+def test_a_broken_letter_in_a_title_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", Video(frames=3), metadata={"title": "QQQQ"})
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"Caf\xe9"))
+    assert len(list(FileSource(path, 1).frames())) == 3
+
+
 @pytest.mark.shared
 def test_real_clip(shared_data: Path) -> None:
     with FileSource(shared_data / "clips" / "hamilton.mp4") as source:
