@@ -224,8 +224,7 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFram
 def _facts(
     container: InputContainer, stream: VideoStream, frame: av.VideoFrame, chroma_location: str | None
 ) -> VideoFacts:
-    items: Any = frame.side_data  # what iterating gives, PyAV's stubs do not say
-    side_data: dict[str, bytes] = {data.type.name: bytes(data) for data in items}
+    side_data = side_data_of(frame)
     matrix = _display_matrix(side_data)
     rotation, mirrored = rotation_of(matrix)
     time_base = fraction(stream.time_base)
@@ -276,6 +275,17 @@ def _facts(
         unwritable=tuple(sorted({words for key, words in _UNWRITABLE.items() if key in side_data})),
         tracks=tuple(track_of(s) for s in container.streams),
     )
+
+
+def side_data_of(frame: av.VideoFrame) -> dict[str, bytes]:
+    """What travels with the frame beside its pixels, by FFmpeg's name, for example `A53_CC`.
+
+    Only for frames that nobody will draw on: see `stream.pictures.writable`.
+    """
+    found: Any = frame.side_data
+    # Iterating gives the data itself in PyAV 18, its type in 19.
+    items = (item if hasattr(item, "type") else found[item] for item in found)
+    return {item.type.name: bytes(item) for item in items}
 
 
 def track_of(stream: Stream) -> Track:
