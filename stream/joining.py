@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
@@ -28,6 +28,9 @@ from stream.probe import fraction, opened, track_of
 from stream.segments import Segment, check_headers
 from stream.sink import StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
 from stream.tags import file_tags, track_tags
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 _READ_ERRORS_IN_A_ROW = 16
 _LARGEST_TIMESCALE = 2**31 - 1
@@ -168,7 +171,7 @@ def _mux(
             else:
                 copies[stream.index] = copy_stream(target, stream)
     assert video is not None
-    if chapters := container.chapters():
+    if chapters := _chapters(container, times.end * plan.time_base if partial else None):
         target.set_chapters(chapters)
     target.start_encoding()
     if (video.codec_context.extradata or b"") != segments[0].extradata:
@@ -206,6 +209,18 @@ def _mux(
                 f"{clock.moved} packets of {track_of(container.streams[index])} were out of order in time; "
                 "each follows the one before"
             )
+
+
+def _chapters(container: InputContainer, end: Fraction | None) -> list[Chapter]:
+    """The file's chapters, those of a partial file as far as it goes."""
+    kept = []
+    for chapter in container.chapters():
+        base = fraction(chapter["time_base"]) or Fraction(1)
+        if end is not None and chapter["end"] * base > end:
+            chapter["end"] = int(end / base)
+        if end is None or chapter["start"] < chapter["end"]:
+            kept.append(chapter)
+    return kept
 
 
 def _clock(stream: Stream, format_name: str) -> Clock:

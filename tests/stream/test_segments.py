@@ -25,7 +25,18 @@ from tests.stream.media import Video, audio, read, vfr, write
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    return write(tmp_path / "a.mp4", Video(frames=50, pts=vfr(50, 512)), [audio("eng", seconds=3)])
+    return write(
+        tmp_path / "a.mp4", Video(frames=50, pts=vfr(50, 512)), [audio("eng", seconds=3)], chapters=three_chapters()
+    )
+
+
+def three_chapters() -> list[dict[str, object]]:
+    """Of a second and a half each."""
+    base = Fraction(1, 1000)
+    return [
+        {"id": i, "start": 1500 * i, "end": 1500 * i + 1500, "time_base": base, "metadata": {"title": f"Part {i}"}}
+        for i in range(3)
+    ]
 
 
 def written(clip: Path, folder: Path, length: int, settings: EncoderSettings | None = None) -> SegmentWriter:
@@ -103,6 +114,8 @@ def test_abort_keeps_what_is_finished(clip: Path, tmp_path: Path) -> None:
     assert report.frames == 30
     part, source_file = read(tmp_path / "a.partial.mp4"), read(clip)
     assert part.times == source_file.times[:30]
+    assert [title for _, _, title in part.chapters] == ["Part 0", "Part 1"]
+    assert part.chapters[1][1] <= source_file.times[30]
     # Sound goes as far as the picture does, and not further.
     assert abs(part.packets[1][-1][0] - source_file.times[30]) < Fraction(1, 5)
     assert [p for _, p in part.packets[1]] == [p for _, p in source_file.packets[1]][: len(part.packets[1])]

@@ -170,7 +170,7 @@ def test_corrupt_middle_is_read_to_the_end_and_counted(tmp_path: Path, name: str
         assert sum(source.damage.as_dict().values()) > 0
     whole = [f.pts for f in FileSource(path, 1).frames()]
     assert len(whole) == 60
-    assert len(got) >= 50
+    assert len(got) >= 40
     assert abs(got[-1] - whole[-1]) * base < Fraction(1, 2)
     assert all(b > a for a, b in pairwise(got))
 
