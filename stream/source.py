@@ -174,10 +174,13 @@ class FileSource:
             for index, (picture, following) in enumerate(with_next(pictures)):
                 if self._closed:
                     return
-                pts = clock.settle(_stamp(picture, base), _stamp(following, base))
+                stamp, after = _stamp(picture, base), _stamp(following, base)
+                pts = clock.settle(stamp, after)
                 self.damage.derived_times, self.damage.moved_times = clock.derived, clock.moved
                 picture = conform(picture)
                 picture.pts, picture.time_base = pts, base
+                if stamp is not None and after is not None and after > stamp:
+                    picture.duration = after - stamp  # MP4's own is the distance to the next one decoded
                 yield Frame(picture, index, pts, base)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -44,6 +44,7 @@ def test_variable_rate_times_are_exact(tmp_path: Path) -> None:
     with FileSource(path) as source:
         frames = list(source.frames())
     assert [f.index for f in frames] == list(range(40))
+    assert [f.picture.duration for f in frames[:-1]] == [b - a for a, b in pairwise(ticks)]
     assert all(f.picture.pts == f.pts and f.picture.time_base == f.time_base for f in frames)
     assert not source.damage
 
