@@ -55,7 +55,8 @@ def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
     size = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.prod(np.maximum(size, 0), axis=-1)
     total = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    iou: NDArray[np.float64] = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    return iou
 
 
 def match_detections(found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0) -> NDArray[np.int8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.compiled import compiled
 
 
-@numba.njit(nogil=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, fastmath={"reassoc", "contract"})
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     """The dot product. Terms may be added in any order, which is what lets it vectorise; NaN stays NaN."""
     total = np.float32(0)

@@ -20,7 +20,7 @@ def scene(seed: int, width: int = 640, height: int = 90) -> Picture:
     """A picture with structure at the size of bodies and stage sets."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (6, 10 * width // 160, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def view(picture: Picture, x: int = 0) -> Picture:
@@ -120,7 +120,7 @@ def test_the_cuts_of_an_edited_clip(shared_data: Path) -> None:
     with av.open(str(folder / "montage.mp4")) as container:
         for frame in container.decode(video=0):
             small = frame.reformat(width=160, height=90, format="rgb24").to_ndarray()
-            decisions += detector.push(glance(small))
+            decisions += detector.push(glance(np.asarray(small, np.uint8)))
     decisions += detector.flush()
     found = {i for i, cut in enumerate(decisions) if cut}
     assert 2 * len(truth & found) / (len(truth) + len(found)) >= 0.97
