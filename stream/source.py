@@ -178,9 +178,11 @@ class FileSource:
                 pts = clock.settle(stamp, after)
                 self.damage.derived_times, self.damage.moved_times = clock.derived, clock.moved
                 picture = conform(picture)
-                picture.pts, picture.time_base = pts, base
                 if stamp is not None and after is not None and after > stamp:
                     picture.duration = after - stamp  # MP4's own is the distance to the next one decoded
+                else:
+                    picture.duration = round(picture.duration * (fraction(picture.time_base) or base) / base)
+                picture.pts, picture.time_base = pts, base
                 yield Frame(picture, index, pts, base)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -136,7 +136,7 @@ def test_interlaced_is_seen_and_can_be_deinterlaced(tmp_path: Path, order: str) 
         assert not source.info.interlaced
         assert any("deinterlaced" in note for note in source.notes)
         whole = list(source.frames())
-    assert [f.pts for f in whole] == [f.pts for f in woven]
+    assert [(f.pts, f.picture.duration) for f in whole] == [(f.pts, f.picture.duration) for f in woven]
     assert not any(f.picture.interlaced_frame for f in whole)
 
 
