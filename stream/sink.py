@@ -187,7 +187,7 @@ def _survives(format_name: str, stream: Stream) -> bool:
                     if len(sent) == 3:
                         break
                 target.start_encoding()
-            if stream.type != "data":
+            if stream.type != "data" or not sent:
                 return True
             file.seek(0)
             with av.open(file, "r", format=format_name) as again:
