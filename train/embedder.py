@@ -219,12 +219,9 @@ class Trainer:
             self.save(save_to, position)
 
 
-def embed(network: keras.Model, faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
-    """Unit embeddings `[N,D]` of aligned RGB `faces` `[N,112,112,3]` by a Keras network."""
-    parts = [
-        np.asarray(network(tf.constant(faces[i : i + batch], tf.float32), training=False))
-        for i in range(0, len(faces), batch)
-    ]
+def embed(network: Callable[[tf.Tensor], tf.Tensor], faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """Unit embeddings `[N,D]` of aligned RGB `faces` `[N,112,112,3]` by a Keras network or a function of pixels."""
+    parts = [np.asarray(network(tf.constant(faces[i : i + batch], tf.float32))) for i in range(0, len(faces), batch)]
     return np.concatenate(parts)
 
 

@@ -13,6 +13,7 @@ from train.data.faces import FACE, FaceSet, read_pairs
 from train.data.views import ViewStore
 from train.embedder import Recipe, embed, train_embedder
 from train.embedder_eval import Embed, Figure, all_figures, dev_figures
+from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_views import make_projection, make_views, prepare
 from train.export import export_onnx
 from train.models.embedder import build_embedder
@@ -50,11 +51,20 @@ def train_and_export(
         return dev_figures(lambda faces: embed(network, faces), split.dev, split.group_dev)
 
     network = train_embedder(work, Recipe(steps=steps, seed=seed), resume=resume, check=check)
+    whiten(network, split.learn)
     return export_embedder(network, work, split.dev, split.group_dev)
+
+
+def whiten(network: keras.Model, learn: FaceSet) -> None:
+    """Whiten `network` in place within the named people of the large collection; the only step that uses names."""
+    faces = learn.select(np.array([s == "celeb" and p != "" for s, p in zip(learn.sets, learn.people, strict=True)]))
+    fold_in(network, fit_whitening(raw_outputs(network, faces.centre()), faces.people))
 
 
 def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: FaceSet) -> str:
     """Write `embedder.onnx`, `.sha256` and `.keras` to `folder`, with a threshold calibrated on the dev parts.
+
+    The ONNX file embeds each face as it is and mirrored; the Keras file is the network alone.
 
     The threshold for naming is the stricter of two: a false accept rate of 1e-3 between the dev people, who differ in
     age, sex and origin, and of 1e-2 between the members of one group, who do not.
@@ -63,13 +73,14 @@ def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: Fac
         InputError: ONNX Runtime and Keras disagree.
         OutputError: `folder` cannot be written.
     """
-    figures = dev_figures(lambda faces: embed(network, faces), dev, group)
+    both = mirrored(network)
+    figures = dev_figures(lambda faces: embed(both, faces), dev, group)
     threshold = max(figures["dev_threshold_1e-3"], figures["group_dev_threshold_1e-2"])
     example = np.concatenate(
         [dev.centre()[:8], np.random.default_rng(0).integers(0, 256, (4, FACE, FACE, 3), dtype=np.uint8)]
     )
     digest = export_onnx(
-        network,
+        both,
         folder / "embedder.onnx",
         input_name="faces",
         input_shape=(None, FACE, FACE, 3),
