@@ -97,7 +97,7 @@ class SegmentWriter:
 
     Raises:
         UsageError, MissingError: the encoder cannot be had (see `stream.encoding`).
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be made, or something else has its name.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class SegmentWriter:
         self._closer = ThreadPoolExecutor(1, thread_name_prefix="segment-closer")
         with writing(self.folder):
             if self.folder.exists():
+                if not (self.folder / JOB_FILE).exists():
+                    raise OutputError(f"{self.folder} is in the way and no work folder; remove or rename it")
                 shutil.rmtree(self.folder)
             self.folder.mkdir()
             job = {

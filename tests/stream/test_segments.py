@@ -100,6 +100,14 @@ def test_what_was_there_before_is_removed(clip: Path, tmp_path: Path) -> None:
     assert len(segments) == 2
 
 
+def test_a_folder_of_somebody_else_is_left_alone(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "photo.jpg").touch()
+    with FileSource(clip, 1) as source, pytest.raises(OutputError, match="in the way"):
+        SegmentWriter(tmp_path / "work", source)
+    assert (tmp_path / "work" / "photo.jpg").exists()
+
+
 def test_abort_keeps_what_is_finished(clip: Path, tmp_path: Path) -> None:
     with FileSource(clip, 1) as source:
         writer = SegmentWriter(tmp_path / "work", source, None, 10)
