@@ -68,6 +68,7 @@ class LabelledCopy:
             self.discard()
             raise
         self.notes = (*self._segments.plan.notes, *self._streams.notes)
+        """What the user should know; `finish` adds what came up while copying."""
 
     def write(self, labelled: LabelledFrame) -> None:
         """Draw on the frame and encode it; its picture is not to be used afterwards."""
@@ -103,7 +104,7 @@ class LabelledCopy:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _join(self, segments: list[Segment], target: Path, overwrite: bool, partial: bool) -> None:
-        join(
+        report = join(
             segments,
             self._source,
             target,
@@ -112,3 +113,4 @@ class LabelledCopy:
             overwrite=overwrite,
             partial=partial,
         )
+        self.notes = (*self._segments.plan.notes, *report.notes)
