@@ -246,7 +246,7 @@ class Harmful:
         {"embeddings_npy": np.eye(15, D, dtype=np.float32)},
         {"prototypes_npy": np.array([Harmful()], object)},
     ],
-    ids=str,
+    ids=lambda changes: "-".join(f"{key}_{getattr(value, 'shape', value)}" for key, value in changes.items()),
 )
 def test_contents_that_do_not_fit(
     gallery: Gallery, tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
