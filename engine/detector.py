@@ -241,6 +241,10 @@ class Detector:
             raise ValueError(f"sides must be multiples of {largest}, got {count}x{height}x{width}")
         return DetectionJob(self, self.pool.take(), (count, height, width))
 
+    def prepare(self, count: int, height: int, width: int) -> None:
+        """Make ready for jobs of exactly this shape: worth it where hundreds follow. See `Session.prepare`."""
+        self.session.prepare({"images": (count, height, width, 3)})
+
     def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
         """How `detect` fits a picture of that width and height."""
         return Letterbox.fit(width, height, size or self.size, max(self.strides))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -58,6 +59,11 @@ class OnnxSession:
         self.work = Work()
         # ONNX Runtime has no asynchronous call that takes bound memory; one thread gives `start` its meaning.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"onnx-{model.name}")
+
+    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        # ONNX Runtime has nothing to gain from it; what does not fit is refused all the same.
+        for spec in self.inputs:
+            checked_shape(self.model, spec, shapes[spec.name])
 
     def request(self) -> OnnxRequest:
         if self._session is None:

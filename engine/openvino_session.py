@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -39,8 +41,10 @@ class OpenVINOSession:
             raise MissingError("precision bf16: this CPU has no bfloat16 arithmetic; use f32 or auto")
         if precision != "auto":
             properties["INFERENCE_PRECISION_HINT"] = precision
+        self._properties = properties
         try:
-            self._compiled = core.compile_model(core.read_model(model.path), "CPU", properties)
+            self._network = core.read_model(model.path)
+            self._compiled = core.compile_model(self._network, "CPU", properties)
         except RuntimeError as error:
             raise InputError(f"{model.path}: OpenVINO cannot run this network: {_first_line(error)}") from error
         self.model = model
@@ -50,48 +54,76 @@ class OpenVINOSession:
             hint := str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()), hint
         )
         self.work = Work()
+        self._exact: dict[_Shapes, Any] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        # With every size known, OpenVINO fuses and lays out more: a third less work for a small detector.
+        key = tuple(checked_shape(self.model, spec, shapes[spec.name]) for spec in self.inputs)
+        with self._lock:
+            if key not in self._exact:
+                network = self._network.clone()
+                network.reshape({name: list(shape) for name, shape in shapes.items()})
+                self._exact[key] = _core().compile_model(network, "CPU", self._properties)
+
+    def infer_request(self, shapes: _Shapes | None) -> Any:
+        """OpenVINO's own request, for exactly these shapes or for any; None where no such shapes were prepared."""
+        compiled = self._compiled if shapes is None else self._exact.get(shapes)
+        return None if compiled is None else compiled.create_infer_request()
 
     def request(self) -> OpenVINORequest:
         if self._compiled is None:
             raise RuntimeError(f"the session of {self.model.name} is closed")
         self.work.add(requests=1)
-        return OpenVINORequest(self, self._compiled.create_infer_request())
+        return OpenVINORequest(self)
 
     def close(self) -> None:
-        self._compiled = None
+        self._compiled = self._network = None
+        self._exact.clear()
 
 
 class OpenVINORequest:
     """One inference in flight. OpenVINO reads the input memory in place and lends its own output memory."""
 
-    def __init__(self, session: OpenVINOSession, request: Any) -> None:
+    def __init__(self, session: OpenVINOSession) -> None:
         self._session = session
-        self._request = request
+        self._requests: dict[_Shapes | None, Any] = {}
+        self._current: Any = None
         self._specs = {spec.name: spec for spec in session.inputs}
         self._memory = {spec.name: HostMemory(spec.dtype) for spec in session.inputs}
-        self._tensors: dict[str, Any] = {}
+        self._arrays: dict[str, np.ndarray[Any, Any]] = {}
 
     def input(self, name: str, shape: tuple[int, ...]) -> Buffer:
         array = self._memory[name].shaped(checked_shape(self._session.model, self._specs[name], shape))
-        held = self._tensors.get(name)
-        if held is None or held[0].ctypes.data != array.ctypes.data or held[0].shape != array.shape:
-            tensor = ov.Tensor(array, shared_memory=True)
-            self._request.set_tensor(name, tensor)
-            self._tensors[name] = (array, tensor)
+        self._arrays[name] = array
         return HostBuffer(array)
 
     def start(self) -> None:
-        first = self._session.inputs[0].name
-        self._session.work.add(inferences=1, items=self._tensors[first][0].shape[0])
-        self._request.start_async()
+        arrays = [self._arrays[spec.name] for spec in self._session.inputs]
+        self._current = self._for(tuple(array.shape for array in arrays))
+        for spec, array in zip(self._session.inputs, arrays, strict=True):
+            self._current.set_tensor(spec.name, ov.Tensor(array, shared_memory=True))
+        self._session.work.add(inferences=1, items=arrays[0].shape[0])
+        self._current.start_async()
 
     def wait(self) -> None:
-        self._request.wait()
+        self._current.wait()
 
     def output(self, name: str) -> Buffer:
-        return HostBuffer(self._request.get_tensor(name).data)
+        return HostBuffer(self._current.get_tensor(name).data)
+
+    def _for(self, shapes: _Shapes) -> Any:
+        for key in (shapes, None):
+            if key not in self._requests:
+                made = self._session.infer_request(key)
+                if made is None:
+                    continue
+                self._requests[key] = made
+            return self._requests[key]
+        raise RuntimeError(f"the session of {self._session.model.name} is closed")
 
 
+_Shapes = tuple[tuple[int, ...], ...]
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 

@@ -101,6 +101,34 @@ def test_memory_is_reused_and_read_in_place(session: Session) -> None:
     assert request.output("head16").host()[..., 0].max() > 0.8 > 0.1 > empty
 
 
+def test_prepared_shapes_give_the_same_answers(session: Session) -> None:
+    pixels, others = batch(3), batch(2)
+    request = session.request()
+    before, before_others = run(request, pixels), run(request, others)
+    session.prepare({"images": pixels.shape})
+    session.prepare({"images": pixels.shape})
+    copies = session.work.copies
+    for used in (request, session.request()):
+        after, after_others = run(used, pixels), run(used, others)
+        for name in before:
+            np.testing.assert_allclose(after[name][..., 0], before[name][..., 0], atol=1e-3)
+            np.testing.assert_array_equal(after_others[name], before_others[name])
+    assert session.work.copies == copies
+    with pytest.raises(InputError, match="takes any×any×any×3"):
+        session.prepare({"images": (1, 64, 64, 4)})
+
+
+def test_openvino_compiles_a_prepared_shape_once(detector_file: Path) -> None:
+    from engine.openvino_session import OpenVINOSession
+
+    opened = open_session(detector_file, "cpu", "openvino", threads=1)
+    assert isinstance(opened, OpenVINOSession)
+    for _ in range(2):
+        opened.prepare({"images": (2, 64, 96, 3)})
+    (compiled,) = opened._exact.values()
+    assert all(port.partial_shape.is_static for port in [*compiled.inputs, *compiled.outputs])
+
+
 def test_requests_do_not_disturb_each_other(session: Session) -> None:
     one, two = session.request(), session.request()
     a, b = batch(2, seed=1), batch(1, seed=2)
