@@ -97,6 +97,8 @@ class Analyser:
         self._letterbox = detector.letterbox(info.width, info.height)
         self._weak = 0.4 * detector.threshold
         self._batch_size = batch
+        # Hundreds of batches of this one shape follow.
+        detector.prepare(batch, self._letterbox.padded_height, self._letterbox.padded_width)
         self._job: DetectionJob | None = None
         """The batch being filled, in the memory that the network reads."""
         self._batch: list[Frame] = []
