@@ -66,8 +66,7 @@ def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: Fac
 
     The ONNX file embeds each face as it is and mirrored; the Keras file is the network alone.
 
-    The threshold for naming is the stricter of two: a false accept rate of 1e-3 between the dev people, who differ in
-    age, sex and origin, and of 1e-2 between the members of one group, who do not.
+    The threshold for naming has a false accept rate of 1e-3 between the dev people.
 
     Raises:
         InputError: ONNX Runtime and Keras disagree.
@@ -75,7 +74,7 @@ def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: Fac
     """
     both = mirrored(network)
     figures = dev_figures(lambda faces: embed(both, faces), dev, group)
-    threshold = max(figures["dev_threshold_1e-3"], figures["group_dev_threshold_1e-2"])
+    threshold = figures["dev_threshold_1e-3"]
     example = np.concatenate(
         [dev.centre()[:8], np.random.default_rng(0).integers(0, 256, (4, FACE, FACE, 3), dtype=np.uint8)]
     )

@@ -87,7 +87,7 @@ def test_training_learns_the_targets(tmp_path: Path) -> None:
     losses: list[float] = []
     recipe = Recipe(steps=60, batch=16, warm_up=5, peak_rate=1e-2, design=DESIGN, averaging=0.9, strength=clean)
     trainer(views, recipe).run(60, lambda step, loss: losses.append(loss))
-    assert np.mean(losses[-5:]) < 0.4 * np.mean(losses[:3])
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])
 
 
 def test_loss_by_hand() -> None:
