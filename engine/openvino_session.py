@@ -63,8 +63,13 @@ class OpenVINOSession:
         with self._lock:
             if key not in self._exact:
                 network = self._network.clone()
-                network.reshape({name: list(shape) for name, shape in shapes.items()})
-                self._exact[key] = _core().compile_model(network, "CPU", self._properties)
+                try:
+                    network.reshape({name: list(shape) for name, shape in shapes.items()})
+                    self._exact[key] = _core().compile_model(network, "CPU", self._properties)
+                except RuntimeError as error:
+                    raise InputError(
+                        f"{self.model.path}: OpenVINO cannot run this network at {dict(shapes)}: {_first_line(error)}"
+                    ) from error
 
     def infer_request(self, shapes: _Shapes | None) -> Any:
         """OpenVINO's own request, for exactly these shapes or for any; None where no such shapes were prepared."""

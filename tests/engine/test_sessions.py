@@ -129,6 +129,23 @@ def test_openvino_compiles_a_prepared_shape_once(detector_file: Path) -> None:
     assert all(port.partial_shape.is_static for port in [*compiled.inputs, *compiled.outputs])
 
 
+def test_a_shape_that_the_inside_of_a_network_refuses(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "odd",
+        [value("x", TensorProto.FLOAT, ["N"])],
+        [value("y", TensorProto.FLOAT, [None, None])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [3, -1])],
+    )
+    path = tmp_path / "odd.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    opened = open_session(path, "cpu", "openvino", threads=1)
+    opened.prepare({"x": (6,)})
+    with pytest.raises(InputError, match=r"odd\.onnx: OpenVINO cannot run this network at \{'x': \(4,\)\}"):
+        opened.prepare({"x": (4,)})
+
+
 def test_requests_do_not_disturb_each_other(session: Session) -> None:
     one, two = session.request(), session.request()
     a, b = batch(2, seed=1), batch(1, seed=2)
