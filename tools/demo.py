@@ -43,7 +43,7 @@ def demo(output: Path, engine: EngineOptions, as_json: bool) -> None:
     say(f"Enrolling {demo_clip.PERSON} from four variants of the portrait that the clip shows")
     gallery = enroll(files.photos, detector, embedder).gallery
     gallery.save(output / "demo.gallery", overwrite=True)
-    with FrameProgress(files.clip.name) as progress:
+    with FrameProgress(files.clip.name, quiet=as_json) as progress:
         result = label_video(
             files.clip,
             output / "labelled.mp4",

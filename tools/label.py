@@ -100,7 +100,7 @@ def label(
             unknown=unknown,
         )
     else:
-        with FrameProgress(source.name) as progress:
+        with FrameProgress(source.name, quiet=as_json) as progress:
             result = label_video(
                 source,
                 output,

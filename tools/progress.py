@@ -15,15 +15,18 @@ PLAIN_EVERY = 5.0
 
 
 class FrameProgress:
-    """Call it with the frames done so far and, where the file says, how many there are.
+    """Call it with the frames done so far and, where the file says, how many there are. `quiet` says nothing.
 
     Example:
         >>> with FrameProgress("clip.mp4") as progress:  # doctest: +SKIP
         ...     progress(30, 360)
     """
 
-    def __init__(self, title: str, console: Console | None = None, every: float = PLAIN_EVERY) -> None:
+    def __init__(
+        self, title: str, console: Console | None = None, every: float = PLAIN_EVERY, *, quiet: bool = False
+    ) -> None:
         self._title = title
+        self._quiet = quiet
         self._console = console or Console(stderr=True)
         self._every = every
         self._said = time.monotonic()
@@ -33,7 +36,7 @@ class FrameProgress:
 
     def __enter__(self) -> Self:
         self._said = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -60,7 +63,7 @@ class FrameProgress:
         state = describe(done, total, now - self._first[0], done - self._first[1])
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=max(done, total) if total else None, state=state)
-        elif now - self._said >= self._every:
+        elif now - self._said >= self._every and not self._quiet:
             self._said = now
             click.echo(f"{self._title}: {state}", err=True)
 

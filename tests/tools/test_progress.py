@@ -51,3 +51,11 @@ def test_a_bar_on_a_terminal() -> None:
         progress(30, 60)
     assert "[mv].mp4" in screen.getvalue()
     assert "30 of 60 frames" in screen.getvalue()
+
+
+def test_quiet_is_quiet_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for console in (Console(file=io.StringIO()), Console(file=(screen := io.StringIO()), force_terminal=True)):
+        with FrameProgress("mv.mp4", console, every=0.0, quiet=True) as progress:
+            progress(30, 60)
+    assert capsys.readouterr().err == ""
+    assert screen.getvalue() == ""
