@@ -52,7 +52,7 @@ class Recipe:
     weight_decay: float = 0.02
     average: float = 0.998
     """Decay a step of the averaged weights, which are what is exported."""
-    shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.6), (7, 384, 0.22), (4, 512, 0.18))
+    shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.5), (7, 384, 0.25), (4, 512, 0.25))
     """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
     true_share: float = 0.65
     """Odds of a picture with true boxes against one with pseudo-labels."""
