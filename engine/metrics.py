@@ -62,10 +62,12 @@ def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
 def match_detections(found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0) -> NDArray[np.int8]:
     """For each detection 1 (hit), 0 (mistake) or -1 (neither).
 
-    Best score first, each detection takes the free face it overlaps most, if by `iou` or more. A detection without
-    one that overlaps an ignored face, or a face whose shorter side is under `minimum`, counts as neither.
+    Best score first, each detection takes the free face it overlaps most, if by `iou` or more. One without a face counts
+    as neither where it overlaps an ignored face or one whose shorter side is under `minimum`, or where its own shorter
+    side is (as COCO does outside an area range).
     """
     verdict = np.zeros(len(found), np.int8)
+    small = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) < minimum
     overlaps = box_iou(found.boxes, truth.boxes)
     sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
     wanted = ~truth.ignore & (sides.min(axis=1, initial=np.inf) >= minimum)
@@ -75,7 +77,7 @@ def match_detections(found: Detections, truth: FaceTruth, iou: float = 0.5, mini
         best = int(here.argmax()) if len(here) else -1
         if best >= 0 and here[best] >= iou:
             verdict[row], free[best] = 1, False
-        elif (overlaps[row][~wanted] >= iou).any():
+        elif small[row] or (overlaps[row][~wanted] >= iou).any():
             verdict[row] = -1
     return verdict
 

@@ -81,8 +81,8 @@ class Report:
             "# Face detection",
             "",
             f"Average precision at IoU 0.5 on {self.data} ({self.pictures} pictures; faces: {counted}, shorter side, "
-            "with the longer side of the picture at the size in the table; ignored and smaller faces neither hit nor "
-            "miss). In brackets: 95 % bootstrap interval over pictures.",
+            "with the longer side of the picture at the size in the table; ignored faces, and faces "
+            "and finds that are smaller, neither hit nor miss). In brackets: 95 % bootstrap interval over pictures.",
             "",
             *lines,
             "",

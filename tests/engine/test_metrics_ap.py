@@ -61,7 +61,10 @@ def slow_ap(seen: list[Detections], truths: list[FaceTruth], minimum: float) -> 
                 if free:
                     hits += 1
                     taken.add(max(free, key=lambda k: overlaps[k]))
-                elif not any(overlaps[k] >= 0.5 for k in range(len(t.boxes)) if k not in wanted):
+                    continue
+                x1, y1, x2, y2 = d.boxes[r].tolist()
+                excused = any(overlaps[k] >= 0.5 for k in range(len(t.boxes)) if k not in wanted)
+                if not excused and min(x2 - x1, y2 - y1) >= minimum:
                     mistakes += 1
         if hits + mistakes:
             points.append((hits / faces, hits / (hits + mistakes)))
@@ -115,6 +118,8 @@ def test_ignored_and_small_faces_neither_hit_nor_miss() -> None:
     assert match_detections(seen, faces, minimum=16).tolist() == [-1, -1, 1]
     assert average_precision([seen], [faces], minimum=16).ap == 1.0
     assert average_precision([found([], [])], [faces], minimum=16).ap == 0.0
+    specks = found([[80, 0, 95, 30], [80, 0, 96, 30]], [0.9, 0.8])
+    assert match_detections(specks, faces, minimum=16).tolist() == [-1, 0], "a find that is too small is no mistake"
 
 
 def test_nothing_to_find_is_no_number() -> None:
