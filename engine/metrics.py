@@ -62,7 +62,7 @@ def box_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArra
 def match_detections(found: Detections, truth: FaceTruth, iou: float = 0.5, minimum: float = 0.0) -> NDArray[np.int8]:
     """For each detection 1 (hit), 0 (mistake) or -1 (neither).
 
-    Best score first, each detection takes the free face it overlaps most, if by `iou` or more. One without a face counts
+    Best score first, each detection takes the free face it overlaps most, if by `iou` or more. One without any counts
     as neither where it overlaps an ignored face or one whose shorter side is under `minimum`, or where its own shorter
     side is (as COCO does outside an area range).
     """
