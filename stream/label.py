@@ -17,7 +17,7 @@ from engine.gallery import Gallery
 from engine.version import VERSION
 from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
-from stream.frames import LabelledFrame
+from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.labelled_copy import LabelledCopy
 from stream.overlay import Unknown
@@ -104,12 +104,11 @@ def label_video(
     clock = StageClock()
     with FileSource(source, threads, deinterlace=deinterlace) as reader:
         target = Path(output) if output is not None else video_output(source)
-        stem = source.stem if output is None else target.stem
-        record = Path(tracks) if tracks is not None else target.with_name(f"{stem}.tracks.jsonl")
+        record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
         check_output(record, overwrite)
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
-        header = _header(reader, detector, embedder, people)
+        header = record_header(reader.info, detector, embedder, people)
         settings = encoder or EncoderSettings()
         copy = LabelledCopy(reader, target, settings, overwrite, unknown, clock, omit) if video else None
         try:
@@ -187,9 +186,20 @@ def _networks(
     return detector, embedder, Gallery.load(os.fspath(gallery), embedder)
 
 
-def _header(reader: FileSource, detector: Detector, embedder: Embedder | None, gallery: Gallery | None) -> Header:
+def record_output(named_after: Path) -> Path:
+    """Where the record goes if nobody says: beside the file it is named after.
+
+    Example:
+        >>> record_output(Path("mv.mp4")).name
+        'mv.tracks.jsonl'
+    """
+    return named_after.with_name(f"{named_after.stem}.tracks.jsonl")
+
+
+def record_header(info: VideoInfo, detector: Detector, embedder: Embedder | None, gallery: Gallery | None) -> Header:
+    """What the record says of its source, the networks and whom they looked for."""
     return Header.of(
-        reader.info,
+        info,
         detector=Model(detector.name, detector.sha256),
         embedder=Model(embedder.name, embedder.sha256) if embedder else None,
         gallery=gallery.sha256 if gallery else None,

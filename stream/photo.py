@@ -21,14 +21,13 @@ from engine.errors import UsageError
 from engine.gallery import Gallery
 from engine.images import load_image
 from engine.types import Detections
-from engine.version import VERSION
 from stream.frames import Face, TrackVerdict, VideoInfo
 from stream.glyphs import Glyphs
 from stream.identity import Identity, Naming
-from stream.label import LabelResult
+from stream.label import LabelResult, record_header, record_output
 from stream.overlay import Unknown, draw_rgb
 from stream.sink import atomic_output, check_output
-from stream.tracks import Header, Model, TracksWriter
+from stream.tracks import TracksWriter
 
 TIME_BASE = Fraction(1, 1000)
 """Of a photo's record; its one frame stands at 0."""
@@ -116,8 +115,7 @@ def label_photo(
     started = time.perf_counter()
     source = Path(source)
     target = Path(output) if output is not None else photo_output(source)
-    stem = source.stem if output is None else target.stem
-    record = Path(tracks) if tracks is not None else target.with_name(f"{stem}.tracks.jsonl")
+    record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
     rgb = load_image(source)
     if picture:
         format_of(target)
@@ -126,14 +124,7 @@ def label_photo(
     faces, namings = name_faces(rgb, detector, embedder, gallery)
     height, width = rgb.shape[:2]
     info = VideoInfo(str(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
-    header = Header.of(
-        info,
-        detector=Model(detector.name, detector.sha256),
-        embedder=Model(embedder.name, embedder.sha256) if embedder else None,
-        gallery=gallery.sha256 if gallery else None,
-        people=gallery.people if gallery else (),
-        version=VERSION,
-    )
+    header = record_header(info, detector, embedder, gallery)
     with TracksWriter.open(record, header, overwrite=overwrite) as writer:
         writer.frame(index=0, pts=0, shot=0, faces=faces)
         for face, naming in zip(faces, namings, strict=True):
