@@ -19,6 +19,7 @@ PRECISION = 0.95
 @click.command("detector")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), help="Pictures for pseudo-labels: zip or folder.")
+@click.option("--portraits", type=click.Path(path_type=Path), help="Archive of aligned face crops to paste from.")
 @click.option(
     "--teachers",
     type=click.Path(path_type=Path),
@@ -36,6 +37,7 @@ PRECISION = 0.95
 def detector(
     data: Path,
     unlabelled: Path | None,
+    portraits: Path | None,
     teachers: Path,
     out: Path,
     arch: str,
@@ -58,7 +60,7 @@ def detector(
     recipe = Recipe(arch=arch, steps=steps, seed=seed)
     if decay_from is not None:
         recipe = replace(recipe, decay_from=decay_from)
-    pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo)
+    pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     trainer = train_detector(pictures, recipe, out, resume=resume, say=click.echo)

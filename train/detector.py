@@ -31,7 +31,15 @@ from train.data.boxes import (
 )
 from train.data.detection_augment import AugmentSettings, Batch, Pool, make_batch
 from train.data.face_teachers import FaceTeacher
-from train.data.pseudo_labels import CENTERFACE_VIEWS, YUNET_VIEWS, add_landmarks, cached_views, pseudo_label
+from train.data.portraits import load_portraits
+from train.data.pseudo_labels import (
+    CENTERFACE_VIEWS,
+    YUNET_VIEWS,
+    add_landmarks,
+    add_missing,
+    cached_views,
+    pseudo_label,
+)
 from train.detections import find_faces
 from train.losses.detection import LossWeights, detection_loss, flatten_heads
 from train.models.detector import STRIDES, build_detector
@@ -56,6 +64,10 @@ class Recipe:
     """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
     true_share: float = 0.65
     """Odds of a picture with true boxes against one with pseudo-labels."""
+    portraits: int = 8000
+    """Face crops to take from an archive of portraits, where one is given."""
+    portrait_share: float = 0.08
+    """Odds of a portrait instead of a picture."""
     dev_pictures: int = 60
     seed: int = 7
     weights: LossWeights = field(default_factory=LossWeights)
@@ -75,12 +87,19 @@ class DetectionData:
 
     true: list[Picture]
     pseudo: list[Picture]
+    portraits: list[Picture]
     dev: list[Picture]
     report: LoadReport
 
 
 def load_data(
-    labelled: Path, unlabelled: Path | None, teachers: Path, cache: Path, recipe: Recipe, say: Say
+    labelled: Path,
+    unlabelled: Path | None,
+    teachers: Path,
+    cache: Path,
+    recipe: Recipe,
+    say: Say,
+    portraits: Path | None = None,
 ) -> DetectionData:
     """Read the pictures, and let the teachers add landmarks and pseudo-labels (once; kept in `cache`).
 
@@ -91,6 +110,7 @@ def load_data(
         cache: folder for what the teachers saw.
         recipe: how many pictures are kept aside, and the seed.
         say: where progress goes, a line at a time.
+        portraits: archive of aligned face crops (`train.data.faces`), or None.
 
     Raises:
         InputError: a file is missing, or holds nothing usable.
@@ -112,19 +132,25 @@ def load_data(
         second = cached_views(pictures, centerface, CENTERFACE_VIEWS, cache, progress=told)
         return list(zip(first, second, strict=True))
 
-    true = [add_landmarks(p, a, b) for p, (a, b) in zip(true, seen(true), strict=True)]
+    views = seen(true)
+    pointed = [add_landmarks(p, a, b) for p, (a, b) in zip(true, views, strict=True)]
+    kept_aside = {p.name for p in split_dev(pointed, recipe.dev_pictures)[1]}
+    dev = [p for p in pointed if p.name in kept_aside]  # judged by its own labels alone
+    train = [add_missing(p, *v) for p, v in zip(pointed, views, strict=True) if p.name not in kept_aside]
     if pseudo:
         pseudo = [pseudo_label(p, a, b) for p, (a, b) in zip(pseudo, seen(pseudo), strict=True)]
-    train, dev = split_dev(true, recipe.dev_pictures)
+    crops = []
+    if portraits is not None:
+        crops = load_portraits(portraits, (yunet, centerface), cache, count=recipe.portraits, seed=recipe.seed)
     if not train:
         raise InputError(f"{labelled}: nothing left to train on after {recipe.dev_pictures} pictures were kept aside")
     known = sum(int(np.isfinite(p.landmarks[:, 0, 0]).sum()) for p in train)
     say(
         f"data: {len(train)} pictures with {sum(int((~p.ignore).sum()) for p in train)} true faces "
         f"({known} with landmarks), {len(pseudo)} with {sum(int((~p.ignore).sum()) for p in pseudo)} pseudo-labelled "
-        f"({sum(int(p.ignore.sum()) for p in pseudo)} ignored), {len(dev)} kept aside; {report}"
+        f"({sum(int(p.ignore.sum()) for p in pseudo)} ignored), {len(crops)} portraits, {len(dev)} kept aside; {report}"
     )
-    return DetectionData(train, pseudo, dev, report)
+    return DetectionData(train, pseudo, crops, dev, report)
 
 
 class Trainer:
@@ -247,7 +273,7 @@ def train_detector(
     if resume:
         spent = float(trainer.load(path).get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
-    pool = Pool(data.true, data.pseudo, recipe.true_share)
+    pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     started = saved = time.monotonic()
     sums: dict[str, float] = {}

@@ -11,7 +11,17 @@ from engine.errors import InputError
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.face_teachers import FaceTeacher, decode_centerface, decode_scrfd, decode_yunet
-from train.data.pseudo_labels import View, add_landmarks, agree, cached_views, flip_detections, fuse, look, pseudo_label
+from train.data.pseudo_labels import (
+    View,
+    add_landmarks,
+    add_missing,
+    agree,
+    cached_views,
+    flip_detections,
+    fuse,
+    look,
+    pseudo_label,
+)
 
 
 def faces(boxes: list[list[float]], scores: list[float]) -> Detections:
@@ -44,6 +54,18 @@ def test_agreement_without_conviction_is_ignored() -> None:
     assert len(positives) == 0
     assert ignored.tolist() == [[10, 10, 30, 30]]
     assert len(agree(Detections.empty(), Detections.empty())[0]) == 0
+
+
+def test_faces_that_the_labels_miss_are_added_and_known_ones_are_not_doubled() -> None:
+    picture = blank([[10, 10, 30, 30]])
+    first = faces([[12, 10, 32, 30], [50, 50, 70, 70], [90, 10, 110, 30]], [0.9, 0.8, 0.9])
+    second = faces([[10, 12, 30, 32], [50, 50, 70, 70]], [0.9, 0.7])
+    whole = add_missing(picture, first, second)
+    assert whole.boxes.tolist() == [[10, 10, 30, 30], [50, 50, 70, 70], [90, 10, 110, 30]]
+    assert whole.ignore.tolist() == [False, False, True]
+    assert np.isnan(whole.landmarks[0]).all(), "the known face stays as it was"
+    assert np.isfinite(whole.landmarks[1]).all()
+    assert add_missing(picture, Detections.empty(), Detections.empty()).boxes.tolist() == picture.boxes.tolist()
 
 
 def test_landmarks_come_from_teachers_that_overlap_and_agree() -> None:

@@ -25,15 +25,22 @@ LEFT_RIGHT = [1, 0, 2, 4, 3]
 class AugmentSettings:
     """How training pictures are made; probabilities are per canvas unless said otherwise."""
 
-    mosaic: float = 0.5
+    mosaic: float = 0.6
     smallest: float = 9.0
     """Pixels of the smallest face that is zoomed to; its neighbours may be smaller."""
     largest: float = 1.35
     """Largest face that is zoomed to, as a part of the canvas side."""
     learnable: float = 6.0
     """Shorter side in pixels under which a face is ignored."""
-    rotate: float = 10.0
-    """Degrees either way."""
+    rotate: float = 40.0
+    """Degrees either way, of the tiles and pasted faces that are turned."""
+    turned: float = 0.35
+    """Odds that a tile is turned."""
+    paste: float = 0.3
+    """Odds that faces from portraits are pasted into a canvas: between one and `pasted` of them."""
+    pasted: int = 6
+    paste_sizes: tuple[float, float] = (10.0, 96.0)
+    """Pixels of the sides of pasted faces."""
     zoom_per_pixel: float = 0.1
     """A face of n pixels is enlarged at most n times this much (but 2.2 to 6 times): more shows only blur."""
     background: float = 0.15
@@ -144,7 +151,7 @@ def _zoom_map(
         zoom = cover * np.exp(rng.uniform(np.log(0.6), np.log(3)))
     zoom = float(max(zoom, 0.6 * cover))
     aspect = np.exp(rng.uniform(-0.14, 0.14))
-    angle = np.deg2rad(rng.uniform(-settings.rotate, settings.rotate)) if rng.random() < 0.4 else 0.0
+    angle = np.deg2rad(rng.uniform(-settings.rotate, settings.rotate)) if rng.random() < settings.turned else 0.0
     flipped = bool(rng.random() < 0.5)
     scale = np.diag([zoom * np.sqrt(aspect) * (-1 if flipped else 1), zoom / np.sqrt(aspect)])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -285,22 +292,104 @@ def picture_odds(pictures: Sequence[Picture]) -> NDArray[np.float64]:
 class Pool:
     """Pictures to draw from: those with true boxes, and those with pseudo-labels, with the odds between them."""
 
-    def __init__(self, true: Sequence[Picture], pseudo: Sequence[Picture] = (), share: float = 0.65) -> None:
-        self._groups = [[(p, half_sizes(p.rgb)) for p in group] for group in (true, pseudo)]
-        self._odds = [np.cumsum(picture_odds(group)) if group else np.ones(1) for group in (true, pseudo)]
+    def __init__(
+        self,
+        true: Sequence[Picture],
+        pseudo: Sequence[Picture] = (),
+        share: float = 0.65,
+        portraits: Sequence[Picture] = (),
+        portrait_share: float = 0.08,
+    ) -> None:
+        self._groups = [[(p, half_sizes(p.rgb)) for p in group] for group in (true, pseudo, portraits)]
+        self._odds = [np.cumsum(picture_odds(group)) if group else np.ones(1) for group in (true, pseudo, portraits)]
         self._share = share if true and pseudo else float(bool(true))
+        self._portrait_share = portrait_share if portraits else 0.0
 
     def draw(self, rng: np.random.Generator) -> tuple[Picture, tuple[Image, ...]]:
         """One picture and its smaller copies."""
         kind = 0 if rng.random() < self._share else 1
+        if self._portrait_share and rng.random() < self._portrait_share:
+            kind = 2
         group = self._groups[kind]
         return group[min(len(group) - 1, int(np.searchsorted(self._odds[kind], rng.random(), side="right")))]
+
+    @property
+    def has_portraits(self) -> bool:
+        """Whether there are faces to paste."""
+        return bool(self._groups[2])
+
+    def draw_portrait(self, rng: np.random.Generator) -> tuple[Picture, tuple[Image, ...]]:
+        """One portrait and its smaller copies."""
+        return self._groups[2][int(rng.integers(len(self._groups[2])))]
+
+
+def _paste_one(sample: Sample, pool: Pool, settings: AugmentSettings, rng: np.random.Generator) -> Sample:
+    """The canvas with one more face on it, drawn into a soft-edged oval, where no other face is hidden.
+
+    A place that is taken leaves the canvas as it is.
+    """
+    portrait, levels = pool.draw_portrait(rng)
+    box = portrait.boxes[0]
+    size = float(np.exp(rng.uniform(*np.log(settings.paste_sizes))))
+    zoom = size / float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
+    angle = np.deg2rad(rng.uniform(-settings.rotate, settings.rotate)) * (rng.random() < 0.6)
+    flipped = bool(rng.random() < 0.5)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.diag([-zoom if flipped else zoom, zoom])
+    side = sample.rgb.shape[0]
+    middle = rng.uniform(size * 0.4, side - size * 0.4, 2)
+    anchor = (box[:2] + box[2:]) / 2
+    matrix = np.concatenate([linear, (middle - linear @ anchor)[:, None]], 1)
+    boxes, points = transform_faces(portrait.boxes, portrait.landmarks, matrix, flipped)
+    reach = np.concatenate([middle - 0.75 * size, middle + 0.75 * size])
+    if len(sample.boxes):
+        shared = np.minimum(sample.boxes[:, 2:], reach[2:]) - np.maximum(sample.boxes[:, :2], reach[:2])
+        if (shared.min(1) > 0).any():
+            return sample
+    corner = np.floor(np.clip(reach[:2], 0, side - 1)).astype(int)
+    end = np.ceil(np.clip(reach[2:], 1, side)).astype(int)
+    extent = (int(end[0] - corner[0]), int(end[1] - corner[1]))
+    level = min(len(levels) - 1, max(0, int(np.floor(-np.log2(max(zoom, 1e-3)) + 0.25))))
+    ratio = levels[level].shape[0] / portrait.rgb.shape[0]
+    local = matrix.copy()
+    local[:, 2] -= corner
+    local[:, :2] /= ratio
+    patch = cv2.warpAffine(levels[level], local, extent, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    half = (boxes[0, 2:] - boxes[0, :2]) / 2 * rng.uniform(1.02, 1.22)
+    ys, xs = np.mgrid[corner[1] : end[1], corner[0] : end[0]]
+    dx, dy = xs + 0.5 - middle[0], ys + 0.5 - middle[1]
+    along = (np.cos(angle) * dx + np.sin(angle) * dy) / half[0]
+    down = (-np.sin(angle) * dx + np.cos(angle) * dy) / half[1]
+    edge = rng.uniform(0.06, 0.35)
+    alpha = np.clip((1.0 - np.hypot(along, down)) / edge + 0.5, 0, 1)[..., None]
+    canvas = sample.rgb.copy()
+    region = canvas[corner[1] : end[1], corner[0] : end[0]]
+    light = 1.0 + rng.uniform(0, 0.7) * (region.mean() / max(patch.mean(), 1.0) - 1.0)
+    lit = np.clip(patch * np.clip(light, 0.35, 1.6), 0, 255)
+    region[:] = (region * (1 - alpha) + lit * alpha).astype(np.uint8)
+    window = (0, 0, side, side)
+    new = crop_faces(boxes, np.zeros(1, bool), points, window, settings.learnable)
+    return Sample(
+        canvas,
+        np.concatenate([sample.boxes, new[0]]),
+        np.concatenate([sample.ignore, new[1]]),
+        np.concatenate([sample.landmarks, new[2]]),
+    )
+
+
+def _paste(sample: Sample, pool: Pool, settings: AugmentSettings, rng: np.random.Generator) -> Sample:
+    """The canvas with a few pasted faces, in the odds that the settings say."""
+    if pool.has_portraits and rng.random() < settings.paste:
+        for _ in range(int(rng.integers(1, settings.pasted + 1))):
+            sample = _paste_one(sample, pool, settings, rng)
+    return sample
 
 
 def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random.Generator) -> Sample:
     """One canvas of `size` × `size`: a zoomed picture, or a mosaic of four."""
     if rng.random() >= settings.mosaic:
-        return _finish(_tile(*pool.draw(rng), (size, size), settings, rng), settings, rng)
+        single = _tile(*pool.draw(rng), (size, size), settings, rng)
+        return _finish(_paste(single, pool, settings, rng), settings, rng)
     cut_x, cut_y = (int(v) for v in rng.uniform(0.3, 0.7, 2) * size)
     canvas = np.empty((size, size, 3), np.uint8)
     boxes, ignore, landmarks = [], [], []
@@ -313,7 +402,7 @@ def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random
             ignore.append(tile.ignore)
             landmarks.append(tile.landmarks + shift)
     whole = Sample(canvas, np.concatenate(boxes), np.concatenate(ignore), np.concatenate(landmarks))
-    return _finish(whole, settings, rng)
+    return _finish(_paste(whole, pool, settings, rng), settings, rng)
 
 
 def make_batch(

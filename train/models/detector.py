@@ -13,6 +13,7 @@ import keras
 from keras import layers, ops
 
 from engine.errors import UsageError
+from train.models.layers import FusedBatchNormalization
 
 STRIDES = (8, 16, 32, 64)
 PRIOR_SCORE = 0.01
@@ -39,7 +40,7 @@ ARCHITECTURES = {
 
 def _conv(x: keras.KerasTensor, channels: int, kernel: int, name: str, stride: int = 1) -> keras.KerasTensor:
     x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = FusedBatchNormalization(momentum=0.97, epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
