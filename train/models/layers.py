@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="iznet")
-class FusedBatchNormalization(keras.layers.BatchNormalization):
+class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation over the last axis of `[B,H,W,C]`, through TensorFlow's fused kernel.
 
     The same variables and arithmetic as Keras' own layer (arXiv 1502.03167), which writes every intermediate to
