@@ -4,10 +4,15 @@ Pure logic: no threads, no video, no networks. Two rounds of optimal assignment 
 arXiv 2110.06864): confident detections first, then the weak ones to the tracks that are still without a face;
 a weak detection never starts a track. The cost is built for faces: at 30 frames a second a face moves a
 fraction of its own width, so the distance between centres in face widths says more than the IoU of small boxes.
+
+Where motion leaves a doubt - two faces cross, or one comes back from behind a hand - the looks of the faces
+decide: people who dance alike are told apart by their faces, not by where they stand (DanceTrack, Sun et al.,
+arXiv 2111.14690). Looking costs an inference, so it is asked for in doubt only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +22,9 @@ from scipy.optimize import linear_sum_assignment
 from engine.types import Detections
 
 _FAR = 1e6
+
+Looks = Callable[[Sequence[int]], NDArray[np.float32]]
+"""Rows of the detections → their unit embeddings `[k,D]`; a row of NaN for a face not worth a look."""
 
 
 @dataclass(slots=True)
@@ -31,6 +39,8 @@ class Track:
     """Seconds of the latest frame the face was found on."""
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
     """`[2]` pixels a second of the box's centre."""
+    look: NDArray[np.float32] | None = None
+    """`[D]` unit embedding: a running mean of what the face looked like, None before the first look."""
 
     def predicted(self, time: float) -> NDArray[np.float32]:
         """`[4]` where the box should be at `time`, if it goes on as it went."""
@@ -45,6 +55,9 @@ class Tracker:
         confident: score from which a detection may start a track.
         reach: how far a centre may be from where it was expected, in face sizes, a frame gap apart.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
+        doubt: two assignments whose costs differ by less than this are settled by looks.
+        away: seconds unseen after which a face that is back has to look like itself.
+        unlike: cosine under which a face that was away is taken for somebody else.
 
     Example:
         >>> import numpy as np
@@ -58,10 +71,21 @@ class Tracker:
         [1]
     """
 
-    def __init__(self, confident: float = 0.5, reach: float = 0.9, patience: float = 0.7) -> None:
+    def __init__(
+        self,
+        confident: float = 0.5,
+        reach: float = 0.9,
+        patience: float = 0.7,
+        doubt: float = 0.5,
+        away: float = 0.25,
+        unlike: float = 0.15,
+    ) -> None:
         self._confident = confident
         self._reach = reach
         self._patience = patience
+        self._doubt = doubt
+        self._away = away
+        self._unlike = unlike
         self._next_id = 0
         self._shot = 0
         self._alive: list[Track] = []
@@ -81,34 +105,80 @@ class Tracker:
         self._alive.clear()
         self._shot += 1
 
-    def update(self, detections: Detections, time: float) -> list[int]:
-        """The track id of each detection at `time` seconds; -1 for a weak one that belongs to no track."""
+    def remember(self, track_id: int, look: NDArray[np.float32]) -> None:
+        """Keep what the face of a living track looked like: a unit `[D]` embedding."""
+        for track in self._alive:
+            if track.id == track_id:
+                track.look = _blend(track.look, look)
+
+    def update(self, detections: Detections, time: float, looks: Looks | None = None) -> list[int]:
+        """The track id of each detection at `time` seconds; -1 for a weak one that belongs to no track.
+
+        `looks` embeds detections on request; without it motion alone decides.
+        """
         self._alive = [track for track in self._alive if time - track.time <= self._patience]
         ids = np.full(len(detections), -1, np.intp)
         confident = detections.scores >= self._confident
         free = list(self._alive)
+        seen: dict[int, NDArray[np.float32]] = {}
         for round_rows in (np.flatnonzero(confident), np.flatnonzero(~confident)):
-            for track, row in self._assign(free, detections.boxes, round_rows, time):
+            for track, row in self._assign(free, detections.boxes, round_rows, time, looks, seen):
                 self._follow(track, detections.boxes[row], time)
+                if row in seen:
+                    track.look = _blend(track.look, seen[row])
                 ids[row] = track.id
                 free.remove(track)
         for new in np.flatnonzero(confident & (ids < 0)):
-            track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time)
+            track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time, look=seen.get(int(new)))
             self._next_id += 1
             self._alive.append(track)
             ids[new] = track.id
         return [int(i) for i in ids]
 
     def _assign(
-        self, tracks: list[Track], boxes: NDArray[np.float32], rows: NDArray[np.intp], time: float
+        self,
+        tracks: list[Track],
+        boxes: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        time: float,
+        looks: Looks | None,
+        seen: dict[int, NDArray[np.float32]],
     ) -> list[tuple[Track, int]]:
         if not tracks or not len(rows):
             return []
         expected = np.stack([track.predicted(time) for track in tracks])
         cost = assignment_cost(expected, boxes[rows], self._reach)
+        if looks is not None:
+            self._settle(cost, tracks, rows, time, looks, seen)
         return [
             (tracks[i], int(rows[j])) for i, j in zip(*linear_sum_assignment(cost), strict=True) if cost[i, j] < _FAR
         ]
+
+    def _settle(
+        self,
+        cost: NDArray[np.float64],
+        tracks: list[Track],
+        rows: NDArray[np.intp],
+        time: float,
+        looks: Looks,
+        seen: dict[int, NDArray[np.float32]],
+    ) -> None:
+        """Add, in place, how unlike the faces are where motion leaves a doubt; rule out who came back as another."""
+        away = np.array([time - track.time > self._away for track in tracks])
+        remembered = np.array([track.look is not None for track in tracks])
+        asked = doubtful(cost, self._doubt) | ((cost < _FAR) & away[:, None])
+        asked &= (asked & remembered[:, None]).any(axis=0)  # without a memory there is nothing to compare with
+        columns = np.flatnonzero(asked.any(axis=0))
+        fresh = [int(rows[j]) for j in columns if int(rows[j]) not in seen]
+        if fresh:
+            seen.update({row: look for row, look in zip(fresh, looks(fresh), strict=True) if np.isfinite(look).all()})
+        for i, j in zip(*np.nonzero(asked), strict=True):
+            memory, look = tracks[i].look, seen.get(int(rows[j]))
+            if memory is None or look is None:
+                cost[i, j] += _UNSEEN
+                continue
+            likeness = float(memory @ look)
+            cost[i, j] = _FAR if away[i] and likeness < self._unlike else cost[i, j] + _WEIGHT * (1.0 - likeness)
 
     @staticmethod
     def _follow(track: Track, box: NDArray[np.float32], time: float) -> None:
@@ -118,6 +188,38 @@ class Tracker:
             track.velocity = (0.6 * track.velocity + 0.4 * moved).astype(np.float32)
         track.box = box.copy()
         track.time = time
+
+
+_WEIGHT = 1.5
+"""What a cosine distance of 1 costs, against motion's costs of about 0 to 1.5."""
+_UNSEEN = 0.75
+"""The cost of looks where one of the two was never seen: midway between the same face and a stranger."""
+
+
+def _blend(old: NDArray[np.float32] | None, new: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The running mean of unit embeddings, unit again."""
+    if old is None:
+        return new
+    mean = 0.7 * old + 0.3 * new
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), np.float32)
+
+
+def doubtful(cost: NDArray[np.float64], margin: float) -> NDArray[np.bool_]:
+    """`[T,D]`: the possible assignments that compete with another one for the same track or detection.
+
+    Example:
+        >>> doubtful(np.array([[0.1, 0.3], [9e9, 0.2]]), 0.5).tolist()
+        [[True, True], [False, True]]
+    """
+    possible = cost < _FAR
+    contested = np.zeros_like(possible)
+    for axis in (0, 1):
+        if cost.shape[axis] > 1:
+            two = np.sort(cost, axis=axis).take([0, 1], axis=axis)
+            close = (two.take(1, axis=axis) < _FAR) & (np.diff(two, axis=axis).squeeze(axis) < margin)
+            near = cost - np.expand_dims(two.take(0, axis=axis), axis) < margin
+            contested |= np.expand_dims(close, axis) & near
+    return possible & contested
 
 
 def assignment_cost(expected: NDArray[np.float32], boxes: NDArray[np.float32], reach: float) -> NDArray[np.float64]:

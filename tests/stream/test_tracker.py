@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from engine.types import Detections
-from stream.tracker import Tracker, assignment_cost
+from stream.tracker import Tracker, assignment_cost, doubtful
 
 
 def faces(*boxes: tuple[float, float, float, float], scores: list[float] | None = None) -> Detections:
@@ -124,3 +127,108 @@ def test_ids_on_a_frame_are_distinct_and_runs_are_repeatable(data: st.DataObject
     for ids in first:
         kept = [i for i in ids if i >= 0]
         assert len(kept) == len(set(kept))
+
+
+def unit(*values: float) -> NDArray[np.float32]:
+    array = np.array(values, np.float32)
+    return array / np.linalg.norm(array)
+
+
+ANN, BEA = unit(1, 0, 0), unit(0.1, 1, 0)
+
+
+class Eye:
+    """Embeds the detections of the current frame, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.faces: list[NDArray[np.float32]] = []
+        self.asked = 0
+
+    def __call__(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        self.asked += len(rows)
+        return np.stack([self.faces[row] for row in rows])
+
+
+def test_faces_that_meet_and_turn_back_are_told_apart_by_their_looks() -> None:
+    """They walk up to each other, stop, and go back: motion alone would let them pass through each other."""
+    path = [100 + 6 * min(step, 20) - 2 * max(0, step - 20) for step in range(40)]
+
+    def run(eye: Eye | None) -> tuple[list[int], int]:
+        tracker = Tracker()
+        for step, x in enumerate(path):
+            left, right = at(x), at(454 - x)
+            turn = step % 2
+            if eye is not None:
+                eye.faces = [BEA, ANN] if turn else [ANN, BEA]
+            # While they stand nose to nose one of them is not found for a few frames.
+            if 18 <= step <= 23:
+                found = faces(at(x + 2))
+                if eye is not None:
+                    eye.faces = [ANN]
+                ids = tracker.update(found, step / 30, eye)
+                continue
+            ids = tracker.update(faces(right, left) if turn else faces(left, right), step / 30, eye)
+            ids = ids[::-1] if turn else ids
+            if step == 2:
+                tracker.remember(ids[0], ANN)
+                tracker.remember(ids[1], BEA)
+        return ids, eye.asked if eye is not None else 0
+
+    assert run(None)[0] == [1, 0], "the case is a real one: motion alone swaps them"
+    ids, asked = run(Eye())
+    assert ids == [0, 1]
+    assert 0 < asked < 30, "only while there was a doubt"
+
+
+def test_who_comes_back_looking_like_another_is_another() -> None:
+    eye = Eye()
+    tracker = Tracker()
+    assert tracker.update(faces(at(100)), 0.0, eye) == [0]
+    tracker.remember(0, ANN)
+    eye.faces = [BEA]
+    assert tracker.update(faces(at(102)), 0.4, eye) == [1], "away for 0.4 s, and another face"
+
+
+def test_who_comes_back_looking_the_same_goes_on() -> None:
+    eye = Eye()
+    tracker = Tracker()
+    tracker.update(faces(at(100)), 0.0, eye)
+    tracker.remember(0, ANN)
+    eye.faces = [unit(1, 0.3, 0.2)]
+    assert tracker.update(faces(at(102)), 0.4, eye) == [0]
+    assert eye.asked == 1
+
+
+def test_a_lone_face_is_never_looked_at_for_its_motion() -> None:
+    eye = Eye()
+    tracker = Tracker()
+    for step in range(20):
+        assert tracker.update(faces(at(100 + 3 * step)), step / 30, eye) == [0]
+        if not step:
+            tracker.remember(0, ANN)
+    assert eye.asked == 0
+
+
+def test_a_face_not_worth_a_look_leaves_the_decision_to_motion() -> None:
+    tracker = Tracker()
+    tracker.update(faces(at(100), at(130)), 0.0)
+    tracker.remember(0, ANN)
+    tracker.remember(1, BEA)
+    blind = tracker.update(faces(at(101), at(131)), 0.04, lambda rows: np.full((len(rows), 3), np.nan, np.float32))
+    assert blind == [0, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31), st.floats(0.01, 2))
+def test_doubt_is_a_near_rival_for_a_track_or_a_detection(tracks: int, found: int, seed: int, margin: float) -> None:
+    rng = np.random.default_rng(seed)
+    cost = np.where(rng.random((tracks, found)) < 0.3, 1e6, rng.uniform(0, 1.5, (tracks, found)))
+    got = doubtful(cost, margin)
+    for i in range(tracks):
+        for j in range(found):
+            expected = False
+            for line, me in ((cost[i], j), (cost[:, j], i)):
+                best, rest = line.min(), np.sort(line)
+                rival = len(rest) > 1 and rest[1] < 1e6 and rest[1] - rest[0] < margin
+                expected |= bool(rival and line[me] < 1e6 and line[me] - best < margin)
+            assert got[i, j] == expected
