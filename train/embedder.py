@@ -26,7 +26,8 @@ from engine.errors import InputError
 from train import checkpoint
 from train.data.views import Shard, Strength, ViewStore, degrade
 from train.losses.distillation import embedding_loss
-from train.models.embedder import EmbedderDesign, build_embedder
+from train.models.dlib_resnet import DlibDesign
+from train.models.embedder import EmbedderDesign
 from train.teachers import project
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,16 @@ class Recipe:
     averaging: float = 0.999
     """Decay of the running average of the weights, smaller at the start."""
     seed: int = 1
-    design: EmbedderDesign = field(default_factory=EmbedderDesign)
+    design: EmbedderDesign | DlibDesign = field(default_factory=EmbedderDesign)
+    frozen: tuple[str, ...] = ()
+    """Layers whose names begin with one of these keep the weights they have at the start."""
     strength: Strength = field(default_factory=Strength)
 
     @property
     def architecture(self) -> str:
         """What a checkpoint must have been made with."""
-        return f"{self.design.signature} adamw average"
+        frozen = f" without {'+'.join(self.frozen)}" if self.frozen else ""
+        return f"{self.design.signature} adamw average{frozen}"
 
     def rate(self, step: int) -> float:
         """Learning rate of `step` (from 0): linear warm-up, then half a cosine down to `last_rate`."""
@@ -134,12 +138,17 @@ class Feed:
 class Trainer:
     """Network, average, optimiser and position: everything that a checkpoint holds."""
 
-    def __init__(self, recipe: Recipe, feed: Feed) -> None:
+    def __init__(self, recipe: Recipe, feed: Feed, begin: Callable[[keras.Model], None] | None = None) -> None:
+        """`begin` may put weights into the new network; without it they are random."""
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.feed, self.step = recipe, feed, 0
-        self.network = build_embedder(recipe.design)
-        self.average = build_embedder(recipe.design)
+        self.network = recipe.design.build()
+        if begin is not None:
+            begin(self.network)
+        self.average = recipe.design.build()
         self.average.set_weights(self.network.get_weights())
+        for layer in self.network.layers:
+            layer.trainable = not layer.name.startswith(recipe.frozen)
         self.optimizer = keras.optimizers.AdamW(recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay([v for v in self.network.trainable_variables if len(v.shape) < 2])
         self.optimizer.build(self.network.trainable_variables)
@@ -230,11 +239,13 @@ def train_embedder(
     recipe: Recipe,
     *,
     resume: bool = False,
+    begin: Callable[[keras.Model], None] | None = None,
     check: Callable[[keras.Model], dict[str, float]] | None = None,
     check_every: int = 500,
 ) -> keras.Model:
     """Train on the views in `work/views` with the targets' `work/projection.npy`; returns the averaged network.
 
+    A run that is not resumed starts from random weights, or from those that `begin` puts into the network.
     Writes `work/checkpoint.npz`, `work/average.weights.h5` and one JSON line per check to `work/log.jsonl`.
 
     Raises:
@@ -248,7 +259,7 @@ def train_embedder(
         projection = np.load(work / "projection.npy")
     except (OSError, ValueError) as error:
         raise InputError(f"{work / 'projection.npy'} cannot be read ({error}); make the views first") from error
-    trainer = Trainer(recipe, Feed(ViewStore(work / "views"), projection, recipe))
+    trainer = Trainer(recipe, Feed(ViewStore(work / "views"), projection, recipe), None if resume else begin)
     state = work / "checkpoint.npz"
     if resume:
         trainer.load(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -15,11 +16,16 @@ from train.embedder import Recipe, embed, train_embedder
 from train.embedder_eval import Embed, Figure, all_figures, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_views import make_projection, make_views, prepare
+from train.embedder_warm import warm_start
 from train.export import export_onnx
-from train.models.embedder import build_embedder
-from train.teachers import Teachers
+from train.models.dlib_resnet import DlibDesign
+from train.models.embedder import EmbedderDesign
+from train.teachers import Teachers, project
 
 NAME = "iznet-embedder"
+
+WARM_FACES = 2048
+"""Views that the last layer is fitted to before a warm start."""
 
 
 def make_all_views(data: Path, teachers: Path, work: Path, shards: int, seed: int) -> None:
@@ -35,22 +41,55 @@ def make_all_views(data: Path, teachers: Path, work: Path, shards: int, seed: in
     make_views(learn, asked, ViewStore(work / "views"), shards, seed)
 
 
+def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
+    """The settings that suit an architecture: `residual` learns from nothing, `dlib` goes on from dlib's weights.
+
+    Example:
+        >>> recipe_for("dlib", 1000, 1).design.signature
+        'dlib-32x3-64x4-128x3-256x3-256x1-e128'
+    """
+    if architecture == "dlib":
+        return Recipe(steps=steps, seed=seed, design=DlibDesign(), peak_rate=6e-4, warm_up=50, averaging=0.995)
+    return Recipe(steps=steps, seed=seed, design=EmbedderDesign())
+
+
+def begin_from(weights: Path, work: Path) -> Callable[[keras.Model], None]:
+    """What puts dlib's `weights` into a new network, with the last shard of views to fit the last layer to."""
+
+    def begin(network: keras.Model) -> None:
+        store = ViewStore(work / "views")
+        shard = store.open(store.count() - 1)
+        warm_start(network, weights, shard.faces[:WARM_FACES], project(shard.targets[:WARM_FACES], np.load(work / "projection.npy")))
+
+    return begin
+
+
 def train_and_export(
-    data: Path, teachers: Path, work: Path, shards: int, steps: int, seed: int, *, resume: bool = False
+    data: Path, teachers: Path, work: Path, shards: int, recipe: Recipe, weights: Path | None, *, resume: bool = False
 ) -> str:
     """The whole recipe; leaves `embedder.onnx` and `embedder.keras` in `work` and returns the checksum.
 
+    Args:
+        data: folder of the archives.
+        teachers: folder of the teachers' networks.
+        work: folder for everything that is made on the way.
+        shards: of views, at least.
+        recipe: of the training.
+        weights: dlib's file to begin with, or None.
+        resume: go on from the checkpoint in `work`.
+
     Raises:
-        InputError: an archive or a teacher is missing or damaged; nothing to resume from.
+        InputError: an archive, a teacher or `weights` is missing or damaged; nothing to resume from.
         OutputError: `work` cannot be written.
     """
-    make_all_views(data, teachers, work, shards, seed)
+    make_all_views(data, teachers, work, shards, recipe.seed)
     split = prepare(data)
 
     def check(network: keras.Model) -> dict[str, float]:
         return dev_figures(lambda faces: embed(network, faces), split.dev, split.group_dev)
 
-    network = train_embedder(work, Recipe(steps=steps, seed=seed), resume=resume, check=check)
+    begin = None if weights is None else begin_from(weights, work)
+    network = train_embedder(work, recipe, resume=resume, begin=begin, check=check)
     whiten(network, split.learn)
     return export_embedder(network, work, split.dev, split.group_dev)
 
@@ -97,7 +136,7 @@ def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: Fac
 
 def load_average(weights: Path, recipe: Recipe) -> keras.Model:
     """The averaged network from the `average.weights.h5` that a running training leaves at every check."""
-    network = build_embedder(recipe.design)
+    network = recipe.design.build()
     network.load_weights(weights)
     return network
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from train.models.layers import FusedBatchNormalization
+
 
 @dataclass(frozen=True, slots=True)
 class EmbedderDesign:
@@ -41,12 +43,16 @@ class EmbedderDesign:
         stages = "-".join(f"{c}x{b}" for c, b in zip(self.channels, self.blocks, strict=True))
         return f"residual-s{self.stem}-{stages}-e{self.dimension}"
 
+    def build(self) -> keras.Model:
+        """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
+        return build_embedder(self)
+
 
 def _convolve(x: keras.KerasTensor, channels: int, stride: int, name: str, *, relu: bool) -> keras.KerasTensor:
     x = layers.Conv2D(channels, 3, stride, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(
         x
     )
-    x = layers.BatchNormalization(momentum=0.97, epsilon=1e-4, name=f"{name}_norm")(x)
+    x = FusedBatchNormalization(momentum=0.97, epsilon=1e-4, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
@@ -62,7 +68,7 @@ def build_embedder(design: EmbedderDesign = EmbedderDesign(), side: int = 112) -
             y = _convolve(x, channels, 1, f"{name}a", relu=True)
             y = _convolve(y, channels, 1, f"{name}b", relu=False)
             x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
-    x = layers.BatchNormalization(momentum=0.97, epsilon=1e-4, name="head_norm")(x)
+    x = FusedBatchNormalization(momentum=0.97, epsilon=1e-4, name="head_norm")(x)
     x = layers.Flatten(name="head_flatten")(x)
     x = layers.Dense(design.dimension, name="head_dense")(x)
     return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
