@@ -1,4 +1,4 @@
-"""Red boxes and names, drawn straight on the planes of a decoded frame.
+"""Boxes and names, drawn straight on the planes of a decoded frame, and faces wiped out of them.
 
 No frame is converted: outlines and labels are written into Y, U and V (or R, G, B, or grey), each at its own
 resolution. A chroma sample that a shape covers only in part is mixed in proportion, so that edges lie exactly
@@ -12,25 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import ceil, floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.frames import Face, Rotation, VideoInfo
 from stream.glyphs import Glyphs
+from stream.hiding import Box, wipe
 from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white
 from stream.strokes import outline, plate
+from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 
 if TYPE_CHECKING:
     import av
 
-Unknown = Literal["none", "box"]
-
-RED = (1.0, 0.0, 0.0)
-WHITE = (1.0, 1.0, 1.0)
-GREY = (0.7, 0.7, 0.7)
+CORNER = 0.25
+"""Part of a box's side that each of its corners takes in the style `corners`."""
 
 
 class Rect(NamedTuple):
@@ -54,15 +54,18 @@ class Outline(NamedTuple):
 
     rect: Rect
     thickness: int
-    known: bool
+    """Pixels; half the box's shorter side or more fills it."""
+    colour: Colour
 
 
 class Label(NamedTuple):
-    """A red plate with a name on it."""
+    """A plate with a name on it."""
 
     rect: Rect
     mask: NDArray[np.uint8]
     """`[h,w]` as displayed: 255 where the plate shows text."""
+    colour: Colour
+    """The plate's; the text's is `text_colour` of it."""
 
 
 def thickness_of(width: int, height: int) -> int:
@@ -90,10 +93,16 @@ def pixel_box(box: Sequence[float] | NDArray[np.float32], width: int, height: in
 
 
 def marks(
-    faces: Iterable[Face], width: int, height: int, glyphs: Glyphs, unknown: Unknown = "none"
+    faces: Iterable[Face],
+    width: int,
+    height: int,
+    glyphs: Glyphs,
+    unknown: Unknown = "none",
+    style: Marks = "boxes",
+    people: Sequence[str] = (),
 ) -> list[Outline | Label]:
     """What to draw on a picture of `width` × `height` (as displayed), in drawing order: outlines, then
-    labels.
+    labels. `people` gives everybody's colour in the style `colours`.
 
     A label sits on the first free place of: above, below, inside the box (at its top, then its bottom), flush
     with its left edge, else its right. Free is what touches no other face's box and no earlier label; if none
@@ -104,11 +113,13 @@ def marks(
     visible = [(face, box) for face, box in boxes if box.right > box.left and box.bottom > box.top]
     outlines: list[Outline | Label] = []
     labels: list[Outline | Label] = []
+    if style == "none":
+        return []
     for face, box in visible:
         if face.name is not None:
-            outlines.append(Outline(box, stroke, True))
+            outlines += _frame(Outline(box, stroke, _colour(face.name, style, people)), style)
         elif unknown == "box":
-            outlines.insert(0, Outline(box, max(2, stroke // 2), False))
+            outlines[:0] = _frame(Outline(box, max(2, stroke // 2), GREY), style)
     taken = [box for _, box in visible]
     for i, (face, box) in enumerate(visible):
         if face.name is None:
@@ -116,8 +127,32 @@ def marks(
         mask = glyphs.mask(face.name, size, min(width, 16 * size))
         place = _place(box, mask.shape[1], mask.shape[0], width, height, taken[:i] + taken[i + 1 :])
         taken.append(place)
-        labels.append(Label(place, mask))
+        labels.append(Label(place, mask, _colour(face.name, style, people)))
     return outlines + labels
+
+
+def _colour(name: str, style: Marks, people: Sequence[str]) -> Colour:
+    return colour_of(name, people) if style == "colours" else RED
+
+
+def _frame(whole: Outline, style: Marks) -> list[Outline]:
+    """What a style shows of a box."""
+    if style == "names":
+        return []
+    (left, top, right, bottom), thickness, colour = whole
+    width, height = right - left, bottom - top
+    long, high = max(thickness, round(CORNER * width)), max(thickness, round(CORNER * height))
+    if style != "corners" or 2 * long >= width or 2 * high >= height:
+        return [whole]
+    ticks = []
+    for x in (left, right - long):
+        ticks += [Rect(x, top, x + long, top + thickness), Rect(x, bottom - thickness, x + long, bottom)]
+    for x in (left, right - thickness):
+        ticks += [
+            Rect(x, top + thickness, x + thickness, top + high),
+            Rect(x, bottom - high, x + thickness, bottom - thickness),
+        ]
+    return [Outline(tick, thickness, colour) for tick in ticks if tick.bottom > tick.top]
 
 
 def _place(box: Rect, wide: int, high: int, width: int, height: int, others: Sequence[Rect]) -> Rect:
@@ -145,14 +180,16 @@ def _place(box: Rect, wide: int, high: int, width: int, height: int, others: Seq
 class Overlay:
     """Draws on the frames of one video, in place.
 
-    Known people get a red box and their name. Unknown people get nothing by default: on a stage video most
-    detections are crowd, staff and dancers, and a picture full of grey frames hides the people one looks for;
-    the record lists them all the same. An editor who wants to see what was found asks for `unknown="box"`: a
-    thin grey box without a name.
+    Faces are wiped out first, where the style says so, and marks are drawn over that. Known people get a red box
+    and their name. Unknown people get nothing by default: on a stage video most detections are crowd, staff and
+    dancers, and a picture full of grey frames hides the people one looks for; the record lists them all the same.
+    An editor who wants to see what was found asks for `unknown="box"`: a thin grey box without a name.
 
     Args:
         info: the video; its size and rotation count.
         unknown: `none` or `box`.
+        style: which marks, and how faces are hidden.
+        people: everybody who may be named, for their colours.
         font: as for `Glyphs`.
 
     Raises:
@@ -163,13 +200,24 @@ class Overlay:
         >>> overlay.draw(frame.picture, faces)                          # doctest: +SKIP
     """
 
-    def __init__(self, info: VideoInfo, *, unknown: Unknown = "none", font: str | Path = "sans") -> None:
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        unknown: Unknown = "none",
+        style: Style | None = None,
+        people: Sequence[str] = (),
+        font: str | Path = "sans",
+    ) -> None:
         self.rotation: Rotation = info.rotation
         self.unknown: Unknown = unknown
+        self.style = style or Style()
+        self.people = tuple(people)
         self.glyphs = Glyphs(font)
 
-    def draw(self, picture: av.VideoFrame, faces: Sequence[Face]) -> None:
-        """Draw `faces` (boxes in pixels as displayed) on `picture` (as stored).
+    def draw(self, picture: av.VideoFrame, faces: Sequence[Face], hidden: Sequence[Box] = ()) -> None:
+        """Draw `faces` (boxes in pixels as displayed) on `picture` (as stored), and wipe out what is `hidden`, if the
+        style hides anything.
 
         Buffers that the decoder still refers to are copied first: later frames are predicted from them. With
         nothing to draw, the picture is not touched.
@@ -179,20 +227,26 @@ class Overlay:
         """
         turned = self.rotation in (90, 270)
         width, height = (picture.height, picture.width) if turned else (picture.width, picture.height)
-        todo = marks(faces, width, height, self.glyphs, self.unknown)
-        if not todo:
+        todo = marks(faces, width, height, self.glyphs, self.unknown, self.style.marks, self.people)
+        if not todo and not (self.style.hide and hidden):
             return
         layout = PixelLayout.of(picture.format.name)
-        red, white, grey = _inks(
-            picture.format.name, matrix_of(picture), is_full_range(picture), reference_white(picture)
-        )
+        signal = _Signal(layout, matrix_of(picture), is_full_range(picture), reference_white(picture))
         picture.make_writable()
-        shifts = [(c.shift_x, c.shift_y) for c in layout.components]
-        _paint(layout.views(picture), shifts, todo, self.rotation, (width, height), (red, white, grey))
+        views = layout.views(picture)
+        _hide(views, layout, hidden, self.style, self.rotation, (width, height))
+        _paint(views, signal, todo, self.rotation, (width, height))
 
 
 def draw_rgb(
-    rgb: NDArray[np.uint8], faces: Sequence[Face], *, glyphs: Glyphs | None = None, unknown: Unknown = "none"
+    rgb: NDArray[np.uint8],
+    faces: Sequence[Face],
+    *,
+    glyphs: Glyphs | None = None,
+    unknown: Unknown = "none",
+    style: Style | None = None,
+    people: Sequence[str] = (),
+    hidden: Sequence[Box] = (),
 ) -> None:
     """Draw `faces` on a writable uint8 `[H,W,3]` RGB (or `[H,W,4]` RGBA) array, in place, as `Overlay.draw`
     does.
@@ -205,40 +259,69 @@ def draw_rgb(
         [255, 0, 0]
     """
     height, width, channels = rgb.shape
-    todo = marks(faces, width, height, glyphs or Glyphs(), unknown)
-    inks = _inks("rgba" if channels == 4 else "rgb24", 0, True, 1.0)
+    style = style or Style()
+    todo = marks(faces, width, height, glyphs or Glyphs(), unknown, style.marks, people)
+    signal = _Signal(PixelLayout.of("rgba" if channels == 4 else "rgb24"), 0, True, 1.0)
     views: list[Samples] = [rgb[..., i] for i in range(channels)]
-    _paint(views, [(0, 0)] * channels, todo, 0, (width, height), inks)
+    _hide(views, signal.layout, hidden, style, 0, (width, height))
+    _paint(views, signal, todo, 0, (width, height))
 
 
-@lru_cache(maxsize=64)
-def _inks(name: str, matrix: int, full_range: bool, white: float) -> tuple[tuple[int, ...], ...]:
-    """Red, white and grey in a pixel format."""
-    layout = PixelLayout.of(name)
-    return tuple(layout.ink((r * white, g * white, b * white), matrix, full_range) for r, g, b in (RED, WHITE, GREY))
+class _Signal(NamedTuple):
+    """What the numbers in a picture mean."""
+
+    layout: PixelLayout
+    matrix: int
+    full_range: bool
+    white: float
+
+
+@lru_cache(maxsize=256)
+def _ink(signal: _Signal, colour: Colour) -> tuple[int, ...]:
+    """A colour as samples, one a component."""
+    red, green, blue = (value * signal.white for value in colour)
+    return signal.layout.ink((red, green, blue), signal.matrix, signal.full_range)
+
+
+def _hide(
+    views: Sequence[Samples],
+    layout: PixelLayout,
+    hidden: Sequence[Box],
+    style: Style,
+    rotation: Rotation,
+    displayed: tuple[int, int],
+) -> None:
+    if style.hide is None:
+        return
+    width, height = displayed
+    stored = (height, width) if rotation in (90, 270) else displayed
+    for x1, y1, x2, y2 in (box.tolist() for box in hidden):
+        rect = Rect(max(0, floor(x1)), max(0, floor(y1)), min(width, ceil(x2)), min(height, ceil(y2)))
+        if rect.right > rect.left and rect.bottom > rect.top:
+            wipe(views, layout, stored_rect(rect, rotation, width, height), stored, style.hide)
 
 
 def _paint(
     views: Sequence[Samples],
-    shifts: Sequence[tuple[int, int]],
+    signal: _Signal,
     todo: Sequence[Outline | Label],
     rotation: Rotation,
     displayed: tuple[int, int],
-    inks: tuple[tuple[int, ...], ...],
 ) -> None:
     width, height = displayed
     stored = (height, width) if rotation in (90, 270) else displayed
-    red, white, grey = inks
+    shifts = [(c.shift_x, c.shift_y) for c in signal.layout.components]
     for mark in todo:
         box = stored_rect(mark.rect, rotation, width, height)
+        back = _ink(signal, mark.colour)
         if isinstance(mark, Outline):
-            ink = red if mark.known else grey
-            for view, (shift_x, shift_y), value in zip(views, shifts, ink, strict=True):
+            for view, (shift_x, shift_y), value in zip(views, shifts, back, strict=True):
                 outline(view, *box, mark.thickness, *stored, shift_x, shift_y, value)
         else:
             mask = np.rot90(mark.mask, rotation // 90) if rotation else mark.mask
-            for view, (shift_x, shift_y), back, text in zip(views, shifts, red, white, strict=True):
-                plate(view, box.left, box.top, mask, *stored, shift_x, shift_y, back, text)
+            ink = _ink(signal, text_colour(mark.colour))
+            for view, (shift_x, shift_y), plain, text in zip(views, shifts, back, ink, strict=True):
+                plate(view, box.left, box.top, mask, *stored, shift_x, shift_y, plain, text)
 
 
 def stored_rect(rect: Rect, rotation: Rotation, width: int, height: int) -> Rect:

@@ -18,11 +18,24 @@ class Presence:
     """Start and end in seconds of every unbroken run of frames; the end is where the last frame ends."""
 
 
+def frame_ends(pts: Sequence[int]) -> list[Fraction]:
+    """When each frame ends, in ticks: a frame lasts until the next one begins; the last lasts as long as the frames on
+    average, a single one no time.
+
+    Example:
+        >>> frame_ends([0, 10, 40])
+        [Fraction(10, 1), Fraction(40, 1), Fraction(60, 1)]
+    """
+    if not pts:
+        return []
+    mean = Fraction(pts[-1] - pts[0], len(pts) - 1) if len(pts) > 1 else Fraction(0)
+    return [*(Fraction(p) for p in pts[1:]), pts[-1] + mean]
+
+
 def presence(pts: Sequence[int], time_base: Fraction, shown: Mapping[str, Sequence[int]]) -> tuple[Presence, ...]:
     """How long everyone is seen, longest first, then by name.
 
-    A frame lasts until the next one begins; the last lasts as long as the frames on average, a single one no
-    time.
+    Frames last as `frame_ends` says.
 
     Args:
         pts: ticks of every frame of the video, in presentation order.
@@ -33,8 +46,7 @@ def presence(pts: Sequence[int], time_base: Fraction, shown: Mapping[str, Sequen
         >>> presence([0, 10, 20, 40], Fraction(1, 10), {"yuri": [0, 1, 3]})[0]
         Presence(name='yuri', seconds=3.333, appearances=((0.0, 2.0), (4.0, 5.333)))
     """
-    mean = Fraction(pts[-1] - pts[0], len(pts) - 1) if len(pts) > 1 else Fraction(0)
-    ends = [*(Fraction(p) for p in pts[1:]), pts[-1] + mean] if pts else []
+    ends = frame_ends(pts)
     people = []
     for name, positions in shown.items():
         runs: list[list[int]] = []

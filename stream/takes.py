@@ -1,0 +1,139 @@
+"""A record as editors see it: shots, takes, and the grid of frames that their timelines count in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from stream.presence import frame_ends
+from stream.timecode import is_steady, nominal_rate
+from stream.tracks import RecordedFrame, Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """An unbroken run of frames between two cuts."""
+
+    number: int
+    first: int
+    """Index of its first frame."""
+    last: int
+    """Index of its last frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One person on screen without a break, inside one shot."""
+
+    name: str
+    shot: int
+    first: int
+    """Index of the first frame."""
+    last: int
+    """Index of the last frame."""
+    tracks: tuple[int, ...]
+    """Ids of the tracks that bore the name, in order of their appearance."""
+
+
+class Ruler:
+    """Where each frame of a record stands in time, in exact seconds and on the grid of an editor's timeline.
+
+    The grid has one place for every frame of the nominal rate and begins at the video's first frame, as editors begin
+    a clip there. With evenly spaced frames a frame's place is its index; with others it is the nearest one in time.
+
+    Example:
+        >>> ruler = Ruler([0, 40, 80, 160], Fraction(1, 1000))
+        >>> ruler.rate, ruler.end(3), [ruler.place(i) for i in range(4)], ruler.length
+        (Fraction(25, 1), Fraction(16, 75), [0, 1, 2, 4], 5)
+    """
+
+    def __init__(self, pts: Sequence[int], time_base: Fraction) -> None:
+        self._pts = pts
+        self._time_base = time_base
+        self._ends = frame_ends(pts)
+        self.rate: Fraction = nominal_rate(pts, time_base)
+        """Frames a second."""
+        self._steady = len(pts) < 2 or is_steady(pts, time_base, self.rate)
+
+    @classmethod
+    def of(cls, record: Tracks) -> Ruler:
+        return cls([frame.pts for frame in record.frames], record.header.time_base)
+
+    def start(self, index: int) -> Fraction:
+        """Seconds from the file's own zero at which a frame begins."""
+        return self._pts[index] * self._time_base
+
+    def end(self, index: int) -> Fraction:
+        """Seconds at which it ends: when the next begins; the only frame of a photo lasts one of the nominal rate."""
+        return self._ends[index] * self._time_base if len(self._pts) > 1 else self.start(index) + 1 / self.rate
+
+    def place(self, index: int) -> int:
+        """The frame's place on the grid."""
+        return index if self._steady else round((self._pts[index] - self._pts[0]) * self._time_base * self.rate)
+
+    def place_after(self, index: int) -> int:
+        """The place just after the frame: where the next one stands, and always later than its own."""
+        if index + 1 < len(self._pts):
+            return max(self.place(index) + 1, self.place(index + 1))
+        return self.place(index) + 1
+
+    @property
+    def length(self) -> int:
+        """Places from the first frame to the end of the last."""
+        return self.place_after(len(self._pts) - 1) if self._pts else 0
+
+
+def shots(frames: Sequence[RecordedFrame]) -> list[Shot]:
+    """The shots of a record, in order."""
+    found: list[Shot] = []
+    for frame in frames:
+        if found and found[-1].number == frame.shot:
+            found[-1] = Shot(frame.shot, found[-1].first, frame.index)
+        else:
+            found.append(Shot(frame.shot, frame.index, frame.index))
+    return found
+
+
+def takes(frames: Sequence[RecordedFrame]) -> list[Take]:
+    """Everybody's takes, in order of their first frames, then by name. Faces without a name have none."""
+    running: dict[str, Take] = {}
+    found: list[Take] = []
+    for frame in frames:
+        named: defaultdict[str, list[int]] = defaultdict(list)
+        for face in frame.faces:
+            if face.name is not None:
+                named[face.name].append(face.track)
+        for name, tracks in named.items():
+            take = running.get(name)
+            if take is not None and take.shot == frame.shot and take.last == frame.index - 1:
+                ids = tuple(dict.fromkeys((*take.tracks, *tracks)))
+                running[name] = Take(name, take.shot, take.first, frame.index, ids)
+            else:
+                if take is not None:
+                    found.append(take)
+                running[name] = Take(name, frame.shot, frame.index, frame.index, tuple(dict.fromkeys(tracks)))
+    return sorted([*found, *running.values()], key=lambda take: (take.first, take.name))
+
+
+def cast(record: Tracks) -> tuple[str, ...]:
+    """Everybody the record names, in the gallery's order; who is not in the gallery comes after, by name.
+
+    A person's colour goes by the place in this list, so it is the same wherever the record is drawn.
+    """
+    seen = {verdict.name for verdict in record.tracks if verdict.verdict == "named" and verdict.name is not None}
+    seen |= {face.name for frame in record.frames for face in frame.faces if face.name is not None}
+    people = record.header.people
+    return (*people, *sorted(seen.difference(people)))
+
+
+def placed_shots(record: Tracks, ruler: Ruler) -> list[tuple[Shot, int, int]]:
+    """Every shot with its first place on the grid and the one after its last: without gaps and in order.
+
+    Where frames are unevenly spaced, a shot shorter than one place of the grid has no room and is left out.
+    """
+    found = shots(record.frames)
+    starts = [ruler.place(shot.first) for shot in found]
+    ends = [*starts[1:], ruler.length]
+    return [(shot, start, end) for shot, start, end in zip(found, starts, ends, strict=True) if end > start]
