@@ -1,0 +1,290 @@
+"""The recipe of the write-up's detector: one grid, YOLO's loss, and canvases that grow while it learns.
+
+The network is fully convolutional and a canvas is a crop of the 416-pixel picture: faces keep their size in pixels, so
+most steps can be made on small canvases for a fraction of the price, and the last ones on whole pictures.
+All backbones get the same budget of pictures. As with the production detector, a batch depends on the seed and the
+step alone, and a resumed run gives the same batches as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from engine.errors import UsageError
+from engine.metrics import FaceTruth, PrecisionRecall, average_precision
+from engine.nms import nms
+from engine.types import Detections
+from train import checkpoint
+from train.data.boxes import Picture, unknown_landmarks
+from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sample
+from train.data.grid import FACES, decode_grid, encode_grid
+from train.detector import DetectionData
+from train.losses.yolo import YoloWeights, yolo_loss
+from train.models.grid_detector import Backbone, build_grid_detector
+
+Say = Callable[[str], None]
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+SIDE = FACES.picture
+IOU, LIMIT, LEAST = 0.4, 12, 0.3
+"""Inference as the write-up has it: suppression at IoU 0.4, at most 12 boxes, then confidence of at least 0.3."""
+
+RATES = {"darknet53": 5e-4, "mobilenet": 1e-3, "shufflenet": 1e-3}
+"""Learning rates: smaller where a neuron sums more inputs (3×3 dense against depthwise and 1×1)."""
+AUGMENT = AugmentSettings(
+    mosaic=0.8,
+    smallest=28.0,
+    largest=0.95,
+    learnable=22.0,
+    rotate=8.0,
+    background=0.08,
+    tint=0.1,
+    haze=0.03,
+    strobe=0.02,
+    blur=0.04,
+    jpeg=0.08,
+    noise=0.04,
+    occlude=0.04,
+)
+"""Faces mostly as large as a cell or more, several on every canvas, and mild: the training is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the training with canvases of one size."""
+
+    pictures: int
+    """A step."""
+    side: int
+    """Of the canvas in pixels, a multiple of 32."""
+    part: float
+    """Of all steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridRecipe:
+    """Everything that decides what comes out."""
+
+    arch: str
+    learning_rate: float
+    steps: int = 1000
+    phases: tuple[Phase, ...] = (Phase(8, 128, 0.85), Phase(8, 192, 0.1), Phase(8, 256, 0.05))
+    """Of 1000 steps: 8,000 pictures."""
+    warmup: int = 40
+    decay_from: float = 0.0
+    """Part of the steps after which the rate falls (half a cosine) to a hundredth."""
+    weight_decay: float = 0.01
+    true_share: float = 0.6
+    """Odds of a picture with true boxes against one with pseudo-labels."""
+    sharp: float = 18.0
+    """Shorter side in pixels of the picture under which a face is ignored: enlarged to a cell it shows only blur."""
+    seed: int = 7
+    weights: YoloWeights = field(default_factory=YoloWeights)
+    augment: AugmentSettings = AUGMENT
+
+    @classmethod
+    def of(cls, arch: str) -> GridRecipe:
+        """The recipe of an architecture: all are the same but for the learning rate.
+
+        Raises:
+            UsageError: no such architecture.
+        """
+        if arch not in RATES:
+            raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(RATES)}")
+        return cls(arch, RATES[arch])
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0-based)."""
+        warm = min(1.0, (step + 1) / self.warmup)
+        progress = (step / max(1, self.steps) - self.decay_from) / (1 - self.decay_from)
+        fall = 0.505 + 0.495 * np.cos(np.pi * np.clip(progress, 0, 1))
+        return float(self.learning_rate * warm * fall)
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step (0-based) belongs to."""
+        ends = np.cumsum([phase.part for phase in self.phases])
+        return self.phases[min(len(self.phases) - 1, int(np.searchsorted(ends, (step + 0.5) / self.steps)))]
+
+    @property
+    def pictures(self) -> int:
+        """Canvases seen in the whole training."""
+        return sum(self.phase(step).pictures for step in range(self.steps))
+
+
+@dataclass(frozen=True, slots=True)
+class GridBatch:
+    """What one training step takes."""
+
+    images: NDArray[np.uint8]
+    """`[N,S,S,3]`."""
+    target: NDArray[np.float32]
+    """`[N,S/32,S/32,2,5]`."""
+    ignore: NDArray[np.bool_]
+    """`[N,S/32,S/32,2]`."""
+
+
+def assemble_grid(samples: Sequence[Sample]) -> GridBatch:
+    """Stack canvases of one size with their grids."""
+    grids = [encode_grid(s.boxes, s.ignore, s.rgb.shape[0], s.rgb.shape[1], FACES) for s in samples]
+    return GridBatch(
+        np.stack([s.rgb for s in samples]), np.stack([g.values for g in grids]), np.stack([g.ignore for g in grids])
+    )
+
+
+def only_sharp(picture: Picture, least: float) -> Picture:
+    """The same picture, its faces with a shorter side under `least` pixels ignored."""
+    sides = (picture.boxes[:, 2:] - picture.boxes[:, :2]).min(axis=1, initial=np.inf)
+    return replace(picture, ignore=picture.ignore | (sides < least))
+
+
+class GridTrainer:
+    """Network, optimiser and step counter, with one compiled training step."""
+
+    def __init__(self, recipe: GridRecipe, backbone: Backbone | None = None) -> None:
+        keras.utils.set_random_seed(recipe.seed)
+        self.recipe = recipe
+        self.step = 0
+        self.model = build_grid_detector(recipe.arch, backbone)
+        self.optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=30.0
+        )
+        self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self.optimizer.build(self.model.trainable_variables)
+        self._compiled = tf.function(self._update)
+        self._predict = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint says it belongs to."""
+        return f"detector-{self.recipe.arch}"
+
+    def _update(self, images: Any, target: Any, ignore: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            boxes = self.model(tf.cast(images, tf.float32), training=True)
+            loss, parts = yolo_loss(boxes, target, ignore, FACES.picture / FACES.cell, self.recipe.weights)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss, **parts}
+
+    def train_step(self, pool: Pool) -> dict[str, float]:
+        """One step on the batch that belongs to the step number."""
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, self.step))
+        phase = recipe.phase(self.step)
+        batch = assemble_grid([make_sample(pool, phase.side, recipe.augment, rng) for _ in range(phase.pictures)])
+        self.optimizer.learning_rate.assign(recipe.rate(self.step))
+        parts = self._compiled(tf.constant(batch.images), tf.constant(batch.target), tf.constant(batch.ignore))
+        self.step += 1
+        return {name: float(value) for name, value in parts.items()}
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Boxes `[N,R,C,2,5]` of `[N,H,W,3]`."""
+        return np.asarray(self._predict(tf.constant(images, tf.float32)))
+
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write a checkpoint."""
+        parts = {"network": self.model.variables, "optimizer": self.optimizer.variables}
+        checkpoint.save(path, self.architecture, parts, {"step": self.step, **record})
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint of the same architecture; gives back its record."""
+        stored = checkpoint.load(path, self.architecture)
+        checkpoint.assign(self.model.variables, stored.arrays["network"])
+        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
+        self.step = int(stored.record["step"])
+        return stored.record
+
+
+def find_in_grid(predict: Predict, rgb: NDArray[np.uint8], side: int = SIDE, threshold: float = 0.01) -> Detections:
+    """Faces in pixels of `rgb`, its longer side scaled to `side`, padded with black to whole cells."""
+    height, width = rgb.shape[:2]
+    factor = side / max(height, width)
+    inner = max(1, round(width * factor)), max(1, round(height * factor))
+    canvas = np.zeros((-(-inner[1] // FACES.cell) * FACES.cell, -(-inner[0] // FACES.cell) * FACES.cell, 3), np.uint8)
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    canvas[: inner[1], : inner[0]] = cv2.resize(rgb, inner, interpolation=way)
+    boxes, scores = decode_grid(predict(canvas[None])[0], FACES, threshold)
+    boxes = np.clip(boxes, 0, [inner[0], inner[1]] * 2) * np.tile([width / inner[0], height / inner[1]], 2)
+    kept = nms(boxes.astype(np.float32), scores, IOU)
+    return Detections(boxes[kept].astype(np.float32), scores[kept], unknown_landmarks(len(kept)))
+
+
+def grid_curve(predict: Predict, pictures: Sequence[Picture], cells: float = 1.0) -> PrecisionRecall:
+    """Precision and recall at IoU 0.5 for faces at least `cells` cells wide (1/13 of the longer side each)."""
+    found, truths = [], []
+    for picture in pictures:
+        factor = SIDE / max(picture.rgb.shape[:2])
+        seen = find_in_grid(predict, picture.rgb)
+        found.append(Detections(seen.boxes * factor, seen.scores, seen.landmarks))
+        truths.append(FaceTruth(picture.boxes * factor, picture.ignore))
+    return average_precision(found, truths, minimum=cells * FACES.cell)
+
+
+def train_grid_detector(
+    data: DetectionData,
+    recipe: GridRecipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    backbone: Backbone | None = None,
+    save_every: float = 150.0,
+    judge_every: int = 250,
+    log_every: int = 10,
+    say: Say = print,
+) -> GridTrainer:
+    """Train to `recipe.steps`, with checkpoints in `folder`, a log a line of JSON each, and the loss curve as PNG.
+
+    Raises:
+        InputError: `resume` without a checkpoint, or with one of another architecture.
+        OutputError: a checkpoint cannot be written; the last good one is intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    trainer = GridTrainer(recipe, backbone)
+    spent = 0.0
+    if resume:
+        spent = float(trainer.load(path).get("seconds", 0.0))
+        say(f"resumed at step {trainer.step}")
+    else:
+        log.unlink(missing_ok=True)
+    true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
+    pool = Pool(true, pseudo, recipe.true_share, data.portraits)
+    (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))
+    started = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    since = 0
+    try:
+        while trainer.step < recipe.steps:
+            for name, value in trainer.train_step(pool).items():
+                sums[name] = sums.get(name, 0.0) + value
+            since += 1
+            now = time.monotonic()
+            judge = trainer.step % judge_every == 0 or trainer.step == recipe.steps
+            if trainer.step % log_every == 0 or judge:
+                line: dict[str, Any] = {"step": trainer.step, **{k: round(v / since, 4) for k, v in sums.items()}}
+                line["side"] = recipe.phase(trainer.step - 1).side
+                line["rate"] = round(recipe.rate(trainer.step - 1), 6)
+                line["seconds"] = round(spent + now - started, 1)
+                if judge and data.dev:
+                    line["ap"] = round(grid_curve(trainer.predict, data.dev).ap, 4)
+                with log.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                say(json.dumps(line))
+                sums, since = {}, 0
+            if now - saved > save_every:
+                trainer.save(path, {"seconds": spent + now - started})
+                saved = time.monotonic()
+    finally:
+        if trainer.step:
+            trainer.save(path, {"seconds": spent + time.monotonic() - started})
+    return trainer
