@@ -8,6 +8,7 @@ its first frame, the best name known by then.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -25,8 +26,10 @@ from stream.orientation import to_coded, upright
 from stream.pictures import region_rgb, small_rgb
 from stream.shots import ShotDetector, glance
 from stream.stages import StageClock
-from stream.tracker import Tracker
+from stream.tracker import Looks, Tracker
 
+WORTH_A_LOOK = 0.1
+"""Quality of a face from which its embedding may settle a doubt of the tracker."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
 
@@ -108,9 +111,17 @@ class Analyser:
         self._detected: deque[tuple[Frame, Detections]] = deque()
         self._shots = ShotDetector()
         self._cuts: deque[bool] = deque()
-        self._tracker = Tracker(confident=detector.threshold)
-        self._identity = Identity(gallery)
+        # What is one person is the embedder's business: its cosines mean what its threshold says.
+        same = embedder.threshold if embedder is not None else 0.5
+        self._tracker = Tracker(confident=detector.threshold, unlike=0.3 * same)
+        self._identity = Identity(gallery, same=same)
         self._lives: dict[int, _Life] = {}
+        self._joined: dict[int, int] = {}
+        """Tracks that turned out to be an earlier one, seen again."""
+        self._here: list[int] = []
+        """Tracks of the current shot."""
+        self._tracked: dict[int, int] = {}
+        """What the tracker calls the faces of the current frame."""
         self._held: deque[LabelledFrame] = deque()
         self._bounds = np.array([info.width, info.height] * 2, np.float32)
 
@@ -154,6 +165,10 @@ class Analyser:
                 )
             )
         return verdicts
+
+    def strangers(self) -> dict[int, int]:
+        """Numbers 1, 2, … of the unknown tracks; tracks with one number are one person (`Identity.strangers`)."""
+        return self._identity.strangers()
 
     def _room(self) -> NDArray[np.uint8]:
         """Where the next small picture goes: its place in the batch, without the padding."""
@@ -201,10 +216,12 @@ class Analyser:
             frame, found = self._detected.popleft()
             if self._cuts.popleft():
                 self._tracker.cut()
+                self._here.clear()
             frame.shot = self._tracker.shot
             with self._clock("track"):
                 faces = self._track(frame, found)
             self._look(frame, faces)
+            faces = self._reunite(frame, faces)
             self._held.append(LabelledFrame(frame, self._info.rotation, faces))
             while self._held and (
                 frame.time - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit
@@ -213,10 +230,11 @@ class Analyser:
         return released
 
     def _track(self, frame: Frame, found: Detections) -> list[Face]:
-        ids = self._tracker.update(found, frame.time)
+        ids = self._tracker.update(found, frame.time, self._looks(frame, found))
         boxes = np.clip(found.boxes, 0, self._bounds)
+        self._tracked = {self._joined.get(track, track): track for track in ids if track >= 0}
         faces = [
-            Face(track, boxes[row], float(found.scores[row]), found.landmarks[row])
+            Face(self._joined.get(track, track), boxes[row], float(found.scores[row]), found.landmarks[row])
             for row, track in enumerate(ids)
             if track >= 0 and bool(np.all(boxes[row, 2:] > boxes[row, :2]))
         ]
@@ -224,6 +242,7 @@ class Analyser:
         for face in faces:
             life = self._lives.get(face.track)
             if life is None:
+                self._here.append(face.track)
                 self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 1, face, frame.index, frame.time)
                 continue
             self._fill(life, face, frame)
@@ -254,6 +273,57 @@ class Analyser:
             )
             life.frames += 1
 
+    def _looks(self, frame: Frame, found: Detections) -> Looks | None:
+        """How the tracker may look at detections of this frame."""
+        if self._embedder is None:
+            return None
+
+        def embed(rows: Sequence[int]) -> NDArray[np.float32]:
+            faces = [
+                Face(-1, found.boxes[row], float(found.scores[row]), np.asarray(found.landmarks[row])) for row in rows
+            ]
+            worth = [
+                i
+                for i, face in enumerate(faces)
+                if face_quality(face.box, face.score, face.landmarks) > WORTH_A_LOOK and self._is_seen(face)
+            ]
+            embeddings = np.full((len(rows), self._embedder.dimension if self._embedder else 0), np.nan, np.float32)
+            if worth:
+                embeddings[worth] = self._embed(frame, [faces[i] for i in worth])[0]
+            return embeddings
+
+        return embed
+
+    def _reunite(self, frame: Frame, faces: list[Face]) -> list[Face]:
+        """Let a track that goes on an earlier one of this shot carry its id, while all of its frames are still held."""
+        if not self._lookahead:
+            return faces
+        oldest = self._held[0].frame.pts if self._held else frame.pts
+        alive = {self._joined.get(track.id, track.id) for track in self._tracker.alive}
+        for number, face in enumerate(faces):
+            life = self._lives[face.track]
+            if life.first < oldest or life.last != frame.pts:
+                continue
+            ended = [
+                track
+                for track in self._here
+                if track in self._lives and track not in alive and self._lives[track].last < life.first
+            ]
+            into = self._identity.reunion(face.track, ended) if ended else None
+            if into is None:
+                continue
+            self._identity.join(face.track, into)
+            self._joined.update({old: into for old, new in self._joined.items() if new == face.track})
+            self._joined[face.track] = into
+            gone, kept = self._lives.pop(face.track), self._lives[into]
+            kept.last, kept.frames = gone.last, kept.frames + gone.frames
+            kept.latest, kept.latest_index, kept.latest_time = gone.latest, gone.latest_index, gone.latest_time
+            for held in self._held:
+                held.faces[:] = [replace(f, track=into) if f.track == face.track else f for f in held.faces]
+            faces[number] = replace(face, track=into)
+            alive.add(into)
+        return faces
+
     def _look(self, frame: Frame, faces: list[Face]) -> None:
         """Embed the faces that could change what is known of their tracks."""
         if self._embedder is None:
@@ -268,15 +338,21 @@ class Analyser:
         ]
         if not wanted:
             return
-        job = self._embedder.job(len(wanted))
+        embeddings, sharp = self._embed(frame, [face for face, _ in wanted])
+        for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
+            self._identity.add(face.track, embedding, quality, frame.time, share)
+            self._tracker.remember(self._tracked[face.track], embedding)
+
+    def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
+        """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
+        assert self._embedder is not None
+        job = self._embedder.job(len(faces))
         with self._clock("crop"):
-            for (face, _), out in zip(wanted, job.faces, strict=True):
+            for face, out in zip(faces, job.faces, strict=True):
                 self._crop(frame, face, out)
             sharp = [sharpness(crop) for crop in job.faces]
         with self._clock("embed"):
-            embeddings = job.start().result()
-        for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
-            self._identity.add(face.track, embedding, quality, frame.time, share)
+            return job.start().result().copy(), sharp
 
     def _is_seen(self, face: Face) -> bool:
         """Whether the middle of the face's five points lies inside the picture."""

@@ -7,6 +7,7 @@ on a frame, so of two tracks that are seen together and claim one name, the less
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.gallery import Gallery
 from stream.frames import Verdict
+from stream.strangers import number_strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ def face_quality(box: NDArray[np.float32], score: float, landmarks: NDArray[np.f
     return score * min(1.0, size / 80.0) * (0.15 + 0.85 * frontal) * breadth
 
 
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float64)
+
+
 @dataclass(slots=True)
 class _Evidence:
     total: NDArray[np.float64]
@@ -77,15 +83,20 @@ class Identity:
     Args:
         gallery: whom to look for; None names nobody and wants no embedding.
         first_delay: seconds a new track waits for a better face before a poor one has to do.
+        good: quality of a face that a new track need not wait beyond.
+        same: cosine between the means of two tracks from which they are one person.
     """
 
     looks = 8
     """How many embeddings settle a track; then only a clearly better face is looked at."""
 
-    def __init__(self, gallery: Gallery | None, first_delay: float = 0.2, good: float = 0.45) -> None:
+    def __init__(
+        self, gallery: Gallery | None, first_delay: float = 0.2, good: float = 0.45, same: float = 0.5
+    ) -> None:
         self._gallery = gallery
         self._first_delay = first_delay
         self._good = good
+        self._same = same
         self._evidence: dict[int, _Evidence] = {}
         self._born: dict[int, float] = {}
         self._shot_of: dict[int, int] = {}
@@ -130,6 +141,58 @@ class Identity:
         evidence.count += 1
         evidence.latest = time
         self._names.pop(self._shot_of[track], None)
+
+    def reunion(self, track: int, ended: Sequence[int]) -> int | None:
+        """Which of the `ended` tracks of the same shot this one goes on, if its face says so.
+
+        Never one that was seen beside it; of several the most alike.
+        """
+        evidence = self._evidence[track]
+        if not evidence.count:
+            return None
+        best, found = self._same, None
+        for other in ended:
+            theirs = self._evidence[other]
+            if not theirs.count or other in evidence.seen_with or self._shot_of[other] != self._shot_of[track]:
+                continue
+            likeness = float(_unit(evidence.total) @ _unit(theirs.total))
+            if likeness >= best:
+                best, found = likeness, other
+        return found
+
+    def join(self, track: int, into: int) -> None:
+        """Both are one: `track` ceases to exist, what is known of it is known of `into`."""
+        gone, kept = self._evidence.pop(track), self._evidence[into]
+        if gone.count:
+            kept.total = kept.total + gone.total if kept.count else gone.total
+        kept.best = max(kept.best, gone.best)
+        kept.count += gone.count
+        kept.latest = max(kept.latest, gone.latest)
+        kept.seen_with |= (gone.seen_with - {track}) | {into}
+        for other in gone.seen_with - {track}:
+            if other in self._evidence:
+                self._evidence[other].seen_with.discard(track)
+                self._evidence[other].seen_with.add(into)
+        shot = self._shot_of.pop(track)
+        self._born.pop(track)
+        self._tracks_of[shot].remove(track)
+        self._names.pop(shot, None)
+
+    def strangers(self) -> dict[int, int]:
+        """The unknown tracks that were looked at, numbered: tracks with one number are one person."""
+        tracks = [
+            track
+            for shot in sorted(self._tracks_of)
+            for track in self._tracks_of[shot]
+            if self._evidence[track].count and self.naming(track).verdict == "unknown"
+        ]
+        if not tracks:
+            return {}
+        tracks.sort()
+        means = np.stack([_unit(self._evidence[track].total) for track in tracks]).astype(np.float32)
+        apart = np.array([[b in self._evidence[a].seen_with for b in tracks] for a in tracks])
+        np.fill_diagonal(apart, False)
+        return dict(zip(tracks, number_strangers(means, apart, self._same).tolist(), strict=True))
 
     def naming(self, track: int) -> Naming:
         """What the track is called by all that is known now."""

@@ -155,3 +155,37 @@ def test_quality_falls_with_size_score_and_turning_away() -> None:
 
 def test_quality_of_nonsense_is_zero() -> None:
     assert face_quality(np.zeros(4, np.float32), 1.0, np.zeros((5, 2), np.float32)) == 0.0
+
+
+def test_a_track_that_goes_on_an_ended_one_is_found_by_its_face(identity: Identity) -> None:
+    for track, look in ((1, YENA), (2, YURI), (3, axis(1, 0.2))):
+        identity.see(0, [track], float(track))
+        identity.add(track, look, 0.9, float(track))
+    assert identity.reunion(3, [1, 2]) == 1
+    assert identity.reunion(3, [2]) is None
+    identity.see(0, [1, 3], 9.0)
+    assert identity.reunion(3, [1, 2]) is None, "they were seen side by side"
+
+
+def test_a_joined_track_brings_its_evidence_and_its_company(identity: Identity) -> None:
+    identity.see(0, [1], 0.0)
+    identity.see(0, [2, 3], 1.0)
+    identity.add(1, axis(0.6, 0, 0.8), 0.9, 0.0)
+    assert identity.naming(1).verdict == "named"
+    before = identity.naming(1).similarity
+    identity.add(3, axis(1, 0, 0.1), 0.9, 1.0)
+    identity.add(2, axis(0.75, 0, 0, 0.66), 0.9, 1.0)
+    identity.join(3, 1)
+    assert identity.naming(1).name == "yena"
+    assert identity.naming(1).similarity != before, "more is known now"
+    assert identity.naming(2).verdict == "conflict", "the joined track stands beside it now"
+    assert identity.reunion(2, [1]) is None
+
+
+def test_strangers_are_numbered_over_shots(identity: Identity) -> None:
+    other = axis(0, 0, 0, 1)
+    for track, (shot, look) in enumerate([(0, STRANGER), (1, other), (2, axis(0, 0, 1, 0.1)), (3, YENA)]):
+        identity.see(shot, [track], float(track))
+        identity.add(track, look, 0.9, float(track))
+    identity.see(4, [9], 9.0)
+    assert identity.strangers() == {0: 1, 1: 2, 2: 1}, "named ones and those never looked at are no strangers"
