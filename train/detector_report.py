@@ -1,194 +1,264 @@
-"""The table of a detector and its rivals, as JSON and as Markdown: what `iznet train eval-detector` prints."""
+"""One run that measures a detector and its rivals: what `iznet train eval-detector` does."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.detector import Detector
-from engine.errors import OutputError
+from engine.errors import InputError
 from engine.types import Detections
-from train.data.boxes import LoadReport, load_box_set, split_dev
-from train.data.face_teachers import FaceTeacher
-from train.data.pseudo_labels import add_landmarks
-from train.detector_eval import (
-    MINIMUM,
-    Detect,
-    Judgement,
-    close_up_recall,
-    close_ups,
-    draw_sheet,
-    judge,
-    landmark_error,
+from train import close_up_eval, landmark_eval
+from train.clip_eval import clip_frames, judge_clips, merged, read_verdicts, verdict_lines
+from train.contenders import YUNET, Contender, also, of_detector, rivals
+from train.data.boxes import LoadReport, Picture, load_box_set, load_pictures, split_dev
+from train.detector_cost import Cost, cost_of, onnxruntime_runner, openvino_runner, time_in_turns
+from train.detector_eval import MAIN, Judgement, judge, thinned
+from train.detector_sheets import (
+    close_up_sheet,
+    doubtful_sheet,
+    draw_curves,
+    false_sheet,
+    miss_sheet,
+    picture_sheet,
+    write_png,
 )
+from train.teacher_views import Sightings, Teachers
 
-LOWEST = 0.02
-"""Score down to which curves are followed."""
+Say = Callable[[str], None]
 DEV_PICTURES = 60
-RIVALS = (
-    ("yunet_n.onnx", FaceTeacher.yunet),
-    ("centerface.onnx", FaceTeacher.centerface),
-    ("scrfd_2.5g.onnx", FaceTeacher.scrfd),
-)
+SIZES = (640, 320, 416, 512, 960, 1280)
+BFLOAT16, INT8 = "bf16", "INT8"
+MASKED = "mask"
+"""Sources whose name starts like this show people with masks: no landmarks are measured there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured; whatever is None or empty is left out."""
+
+    data: Path
+    """Box set."""
+    model: Path | None = None
+    """None takes the shipped detector."""
+    teachers: Path | None = None
+    also: tuple[str, ...] = ()
+    """`NAME=FILE.onnx`."""
+    sizes: tuple[int, ...] = SIZES
+    """Longer sides; the first is the one that single figures are given for."""
+    dev: bool = False
+    """Only what training kept aside."""
+    every: int = 1
+    """Only each n-th picture, for a quick look."""
+    photos: Path | None = None
+    """Pictures to take close-ups from, beside those of the box set."""
+    clips: Path | None = None
+    verdicts: Path | None = None
+    calibration: Path | None = None
+    """Box set of which the part that is not kept aside calibrates INT8; also asks for bfloat16."""
+    close_ups: int = 300
+    rounds: int = 0
+    """Of timing; 0 for none."""
+    bootstrap: int = 300
+    sheets: Path | None = None
+    cache: Path | None = None
 
 
 @dataclass(slots=True)
 class Report:
-    """What was measured."""
+    """What was measured, as JSON takes it."""
 
-    data: str
-    pictures: int
-    detector: str
-    sha256: str
-    threshold: float
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    facts: dict[str, float] = field(default_factory=dict)
-    problems: dict[str, int] = field(default_factory=dict)
+    values: dict[str, Any]
+    judgements: list[Judgement] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        return {
-            "data": self.data,
-            "pictures": self.pictures,
-            "detector": self.detector,
-            "sha256": self.sha256,
-            "threshold": self.threshold,
-            "table": self.rows,
-            "facts": self.facts,
-            "problems": self.problems,
-        }
-
-    def as_markdown(self) -> str:
-        """The table and the facts."""
-        head = ["detector", "longer side", *(f"AP ≥ {m} px" for m in MINIMUM)]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-        for row in self.rows:
-            cells = [str(row["detector"]), str(row["size"])]
-            for m in MINIMUM:
-                interval = row.get(f"ap{m}_interval")
-                spread = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
-                cells.append(f"{row[f'ap{m}']:.3f}{spread}")
-            lines.append("| " + " | ".join(cells) + " |")
-        faces = self.rows[0]["faces"] if self.rows else {}
-        counted = ", ".join(f"{faces.get(str(m), 0)} of ≥ {m} px" for m in MINIMUM)
-        text = [
-            "# Face detection",
-            "",
-            f"Average precision at IoU 0.5 on {self.data} ({self.pictures} pictures; faces: {counted}, shorter side, "
-            "with the longer side of the picture at the size in the table; ignored faces, and faces "
-            "and finds that are smaller, neither hit nor miss). In brackets: 95 % bootstrap interval over pictures.",
-            "",
-            *lines,
-            "",
-            f"{self.detector}, sha256 `{self.sha256[:16]}…`, default threshold {self.threshold:g}:",
-            "",
-            *(f"- {name}: {value:.4g}" for name, value in self.facts.items()),
-            "",
-        ]
-        return "\n".join(text)
-
-    def write_markdown(self, path: Path) -> None:
-        """Write the table to a file.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        try:
-            path.write_text(self.as_markdown())
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    def curves(self, path: Path) -> None:
+        """Draw the precision–recall curves of all detectors at the first size."""
+        size = self.values["table"][0]["size"]
+        shown = [j for j in self.judgements if j.size == size or j.name != self.judgements[0].name]
+        heading = f"{self.values['data']}, faces of {MAIN} px and more, IoU 0.5"
+        draw_curves(path, shown, MAIN, heading)
 
 
-def engine_detect(detector: Detector) -> Detect:
-    """The engine's detector in the form that the measurements take."""
-
-    def detect(rgb: NDArray[np.uint8], size: int) -> Detections:
-        return detector.detect([rgb], threshold=LOWEST, size=size)[0]
-
-    return detect
-
-
-def evaluate(
-    data: Path,
-    model: Path | None,
-    teachers: Path | None,
-    *,
-    sizes: Sequence[int] = (640,),
-    dev: bool = False,
-    sheet: Path | None = None,
-    say: Callable[[str], None] = print,
-) -> Report:
-    """Measure a detector, and what lies in `teachers`, on a box set.
-
-    Landmark errors are against the mean of YuNet and CenterFace where these agree, on faces of 32 px and more; so they
-    need `teachers`. Close-ups are crops of the same pictures with a face of 0.5 to 1.1
-    times the frame's height.
+def evaluate(plan: Plan, say: Say = print) -> Report:
+    """Measure a detector, and what else the plan names, on the same pictures.
 
     Raises:
         InputError: the data or a network cannot be used.
-        OutputError: the sheet cannot be written.
+        UsageError: a further detector is not given as `NAME=FILE.onnx`.
+        OutputError: a sheet cannot be written.
     """
-    problems = LoadReport()
-    pictures = load_box_set(data, problems)
-    if dev:
-        pictures = split_dev(pictures, DEV_PICTURES)[1]
-    detector = Detector.open(model, threads=1)
-    ours = engine_detect(detector)
-    name = f"{data.name}, dev part" if dev else data.name
-    report = Report(name, len(pictures), detector.name, detector.sha256, detector.threshold)
-    report.problems = problems.counts()
-    judgements: list[Judgement] = []
-    for size in sizes:
-        say(f"{detector.name} at {size}")
-        judgements.append(judge(detector.name, ours, pictures, size))
-        report.rows.append(judgements[-1].row())
-    main = judgements[0]
-    for m in MINIMUM:
-        precision, recall = main.curves[m].at(detector.threshold)
-        report.facts[f"precision at the default threshold, faces ≥ {m} px"] = round(precision, 4)
-        report.facts[f"recall at the default threshold, faces ≥ {m} px"] = round(recall, 4)
-    crops = close_ups(pictures)
-    report.facts["close-ups"] = len(crops)
-    report.facts["close-up recall at the default threshold"] = round(
-        close_up_recall(ours, crops, detector.threshold), 4
-    )
-    rivals = [(file, make) for file, make in RIVALS if teachers is not None and (teachers / file).is_file()]
-    seen: dict[str, list[Detections]] = {}
-    for file, make in rivals:
-        assert teachers is not None
-        rival = make(teachers / file)
-        for size in sizes:
-            if file.startswith("scrfd") and size != 640:
-                continue
-            say(f"{rival.name} at {size}")
+    with tempfile.TemporaryDirectory(prefix="iznet-eval-") as scratch:
+        return _Run(plan, Path(scratch), say).all()
 
-            def detect(rgb: NDArray[np.uint8], side: int, rival: FaceTeacher = rival) -> Detections:
-                return rival.detect(rgb, side, LOWEST)
 
-            judged = judge(rival.name, detect, pictures, size)
-            report.rows.append(judged.row())
-            if size == sizes[0]:
-                seen[file] = judged.found
-                recall = close_up_recall(detect, crops, 0.5)
-                report.facts[f"close-up recall of {rival.name} at 0.5"] = round(recall, 4)
-    if "yunet_n.onnx" in seen and "centerface.onnx" in seen:
-        factors = [p.rgb.shape for p in pictures]
-        marked = []
-        for k, picture in enumerate(pictures):
-            factor = max(factors[k][:2]) / main.size
-            pair = [seen[f][k] for f in ("yunet_n.onnx", "centerface.onnx")]
-            a, b = (Detections(d.boxes * factor, d.scores, d.landmarks * factor) for d in pair)
-            marked.append(add_landmarks(picture, a, b, both=True))
-        error = landmark_error(main.found, marked, main.size)
-        report.facts["landmark error against the teachers' agreement, in eye distances"] = round(error, 4)
-    if sheet is not None:
-        image = draw_sheet(pictures, main, detector.threshold)
-        if not cv2.imwrite(str(sheet), image[..., ::-1]):
-            raise OutputError(f"{sheet}: cannot be written; give a .png in a folder that exists")
-    return report
+class _Run:
+    """The steps of one measurement, which share pictures, networks and a scratch folder."""
+
+    def __init__(self, plan: Plan, scratch: Path, say: Say) -> None:
+        self.plan, self.scratch, self.say = plan, scratch, say
+        problems = LoadReport()
+        pictures = load_box_set(plan.data, problems)
+        if plan.dev:
+            pictures = split_dev(pictures, DEV_PICTURES)[1]
+        self.pictures = pictures[:: plan.every]
+        self.detector = Detector.open(plan.model, threads=1)
+        self.ours = of_detector(self.detector)
+        self.others = [*also(plan.also), *rivals(plan.teachers)]
+        self.teachers = Teachers(plan.teachers, plan.cache or scratch, say) if plan.teachers is not None else None
+        self.frames: list[Picture] = []
+        self.seen_frames: Sightings | None = None
+        self.report = Report(
+            {
+                "data": plan.data.name + (", dev part" if plan.dev else ""),
+                "pictures": len(self.pictures),
+                "detector": self.detector.name,
+                "sha256": self.detector.sha256,
+                "threshold": round(self.detector.threshold, 4),
+                "problems": problems.counts(),
+            }
+        )
+
+    def all(self) -> Report:
+        """Every step that the plan asks for."""
+        values = self.report.values
+        reduced = self.reduced()
+        values["table"] = self.table(reduced)
+        values["curves"] = {
+            f"{j.name} at {j.size}": thinned(j.curves[str(MAIN)])
+            for j in self.report.judgements
+            if j.size == self.plan.sizes[0] or j.name != self.ours.name
+        }
+        if self.plan.clips is not None:
+            self.frames = clip_frames(self.plan.clips)
+        if self.plan.close_ups and self.teachers is not None:
+            values["close_ups"] = self.close_ups()
+        if self.teachers is not None:
+            values["landmarks"] = self.landmarks()
+        if self.frames:
+            values["clips"] = self.clips()
+        if self.plan.rounds:
+            values["time"] = self.time(reduced)
+        if self.plan.sheets is not None:
+            main = self.report.judgements[0]
+            write_png(self.plan.sheets / "pictures.png", picture_sheet(self.pictures, main))
+            write_png(self.plan.sheets / "misses.png", miss_sheet(self.pictures, main))
+            write_png(self.plan.sheets / "false_finds.png", false_sheet(self.pictures, main))
+        return self.report
+
+    def reduced(self) -> list[Contender]:
+        """The same network in bfloat16 and in INT8."""
+        if self.plan.calibration is None:
+            return []
+        from train.detector_precision import bfloat16_detector, quantize_detector
+
+        made = []
+        bfloat16 = bfloat16_detector(self.ours.file)
+        if bfloat16 is not None:
+            self.report.values["bf16_simulated"] = not bfloat16[1]
+            made.append(of_detector(bfloat16[0], f"{self.ours.name} {BFLOAT16}"))
+        self.say(f"{self.ours.name}: quantising")
+        learnt = split_dev(load_box_set(self.plan.calibration), DEV_PICTURES)[0]
+        target = self.scratch / "int8.onnx"
+        quantize_detector(self.ours.file, learnt, target, size=self.plan.sizes[0])
+        made.append(of_detector(Detector.open(target, threads=1), f"{self.ours.name} {INT8}"))
+        return made
+
+    def table(self, reduced: Sequence[Contender]) -> list[dict[str, Any]]:
+        """A row for every detector and size."""
+        rows = []
+        own = cost_of(self.ours.file)
+        main = self.plan.sizes[0]
+        turns: list[tuple[Contender, Cost, tuple[int, ...]]] = [(self.ours, own, self.plan.sizes)]
+        turns += [(contender, own, (main,)) for contender in reduced]
+        turns += [(c, cost_of(c.file), c.sizes or (main,)) for c in self.others]
+        for contender, cost, sizes in turns:
+            for size in sizes:
+                self.say(f"{contender.name} at {size}: {len(self.pictures)} pictures")
+                judged = judge(contender, self.pictures, size, self.plan.bootstrap)
+                self.report.judgements.append(judged)
+                rows.append(judged.row() | cost.row())
+        return rows
+
+    def close_ups(self) -> dict[str, Any]:
+        """Recall of all detectors on crops of the pictures, the photos and the clips."""
+        assert self.teachers is not None
+        sources: dict[str, Sequence[Picture]] = {"labelled pictures": self.pictures}
+        if self.plan.photos is not None:
+            photos = load_pictures(self.plan.photos)[:: max(1, 2 * self.plan.every)]
+            sources["photos"] = close_up_eval.agreed(photos, self.teachers.look(photos, "photos"))
+        if self.frames:
+            sources["clips"] = close_up_eval.agreed(self.frames, self._look_at_frames())
+        crops = close_up_eval.gather(sources, self.plan.close_ups)
+        figures = {}
+        for contender in (self.ours, *self.others):
+            self.say(f"{contender.name}: {len(crops)} close-ups")
+            met = close_up_eval.hits(contender, crops, self.plan.sizes[0])
+            figures[contender.name] = close_up_eval.by_kind(crops, met)
+            if contender is self.ours and self.plan.sheets is not None:
+                write_png(self.plan.sheets / "close_ups.png", close_up_sheet(crops, met, contender))
+        return figures
+
+    def landmarks(self) -> dict[str, Any]:
+        """Error against the teachers' agreement on the unmasked pictures of the box set, and on the clips."""
+        assert self.teachers is not None
+        size = self.plan.sizes[0]
+        chosen = [k for k, p in enumerate(self.pictures) if not p.source.startswith(MASKED)]
+        pictures = [self.pictures[k] for k in chosen]
+        figures: dict[str, dict[str, Any]] = {}
+        shown = [self.ours, *(c for c in self.others if c.landmarks and c.name.startswith("SCRFD"))]
+        for contender in shown:
+            results = []
+            for group, seen in (
+                (pictures, self.teachers.look(pictures, "unmasked pictures")),
+                *(((self.frames, self._look_at_frames()),) if self.frames else ()),
+            ):
+                known = landmark_eval.known_faces(group, seen)
+
+                def detect(
+                    number: int, group: Sequence[Picture] = group, contender: Contender = contender
+                ) -> Detections:
+                    return contender.detect(group[number].rgb, size)
+
+                results += landmark_eval.errors(detect, known, min(contender.threshold, 0.3))
+            figures[contender.name] = landmark_eval.by_kind(results)
+        return figures
+
+    def clips(self) -> dict[str, Any]:
+        """Precision of the finds on the clips."""
+        verdicts = read_verdicts(self.plan.verdicts)
+        result = judge_clips(self.ours, self.frames, self._look_at_frames(), verdicts, self.plan.sizes[0])
+        if self.plan.sheets is not None:
+            write_png(self.plan.sheets / "doubtful.png", doubtful_sheet(self.frames, result.doubtful))
+            (self.plan.sheets / "verdicts.json").write_text(verdict_lines(merged(verdicts, result.doubtful)), "utf-8")
+        return result.figures()
+
+    def time(self, reduced: Sequence[Contender]) -> dict[str, Any]:
+        """Milliseconds of CPU for one picture of 640 × 384, all in one run, as ratios to YuNet-n."""
+        from train.scrfd_shape import write_scrfd_500m
+
+        files = {self.ours.name: self.ours.file}
+        files |= {c.name: c.file for c in reduced if c.name.endswith(INT8)}
+        files |= {c.name: c.file for c in self.others}
+        files["SCRFD-500M's shape"] = write_scrfd_500m(self.scratch / "scrfd_500m.onnx")
+        base = YUNET if YUNET in files else self.ours.name
+        figures: dict[str, Any] = {"base": base, "rounds": self.plan.rounds}
+        for backend, runner in (("openvino", openvino_runner), ("onnxruntime", onnxruntime_runner)):
+            runners = {}
+            for name, file in files.items():
+                try:
+                    runners[name] = runner(file)
+                except InputError as error:
+                    self.say(f"not timed: {error}")
+            self.say(f"timing {len(runners)} networks on {backend}, {self.plan.rounds} rounds")
+            figures[backend] = time_in_turns(runners, base, self.plan.rounds)
+        return figures
+
+    def _look_at_frames(self) -> Sightings:
+        """What the three teachers see on the clips' frames, once."""
+        if self.seen_frames is None:
+            assert self.teachers is not None
+            self.seen_frames = self.teachers.look(self.frames, "clips", all_three=True)
+        return self.seen_frames

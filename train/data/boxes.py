@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InputError
+from engine.errors import InputError, OutputError
 
 Floats = NDArray[np.float32]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -55,6 +55,19 @@ class LoadReport:
     def counts(self) -> dict[str, int]:
         """How often each cause occurred."""
         return {cause: len(names) for cause, names in sorted(self.problems.items())}
+
+    def write(self, path: Path) -> None:
+        """Write counts and file names as JSON; the folder is made where it is missing.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        text = json.dumps({"counts": self.counts(), "files": self.problems}, indent=1, ensure_ascii=False)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", "utf-8")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
 
     def __str__(self) -> str:
         if not self.problems:

@@ -1,0 +1,148 @@
+"""The detector in less than 32 bits: INT8 by static quantisation, and bfloat16 where the CPU has none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from engine.detector import Detector
+from engine.errors import InputError, OutputError
+from engine.letterbox import Letterbox, letterbox
+from engine.modelfile import ModelFile
+from engine.openvino_session import OpenVINOSession
+from train.data.boxes import Picture
+
+HEAD_CHANNELS = (1, 4, 10)
+"""Of the last convolutions (score, box, points): their few numbers stay in f32."""
+CALIBRATION = 60
+"""Pictures that the ranges of the activations are taken from."""
+
+
+def quantize_detector(
+    source: Path,
+    pictures: Sequence[Picture],
+    target: Path,
+    *,
+    size: int = 640,
+    count: int = CALIBRATION,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Write `source` with INT8 convolutions (weights per channel) to `target`, `NAME.sha256` beside it.
+
+    Static quantisation of ONNX Runtime, as Q/DQ nodes: OpenVINO and ONNX Runtime both run it, and the file's facts
+    (`iznet.threshold` …) are kept, with `iznet.precision=int8` added.
+
+    Args:
+        source: a detector that `engine` takes, in f32.
+        pictures: to calibrate on, `count` of them evenly spread; from the training part, never those of a final figure.
+        target: the file, written when complete.
+        size: longer side in pixels that they are scaled to.
+        count: how many are used.
+        progress: told (pictures done, pictures in all).
+
+    Returns:
+        The checksum.
+
+    Raises:
+        InputError: `source` is no detector, or there is no picture.
+        OutputError: `target` cannot be written.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    file = ModelFile.read(source, "detector")
+    if not pictures:
+        raise InputError(f"{source}: no pictures to calibrate on; give a box set with --data")
+    multiple = max(int(word) for word in file.metadata["iznet.strides"].split(","))
+    chosen = [pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, count).astype(int))]
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = self._batches()
+
+        def _batches(self) -> Iterator[dict[str, NDArray[np.uint8]]]:
+            for number, picture in enumerate(chosen):
+                box = Letterbox.fit(picture.rgb.shape[1], picture.rgb.shape[0], size, multiple)
+                yield {"images": letterbox(picture.rgb, box)[None]}
+                if progress is not None:
+                    progress(number + 1, len(chosen))
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            return next(self._left, None)
+
+    model = onnx.load(str(source))
+    with tempfile.TemporaryDirectory(prefix="iznet-int8-") as folder:
+        made = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            str(made),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=_last_convolutions(model),
+        )
+        quantized = onnx.load(str(made))
+    onnx.helper.set_model_props(quantized, dict(sorted({**file.metadata, "iznet.precision": "int8"}.items())))
+    data = quantized.SerializeToString(deterministic=True)
+    digest = hashlib.sha256(data).hexdigest()
+    _write(target, data)
+    _write(target.with_suffix(".sha256"), f"{digest}  {target.name}\n".encode())
+    return digest
+
+
+def _last_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions that give a cell's score, box and points."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and shapes.get(node.input[1], (0,))[0] in HEAD_CHANNELS
+    ]
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+class SimulatedBfloat16(OpenVINOSession):
+    """A session that rounds to bfloat16 as CPUs with that arithmetic do, on one that has none: for accuracy only.
+
+    OpenVINO simulates it where the CPU has AVX-512. `open_session` refuses it, rightly: it gains no time.
+    """
+
+    def __init__(self, model: ModelFile, threads: int | None = 1) -> None:
+        import openvino as ov
+
+        super().__init__(model, "f32", threads)
+        self._properties = {**self._properties, "INFERENCE_PRECISION_HINT": "bf16"}
+        self._compiled = ov.Core().compile_model(self._network, "CPU", self._properties)
+        self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+
+def bfloat16_detector(path: Path) -> tuple[Detector, bool] | None:
+    """The detector in bfloat16, and whether the CPU really has it; None where it cannot even be simulated."""
+    import openvino as ov
+
+    if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return Detector.open(path, backend="openvino", threads=1, precision="bf16"), True
+    session = SimulatedBfloat16(ModelFile.read(path, "detector"))
+    if session.precision != "bfloat16":
+        session.close()
+        return None
+    return Detector(session), False
