@@ -175,6 +175,24 @@ class Roc:
     far: NDArray[np.float64]
     """`[K]` share of the different-person pairs that is accepted."""
 
+    @property
+    def area(self) -> float:
+        """Under the curve: the chance that a same-person pair is more similar than a different-person pair."""
+        return float(np.trapezoid(self.tar, self.far))
+
+    def accuracy(self, threshold: float) -> float:
+        """Mean of the shares of same-person pairs accepted and different-person pairs refused at `threshold`.
+
+        Both kinds of pair count alike, however many there are of each.
+        """
+        at = int(np.searchsorted(-self.thresholds, -threshold, side="right")) - 1
+        return float((self.tar[at] + 1 - self.far[at]) / 2)
+
+    @property
+    def best(self) -> float:
+        """The highest threshold with the best `accuracy`; to be chosen on other pairs than it is tested on."""
+        return float(self.thresholds[int(np.argmax(self.tar - self.far))])
+
 
 @dataclass(frozen=True, slots=True)
 class FoldAccuracy:
@@ -275,6 +293,64 @@ def rank1(similarities: NDArray[np.floating], truth: NDArray[np.integer]) -> flo
         0.5
     """
     return float(np.mean(np.argmax(similarities, axis=1) == truth))
+
+
+def confusion(truth: NDArray[np.integer], named: NDArray[np.integer], people: int) -> NDArray[np.int64]:
+    """`[people,people]`: how many faces of person i were named j, from `[N]` positions of both.
+
+    Example:
+        >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    return np.bincount(truth * people + named, minlength=people**2).reshape(people, people).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSet:
+    """Naming people where strangers come along, as the threshold falls (Phillips et al., PAMI 2011: watch list).
+
+    A face is given the nearest person's name when its similarity is ≥ the threshold.
+    """
+
+    thresholds: NDArray[np.float64]
+    """`[K]` falling; the first, +inf, names nobody."""
+    dir: NDArray[np.float64]
+    """`[K]` detection and identification rate: share of the known people's faces that get their right name."""
+    far: NDArray[np.float64]
+    """`[K]` share of the strangers' faces that get any name."""
+
+    def at(self, far: float) -> tuple[float, float]:
+        """(DIR, threshold) at the lowest threshold with a false accept rate ≤ `far`."""
+        last = int(np.flatnonzero(self.far <= far + 1e-12)[-1])
+        return float(self.dir[last]), float(self.thresholds[last])
+
+
+def open_set(best: NDArray[np.floating], right: NDArray[np.bool_], strangers: NDArray[np.floating]) -> OpenSet:
+    """The open-set identification curve.
+
+    Args:
+        best: `[N]` each known face's similarity to the nearest person.
+        right: `[N]` whether that is the right person.
+        strangers: `[M]` each stranger's similarity to the nearest person.
+
+    Raises:
+        ValueError: no known face or no stranger.
+
+    Example:
+        >>> curve = open_set(np.array([0.9, 0.6]), np.array([True, True]), np.array([0.7, 0.1]))
+        >>> curve.at(0.0), curve.at(0.5)
+        ((0.5, 0.9), (1.0, 0.6))
+    """
+    known, unknown = np.asarray(best, np.float64), np.asarray(strangers, np.float64)
+    if not len(known) or not len(unknown):
+        raise ValueError(f"need known faces and strangers: {len(known) = }, {len(unknown) = }")
+    levels = np.unique(np.concatenate([known, unknown]))[::-1]
+    hits, alarms = np.sort(known[np.asarray(right, np.bool_)]), np.sort(unknown)
+    named = len(hits) - np.searchsorted(hits, levels, side="left")
+    accepted = len(alarms) - np.searchsorted(alarms, levels, side="left")
+    return OpenSet(
+        np.append(np.inf, levels), np.append(0.0, named / len(known)), np.append(0.0, accepted / len(unknown))
+    )
 
 
 def bootstrap_interval(
