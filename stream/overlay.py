@@ -137,22 +137,35 @@ def _colour(name: str, style: Marks, people: Sequence[str]) -> Colour:
 
 def _frame(whole: Outline, style: Marks) -> list[Outline]:
     """What a style shows of a box."""
-    if style == "names":
-        return []
-    (left, top, right, bottom), thickness, colour = whole
-    width, height = right - left, bottom - top
-    long, high = max(thickness, round(CORNER * width)), max(thickness, round(CORNER * height))
-    if style != "corners" or 2 * long >= width or 2 * high >= height:
+    if style in ("boxes", "colours"):
         return [whole]
-    ticks = []
-    for x in (left, right - long):
-        ticks += [Rect(x, top, x + long, top + thickness), Rect(x, bottom - thickness, x + long, bottom)]
-    for x in (left, right - thickness):
-        ticks += [
-            Rect(x, top + thickness, x + thickness, top + high),
-            Rect(x, bottom - high, x + thickness, bottom - thickness),
-        ]
-    return [Outline(tick, thickness, colour) for tick in ticks if tick.bottom > tick.top]
+    rects = strokes(whole.rect, whole.thickness, style)
+    return [Outline(rect, max(rect.right - rect.left, rect.bottom - rect.top), whole.colour) for rect in rects]
+
+
+def strokes(box: Rect, thickness: int, style: Marks) -> list[Rect]:
+    """The filled rectangles that make up what a style shows of a box; they lie inside it and do not overlap.
+
+    Example:
+        >>> strokes(Rect(0, 0, 40, 40), 2, "corners")[:2]
+        [Rect(left=0, top=0, right=10, bottom=2), Rect(left=0, top=38, right=10, bottom=40)]
+    """
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    t = thickness
+    if style in ("none", "names"):
+        return []
+    if 2 * t >= min(wide, high):
+        return [box]
+    if style == "corners":
+        wide, high = max(t, round(CORNER * wide)), max(t, round(CORNER * high))
+    rects = []
+    for x in dict.fromkeys((left, right - wide)):
+        rects += [Rect(x, top, x + wide, top + t), Rect(x, bottom - t, x + wide, bottom)]
+    sides = dict.fromkeys(((top + t, min(top + high, bottom - t)), (max(bottom - high, top + t), bottom - t)))
+    for x in (left, right - t):
+        rects += [Rect(x, y1, x + t, y2) for y1, y2 in sides]
+    return [rect for rect in rects if rect.bottom > rect.top]
 
 
 def _place(box: Rect, wide: int, high: int, width: int, height: int, others: Sequence[Rect]) -> Rect:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from stream.presence import frame_ends
 from stream.timecode import is_steady, nominal_rate
@@ -134,6 +135,5 @@ def placed_shots(record: Tracks, ruler: Ruler) -> list[tuple[Shot, int, int]]:
     Where frames are unevenly spaced, a shot shorter than one place of the grid has no room and is left out.
     """
     found = shots(record.frames)
-    starts = [ruler.place(shot.first) for shot in found]
-    ends = [*starts[1:], ruler.length]
-    return [(shot, start, end) for shot, start, end in zip(found, starts, ends, strict=True) if end > start]
+    bounds = [*(ruler.place(shot.first) for shot in found), ruler.length]
+    return [(shot, start, end) for shot, (start, end) in zip(found, pairwise(bounds), strict=True) if end > start]

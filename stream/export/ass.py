@@ -1,0 +1,31 @@
+"""Advanced SubStation Alpha (`.ass`): boxes and names as subtitles, which players such as mpv and VLC draw.
+
+The format counts hundredths of a second; times are rounded down, so that what belongs to a frame is there when the
+frame is shown, at up to 100 frames a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pysubs2
+
+from stream.soft_boxes import events, script
+from stream.styles import Style
+from stream.tracks import Tracks
+
+
+def encode(record: Tracks, video: Path) -> bytes:
+    """UTF-8 text: a red box and a name for everybody known."""
+    style = Style()
+    file = script(record, style)
+    file.info["Title"] = video.stem
+    for event in events(record, style):
+        start, end = (max(0, int(100 * time)) * 10 for time in (event.start, event.end))
+        if end > start:
+            file.append(
+                pysubs2.SSAEvent(
+                    start, end, event.text, layer=event.layer, style=event.style, name=event.name.replace(",", " ")
+                )
+            )
+    return file.to_string("ass", header_notice="").encode()

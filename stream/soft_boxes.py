@@ -1,0 +1,144 @@
+"""Boxes and names as events of an ASS subtitle, for players to draw: nothing of the picture is touched.
+
+Pure: `events` says what is shown when, in exact seconds; a `.ass` file and the subtitle track of a soft copy are both
+written from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import pysubs2
+
+from stream.frames import Face
+from stream.glyphs import clean
+from stream.overlay import Rect, pixel_box, strokes, text_size_of, thickness_of
+from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
+from stream.takes import Ruler, cast
+from stream.tracks import Tracks
+
+LAYER_BOX, LAYER_NAME = 0, 1
+_FULLWIDTH = str.maketrans({"{": "｛", "}": "｝", "\\": "＼"})
+"""What would begin a command of ASS, by its likeness: the format knows no way to spell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing shown."""
+
+    start: Fraction
+    """Seconds."""
+    end: Fraction
+    layer: int
+    style: str
+    name: str
+    """Whose it is; nothing for a stranger."""
+    text: str
+
+
+def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Event]:
+    """A box and a name for every face of every frame, in order of time; what stands still for several frames is one
+    event.
+
+    Args:
+        record: faces bear the names to show.
+        style: of its marks; a subtitle can hide nobody.
+        unknown: as for `Overlay`.
+    """
+    width, height = record.header.width, record.header.height
+    ruler = Ruler.of(record)
+    people = cast(record)
+    done: list[Event] = []
+    running: dict[tuple[int, int], tuple[Event, int]] = {}  # track and layer → the event and its last frame
+    for frame in record.frames:
+        start, end = ruler.start(frame.index), ruler.end(frame.index)
+        for face in frame.faces:
+            for layer, name, text in _marks(face, width, height, style, unknown, people):
+                before = running.get((face.track, layer))
+                if before and before[1] == frame.index - 1 and (before[0].style, before[0].text) == (name, text):
+                    event = Event(before[0].start, end, layer, name, face.name or "", text)
+                else:
+                    if before:
+                        done.append(before[0])
+                    event = Event(start, end, layer, name, face.name or "", text)
+                running[face.track, layer] = event, frame.index
+    done += [event for event, _ in running.values()]
+    return sorted(done, key=lambda event: (event.start, event.layer))
+
+
+def script(record: Tracks, style: Style) -> pysubs2.SSAFile:
+    """The subtitle's head: the size of the picture that coordinates count in, and the styles that events name."""
+    width, height = record.header.width, record.header.height
+    file = pysubs2.SSAFile()
+    file.info = {
+        "ScriptType": "v4.00+",
+        "PlayResX": str(width),
+        "PlayResY": str(height),
+        "ScaledBorderAndShadow": "yes",
+        "WrapStyle": "2",
+        "YCbCr Matrix": "None",
+    }
+    size, stroke = text_size_of(width, height), thickness_of(width, height)
+    file.styles = {}
+    for name, colour in _styles(style, cast(record)):
+        line, ink = _ass_colour(colour), _ass_colour(text_colour(colour))
+        plain = pysubs2.SSAStyle(fontname="Sans", fontsize=size, shadow=0, alignment=pysubs2.Alignment.TOP_LEFT)
+        file.styles[f"Box {name}"] = replace(plain, primarycolor=line, outline=0)
+        # Border style 3 is a plate behind the text.
+        file.styles[f"Name {name}"] = replace(
+            plain, primarycolor=ink, outlinecolor=line, backcolor=line, bold=True, borderstyle=3, outline=stroke
+        )
+    return file
+
+
+def _styles(style: Style, people: tuple[str, ...]) -> Iterator[tuple[str, Colour]]:
+    """Name and colour of the styles: one a person where each has a colour."""
+    if style.marks == "colours":
+        yield from ((f"person {i}", colour_of(person, people)) for i, person in enumerate(people, 1))
+    else:
+        yield "known", RED
+    yield "unknown", GREY
+
+
+def _marks(
+    face: Face, width: int, height: int, style: Style, unknown: Unknown, people: tuple[str, ...]
+) -> Iterator[tuple[int, str, str]]:
+    """Layer, style and text of what a face shows."""
+    box = pixel_box(face.box, width, height)
+    if box.right <= box.left or box.bottom <= box.top or style.marks == "none":
+        return
+    if face.name is None and unknown == "none":
+        return
+    thickness = thickness_of(width, height)
+    if face.name is None:
+        name, thickness = "unknown", max(2, thickness // 2)
+    else:
+        name = f"person {people.index(face.name) + 1}" if style.marks == "colours" else "known"
+    if style.marks != "names":
+        yield LAYER_BOX, f"Box {name}", _drawing(box, thickness, style.marks)
+    if face.name is not None:
+        # As on a drawn copy: above the box if there is room, else below, else inside. The plate is the text's border.
+        edge = thickness_of(width, height)
+        room = round(1.2 * text_size_of(width, height)) + 2 * edge
+        if box.top >= room:
+            anchor, y = 1, box.top - edge
+        else:
+            anchor, y = 7, (box.bottom if box.bottom + room <= height else box.top) + edge
+        text = clean(face.name).translate(_FULLWIDTH)
+        yield LAYER_NAME, f"Name {name}", rf"{{\an{anchor}\pos({box.left + edge},{y})}}{text}"
+
+
+def _drawing(box: Rect, thickness: int, marks: Marks) -> str:
+    """What the marks show of a box, as filled rectangles inside it."""
+    parts = []
+    for left, top, right, bottom in strokes(box, thickness, marks):
+        x1, y1, x2, y2 = left - box.left, top - box.top, right - box.left, bottom - box.top
+        parts.append(f"m {x1} {y1} l {x2} {y1} {x2} {y2} {x1} {y2}")
+    return rf"{{\an7\pos({box.left},{box.top})\p1}}{' '.join(parts)}"
+
+
+def _ass_colour(colour: Colour) -> pysubs2.Color:
+    red, green, blue = (round(255 * value) for value in colour)
+    return pysubs2.Color(red, green, blue)
