@@ -45,6 +45,7 @@ COMMANDS = {
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
     "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
+    "bench": Entry("tools.bench:bench", "Measure accuracy against truth."),
     "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs iznet[train])."),
 }
 

@@ -1,0 +1,115 @@
+"""`iznet bench accuracy`: a record, or a video analysed on the spot, against truth."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.errors import UsageError
+from tools.options import FILE, EngineOptions, engine_options
+from tools.progress import FrameProgress
+
+if TYPE_CHECKING:
+    from stream.accuracy import NameAccuracy, TrackAccuracy
+
+RECORD = ".jsonl"
+
+
+@click.command("accuracy")
+@click.argument("source", type=FILE)
+@click.option("--truth", type=FILE, required=True, help="Panels (.json) or boxes (MOT Challenge .txt).")
+@click.option("-g", "--gallery", type=FILE, help="Whom to name, when SOURCE is a video.")
+@click.option("--lookahead", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds, for a video.")
+@click.option("--minimum", type=click.FloatRange(0), default=0.0, help="Boxes: leave out found faces under N pixels.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
+@engine_options
+def accuracy(
+    source: Path,
+    truth: Path,
+    gallery: Path | None,
+    lookahead: float,
+    minimum: float,
+    as_json: bool,
+    engine: EngineOptions,
+) -> None:
+    """Judge SOURCE, a video or a tracks file (.jsonl), against truth.
+
+    Panel truth says who stands where on the screen; it gives name precision, recall and F1 per visible face-frame, for
+    the names as drawn and for the final verdicts. Box truth gives IDF1 and HOTA of the tracks.
+    """
+    if source.suffix == RECORD and gallery is not None:
+        raise UsageError(f"-g {gallery}: {source} is a record already, its names are fixed; give the video instead")
+    if truth.suffix not in (".json", ".txt"):
+        raise UsageError(f"--truth {truth}: give panels as .json or boxes as MOT Challenge .txt")
+    if source.suffix == RECORD:
+        result = judge(source, truth, minimum)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            record = Path(folder) / "run.tracks.jsonl"
+            analyse(source, record, gallery, lookahead, engine, quiet=as_json)
+            result = judge(record, truth, minimum)
+    if as_json:
+        click.echo(json.dumps({kind: value.as_json() for kind, value in result.items()}))
+        return
+    for kind, value in result.items():
+        click.echo(_line(kind, value))
+
+
+def analyse(
+    source: Path, record: Path, gallery: Path | None, lookahead: float, engine: EngineOptions, *, quiet: bool
+) -> None:
+    """Write the record of a video, and no video."""
+    from engine.gallery import Gallery
+    from stream.label import label_video
+
+    detector = engine.open_detector()
+    embedder = engine.open_embedder() if gallery is not None else None
+    people = Gallery.load(gallery, embedder) if gallery is not None else None
+    with FrameProgress(source.name, quiet=quiet) as progress:
+        label_video(
+            source,
+            gallery=people,
+            detector=detector,
+            embedder=embedder,
+            tracks=record,
+            video=False,
+            progress=progress,
+            lookahead=lookahead,
+        )
+
+
+def judge(record: Path, truth: Path, minimum: float) -> dict[str, NameAccuracy | TrackAccuracy]:
+    """What the truth has to say of a record, by kind: `drawn` and `final` names, or `tracks`."""
+    from stream.accuracy import name_accuracy, read_mot, read_panels, record_boxes, track_accuracy
+    from stream.tracks import read
+
+    if truth.suffix == ".txt":
+        boxes = read_mot(truth)
+        return {"tracks": track_accuracy(record_boxes(read(record), minimum), boxes)}
+    shots = read_panels(truth)
+    return {
+        "drawn": name_accuracy(read(record, drawn=True), shots),
+        "final": name_accuracy(read(record), shots),
+    }
+
+
+def _line(kind: str, value: Any) -> str:
+    figures = value.as_json()
+    if kind == "tracks":
+        return "tracks: " + " · ".join(f"{name} {number:.3f}" for name, number in figures.items())
+    parts = [
+        f"{kind} names: F1 {figures['f1']:.4f}",
+        f"precision {figures['precision']:.4f}",
+        f"recall {figures['recall']:.4f}",
+        f"wrong {figures['wrong']}",
+        f"strangers named {figures['strangers']}",
+        f"outside a panel {figures['stray']}",
+        f"switches {figures['switches']}",
+        f"tracks over a cut {figures['across_cuts']}",
+        f"without a face {figures['unseen']} of {figures['visible']} face-frames",
+    ]
+    return " · ".join(parts)
