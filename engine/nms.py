@@ -30,43 +30,58 @@ def nms(
         >>> nms(np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]]), np.float32([0.6, 0.9, 0.5])).tolist()
         [1, 2]
     """
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+    count = len(boxes)
+    if boxes.shape != (count, 4) or scores.shape != (count,):
         raise ValueError(f"expected boxes [N,4] and scores [N], got {boxes.shape = }, {scores.shape = }")
     if not 0 <= iou <= 1:
         raise ValueError(f"iou must be within 0…1, got {iou}")
-    if limit is not None and limit < 0:
+    if limit is None or limit > count:
+        limit = count
+    elif limit < 0:
         raise ValueError(f"limit must be at least 0, got {limit}")
-    most = len(boxes) if limit is None else min(limit, len(boxes))
-    return suppress(np.ascontiguousarray(boxes, np.float32), np.ascontiguousarray(scores, np.float32), iou, most)
+    return suppress(np.asarray(boxes, np.float32, order="C"), np.asarray(scores, np.float32, order="C"), iou, limit)
 
 
 @compiled
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.intp]:
     """What `nms` does, without its checks; `limit` is at most `len(boxes)`."""
-    # No sorting: the best of what is left is looked for again after each one kept, and there are few to keep.
+    # No sorting: the pass that drops what overlaps the box just kept also finds the next best, and what is left is
+    # moved together, so that passes grow shorter.
     count = len(boxes)
-    left = np.empty(count, np.bool_)
+    left = np.empty(count, np.intp)
     area = np.empty(count, np.float64)
+    remaining = 0
+    best = -1
     for i in range(count):
         width, height = float(boxes[i, 2]) - float(boxes[i, 0]), float(boxes[i, 3]) - float(boxes[i, 1])
         area[i] = max(0.0, width) * max(0.0, height)
-        left[i] = not np.isnan(scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3])
+        if np.isnan(scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3]):
+            continue
+        left[remaining] = i
+        remaining += 1
+        if best < 0 or scores[i] > scores[best]:
+            best = i
     kept = np.empty(limit, np.intp)
     for k in range(limit):
-        best = -1
-        for i in range(count):
-            if left[i] and (best < 0 or scores[i] > scores[best]):
-                best = i
         if best < 0:
             return kept[:k]
-        kept[k] = best
-        left[best] = False
-        x1, y1, x2, y2 = float(boxes[best, 0]), float(boxes[best, 1]), float(boxes[best, 2]), float(boxes[best, 3])
-        for i in range(count):
-            if left[i]:
-                width = min(x2, float(boxes[i, 2])) - max(x1, float(boxes[i, 0]))
-                height = min(y2, float(boxes[i, 3])) - max(y1, float(boxes[i, 1]))
-                if width > 0 and height > 0:
-                    shared = width * height
-                    left[i] = shared <= iou * (area[best] + area[i] - shared)
+        kept[k] = last = best
+        x1, y1, x2, y2 = float(boxes[last, 0]), float(boxes[last, 1]), float(boxes[last, 2]), float(boxes[last, 3])
+        best = -1
+        survivors = 0
+        for n in range(remaining):
+            i = left[n]
+            if i == last:
+                continue
+            width = min(x2, float(boxes[i, 2])) - max(x1, float(boxes[i, 0]))
+            height = min(y2, float(boxes[i, 3])) - max(y1, float(boxes[i, 1]))
+            if width > 0 and height > 0:
+                shared = width * height
+                if not shared <= iou * (area[last] + area[i] - shared):
+                    continue
+            left[survivors] = i
+            survivors += 1
+            if best < 0 or scores[i] > scores[best]:
+                best = i
+        remaining = survivors
     return kept
