@@ -68,10 +68,11 @@ def contestants(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> dict
         return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
 
     ready, double = rects(), scores.astype(np.float64)
+    opencv: Any = cv2.dnn.NMSBoxes  # takes arrays too, whatever its stubs say
     return {
         OURS: lambda: nms(boxes, scores, IOU),
-        "cv2.dnn.NMSBoxes": lambda: np.asarray(cv2.dnn.NMSBoxes(rects(), scores, 0.0, IOU), np.intp),
-        "the same, boxes ready-made": lambda: np.asarray(cv2.dnn.NMSBoxes(ready, double, 0.0, IOU), np.intp),
+        "cv2.dnn.NMSBoxes": lambda: np.asarray(opencv(rects(), scores, 0.0, IOU), np.intp),
+        "the same, boxes ready-made": lambda: np.asarray(opencv(ready, double, 0.0, IOU), np.intp),
         "NumPy, torchvision-style": lambda: numpy_nms(boxes, scores, IOU),
     }
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InputError
+from engine.errors import InputError, OutputError
 from train.data.boxes import (
     LoadReport,
     candidate_cells,
@@ -85,6 +85,70 @@ def test_what_cannot_be_used_is_counted_with_its_name(tmp_path: Path) -> None:
     assert np.allclose(good.boxes, [[1, 2, 20, 30], [0, 0, 20, 20], [60, 10, 64, 20]])
     assert good.ignore.tolist() == [False, False, True], "a box of which most lies outside is not learnt"
     assert "unreadable image: 2 (broken.jpg, empty.jpg)" in str(report)
+
+
+def test_the_report_is_written_as_json(tmp_path: Path) -> None:
+    entries = [entry("a.jpg", [[1, 2, 20, 30]]), entry("broken.jpg", [[1, 2, 20, 30]])]
+    report = LoadReport()
+    files = {"a.jpg": jpeg(), "broken.jpg": b"x", "unnamed.jpg": jpeg()}
+    load_box_set(write_set(tmp_path / "set.zip", entries, files), report)
+    report.write(tmp_path / "run" / "data.json")
+    assert json.loads((tmp_path / "run" / "data.json").read_text()) == {
+        "counts": {"image without a label": 1, "unreadable image": 1},
+        "files": {"image without a label": ["unnamed.jpg"], "unreadable image": ["broken.jpg"]},
+    }
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"data\.json: cannot be written"):
+        report.write(tmp_path / "file" / "data.json")
+
+
+def test_label_files_beside_the_pictures(tmp_path: Path) -> None:
+    """YOLO's and VOC's labels of one and the same box give the same picture; what is wrong is counted by name."""
+    for name in ("images/yolo", "images/none", "images/empty", "images/odd", "images/voc", "images/size", "images/bad"):
+        (tmp_path / f"{name}.jpg").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg())
+    (tmp_path / "images" / "broken.jpg").write_bytes(jpeg()[:30])
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "broken.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "labels" / "yolo.txt").write_text("0 0.25 0.5 0.25 0.5\n\n1 0.95 0.5 0.3 0.5\n")
+    (tmp_path / "labels" / "empty.txt").write_text(" \n")
+    (tmp_path / "labels" / "odd.txt").write_text("0 0.5 x 1 1\n0 0.5\n0 0.5 0.5 0 0.2\n")
+    (tmp_path / "labels" / "lonely.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    voc = (
+        "<annotation><size><width>{width}</width><height>48</height></size>"
+        "<object><bndbox><xmin>8</xmin><ymin>12</ymin><xmax>24</xmax><ymax>36</ymax></bndbox></object>"
+        "<object><difficult>1</difficult><bndbox><xmin>30</xmin><ymin>1</ymin><xmax>40</xmax><ymax>9</ymax></bndbox>"
+        "</object><object><bndbox><xmin>a</xmin></bndbox></object></annotation>"
+    )
+    (tmp_path / "images" / "voc.xml").write_text(voc.format(width=64))
+    (tmp_path / "images" / "size.xml").write_text(voc.format(width=65))
+    (tmp_path / "images" / "bad.xml").write_text("<annotation>")
+    report = LoadReport()
+    pictures = {p.name: p for p in load_box_set(tmp_path, report)}
+    assert sorted(pictures) == ["images/empty.jpg", "images/odd.jpg", "images/voc.jpg", "images/yolo.jpg"]
+    assert np.allclose(pictures["images/yolo.jpg"].boxes[0], [8, 12, 24, 36])
+    assert pictures["images/yolo.jpg"].ignore.tolist() == [False, False]
+    assert np.allclose(pictures["images/voc.jpg"].boxes, [[8, 12, 24, 36], [30, 1, 40, 9]])
+    assert pictures["images/voc.jpg"].ignore.tolist() == [False, True]
+    assert report.problems == {
+        "image without a label file": ["images/none.jpg"],
+        "empty label file": ["labels/empty.txt"],
+        "label file without an image": ["labels/lonely.txt"],
+        "malformed boxes": ["labels/odd.txt", "labels/odd.txt", "images/size.xml", "images/voc.xml"],
+        "zero-area box": ["images/odd.jpg"],
+        "unreadable label file": ["images/bad.xml"],
+        "unreadable image": ["images/broken.jpg"],
+        "image size differs from its label": ["images/size.jpg"],
+        "box reaches outside the image": ["images/yolo.jpg"],
+        "no boxes": ["images/empty.jpg", "images/odd.jpg"],
+    }
+
+
+def test_only_empty_label_files_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(InputError, match=r"no usable face in 1 entries \(empty label file: 1 \(a\.txt\)"):
+        load_box_set(tmp_path)
 
 
 def test_a_folder_is_as_good_as_a_zip(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Pictures with face boxes: reading them, checking them, and turning boxes into grid encodings and back.
 
-A *box set* is a zip file or a folder with a `boxes.json`: a list of
+A *box set* is a zip file or a folder with a `boxes.json` (or label files beside the pictures): a list of
 `{"image", "width", "height", "source", "boxes": [[x1,y1,x2,y2]…], "ignore": [bool…]}` in pixels of the image.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError, OutputError
+from train.data.side_files import side_file_entries
 
 Floats = NDArray[np.float32]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -149,21 +150,32 @@ def decode_image(data: bytes) -> NDArray[np.uint8] | None:
 def load_box_set(path: Path, report: LoadReport | None = None) -> list[Picture]:
     """All usable pictures of a box set, decoded, in the order of its `boxes.json`.
 
+    Without one, label files beside the pictures are taken (`train.data.side_files`), in the order of their names.
     What cannot be used is counted in `report` with its file name, and left out.
 
     Raises:
-        InputError: `path` cannot be read, has no `boxes.json`, or holds no usable picture.
+        InputError: `path` cannot be read, has no labels, or holds no usable picture.
     """
     report = LoadReport() if report is None else report
     names, read = _reader(path)
-    if "boxes.json" not in names:
-        raise InputError(f"{path}: holds no boxes.json; give a box set (pictures and a boxes.json)")
-    try:
-        entries = json.loads(read("boxes.json"))
-    except ValueError as error:
-        raise InputError(f"{path}: its boxes.json is not JSON ({error})") from None
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: its boxes.json is not a list of pictures")
+    entries: object
+    if "boxes.json" in names:
+        try:
+            entries = json.loads(read("boxes.json"))
+        except ValueError as error:
+            raise InputError(f"{path}: its boxes.json is not JSON ({error})") from None
+        if not isinstance(entries, list):
+            raise InputError(f"{path}: its boxes.json is not a list of pictures")
+        named = {str(entry.get("image")) for entry in entries if isinstance(entry, dict)}
+        for name in names:
+            if name.lower().endswith(IMAGE_SUFFIXES) and name not in named:
+                report.add("image without a label", name)
+    else:
+        entries = side_file_entries(names, read, IMAGE_SUFFIXES, report.add)
+        if not entries:
+            raise InputError(
+                f"{path}: holds no boxes.json, and no label files beside its pictures ({report}); give a box set"
+            )
     present = set(names)
     pictures = []
     for number, entry in enumerate(entries):
