@@ -14,9 +14,12 @@ TRAINING_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx")
 
 COMMANDS = {
     "detector": Entry("tools.train_detector:detector", "Train the face detector."),
-    "eval-detector": Entry("tools.train_detector:eval_detector", "Average precision of a detector."),
+    "eval-detector": Entry("tools.train_eval_detector:eval_detector", "Measure a detector and its rivals."),
+    "quantize-detector": Entry("tools.train_eval_detector:quantize", "Make an INT8 copy of a detector."),
+    "faces": Entry("tools.train_faces:faces", "Cut the faces out of a folder of photos."),
     "embedder": Entry("tools.train_embedder:embedder", "Train the face embedder."),
     "eval-embedder": Entry("tools.train_embedder:eval_embedder", "Verification figures of an embedder."),
+    "experiments": Entry("tools.train_experiments:experiments", "Three networks × two losses on twelve people."),
 }
 
 
