@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 GRID = (32, 18)
 """Width and height of the picture that is compared, in cells."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of ITU-R BT.601."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,18 @@ def glance(rgb: NDArray[np.uint8], blank_contrast: float = 4.0) -> Glance:
         >>> glance(np.zeros((36, 64, 3), np.uint8)).blank
         True
     """
-    small = cv2.resize(rgb, GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
-    luma = small @ np.array([0.299, 0.587, 0.114], np.float32)
-    centred = (luma - luma.mean()).ravel()
-    length = float(np.linalg.norm(centred))
-    contrast = length / np.sqrt(centred.size)
-    structure = centred / length if contrast >= blank_contrast else np.zeros_like(centred)
-    coarse = cv2.resize(small, (GRID[0] // 4, GRID[1] // 3), interpolation=cv2.INTER_AREA) / 255.0
-    return Glance(structure.astype(np.float32), coarse.reshape(-1, 3).T.astype(np.float32))
+    # Four rows a cell stand for all of them: a mean of fewer pixels, at a fifth of the cost.
+    rows = rgb[:: max(1, rgb.shape[0] // (4 * GRID[1]))]
+    small = cv2.resize(rows, GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
+    luma = small.reshape(-1, 3) @ LUMA
+    luma -= luma.mean()
+    length = float(np.sqrt(luma @ luma))
+    if length >= blank_contrast * np.sqrt(luma.size):
+        luma /= length
+    else:
+        luma[:] = 0
+    cells = small.reshape(GRID[1] // 3, 3, GRID[0] // 4, 4 * 3).sum(axis=1).reshape(-1, 4, 3).sum(axis=1)
+    return Glance(luma, np.ascontiguousarray(cells.T) / np.float32(12 * 255))
 
 
 def difference(a: Glance, b: Glance) -> float:
