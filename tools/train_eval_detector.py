@@ -18,7 +18,7 @@ from tools.options import FILE, json_option
     "--size", "sizes", type=click.IntRange(64), multiple=True, help="Longer side, may be repeated.  [default: 320…1280]"
 )
 @click.option("--dev", is_flag=True, help="Only the part that training kept aside; for choices.")
-@click.option("--every", type=click.IntRange(1), default=1, help="Only each n-th picture, for a quick look.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Only each n-th picture and frame, for a quick look.")
 @click.option("--photos", type=FILE, help="Pictures to take close-ups from: zip or folder.")
 @click.option("--clips", type=FILE, help="Folder of video clips, for precision.")
 @click.option("--verdicts", type=FILE, help="What somebody said about doubtful finds on them (JSON).")

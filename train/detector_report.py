@@ -32,6 +32,8 @@ Say = Callable[[str], None]
 DEV_PICTURES = 60
 SIZES = (640, 320, 416, 512, 960, 1280)
 BFLOAT16, INT8 = "bf16", "INT8"
+PHOTOS = 150
+"""Photos without labels that close-ups are taken from, evenly spread: the teachers have to look at each."""
 MASKED = "mask"
 """Sources whose name starts like this show people with masks: no landmarks are measured there."""
 
@@ -52,7 +54,7 @@ class Plan:
     dev: bool = False
     """Only what training kept aside."""
     every: int = 1
-    """Only each n-th picture, for a quick look."""
+    """Only each n-th picture and frame, for a quick look."""
     photos: Path | None = None
     """Pictures to take close-ups from, beside those of the box set."""
     clips: Path | None = None
@@ -132,7 +134,7 @@ class _Run:
             if j.size == self.plan.sizes[0] or j.name != self.ours.name
         }
         if self.plan.clips is not None:
-            self.frames = clip_frames(self.plan.clips)
+            self.frames = clip_frames(self.plan.clips)[:: self.plan.every]
         if self.plan.close_ups and self.teachers is not None:
             values["close_ups"] = self.close_ups()
         if self.teachers is not None:
@@ -187,7 +189,8 @@ class _Run:
         assert self.teachers is not None
         sources: dict[str, Sequence[Picture]] = {"labelled pictures": self.pictures}
         if self.plan.photos is not None:
-            photos = load_pictures(self.plan.photos)[:: max(1, 2 * self.plan.every)]
+            photos = load_pictures(self.plan.photos)
+            photos = photos[:: max(1, len(photos) * self.plan.every // PHOTOS)]
             sources["photos"] = close_up_eval.agreed(photos, self.teachers.look(photos, "photos"))
         if self.frames:
             sources["clips"] = close_up_eval.agreed(self.frames, self._look_at_frames())

@@ -12,9 +12,10 @@ from train.data.boxes import Picture
 from train.data.face_teachers import FaceTeacher
 from train.data.pseudo_labels import View, cached_views
 
-VIEWS = (View(640), View(960))
-"""Two sizes; SCRFD's file has one, and looks at the mirrored picture instead."""
-SCRFD_VIEWS = (View(640), View(640, flipped=True))
+YUNET_VIEWS = (View(640), View(960))
+CENTERFACE_VIEWS = (View(416), View(640))
+SCRFD_VIEWS = (View(640),)
+"""Its file has one size."""
 LOW = 0.2
 """Score from which a sighting counts as one."""
 
@@ -63,4 +64,4 @@ class Teachers:
         if not pictures:
             return Sightings([], [], [])
         third = seen(self._scrfd, SCRFD_VIEWS) if all_three and self._scrfd is not None else []
-        return Sightings(seen(self._yunet, VIEWS), seen(self._centerface, VIEWS), third)
+        return Sightings(seen(self._yunet, YUNET_VIEWS), seen(self._centerface, CENTERFACE_VIEWS), third)
