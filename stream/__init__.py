@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stream.encoding import EncoderSettings
     from stream.frames import Face, Frame, LabelledFrame
-    from stream.label import LabelResult, label_video, open_stream
+    from stream.label import label_video, open_stream
     from stream.photo import label_photo
+    from stream.result import LabelResult
     from stream.tracks import read as read_tracks
 
 # Imported when first asked for, as in `engine`.
@@ -25,7 +26,7 @@ _PLACES = {
     "EncoderSettings": ("encoding", "EncoderSettings"),
     "Face": ("frames", "Face"),
     "Frame": ("frames", "Frame"),
-    "LabelResult": ("label", "LabelResult"),
+    "LabelResult": ("result", "LabelResult"),
     "LabelledFrame": ("frames", "LabelledFrame"),
     "label_photo": ("photo", "label_photo"),
     "label_video": ("label", "label_video"),

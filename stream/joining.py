@@ -166,12 +166,12 @@ def _mux(
                 video.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
         elif stream.index in streams.copied:
             if is_cover(stream) and streams.format == "matroska":
-                attach_cover(target, stream, _cover(container.name, stream.index))
+                attach_cover(target, stream, cover_picture(container.name, stream.index))
                 report.packets[stream.index] = 1
             else:
                 copies[stream.index] = copy_stream(target, stream)
     assert video is not None
-    if chapters := _chapters(container, times.end * plan.time_base if partial else None):
+    if chapters := chapters_of(container, times.end * plan.time_base if partial else None):
         target.set_chapters(chapters)
     target.start_encoding()
     if (video.codec_context.extradata or b"") != segments[0].extradata:
@@ -180,10 +180,10 @@ def _mux(
     pictures = _video_packets(segments, times, plan.time_base, video)
     upcoming = next(pictures, None)
     end = times.end * plan.time_base if partial else None
-    clocks = {index: _clock(container.streams[index], streams.format) for index in copies}
-    for packet, following in _with_following(_other_packets(container, copies)):
+    clocks = {index: track_clock(container.streams[index], streams.format) for index in copies}
+    for packet, following in with_following(packets_of(container, copies)):
         index = packet.stream.index
-        when = _settle(packet, following, clocks[index])
+        when = settle(packet, following, clocks[index])
         if end is not None and when >= end:
             continue
         while upcoming is not None and upcoming[1] <= when:
@@ -211,7 +211,7 @@ def _mux(
             )
 
 
-def _chapters(container: InputContainer, end: Fraction | None) -> list[Chapter]:
+def chapters_of(container: InputContainer, end: Fraction | None) -> list[Chapter]:
     """The file's chapters, those of a partial file as far as it goes."""
     kept = []
     for chapter in container.chapters():
@@ -223,13 +223,13 @@ def _chapters(container: InputContainer, end: Fraction | None) -> list[Chapter]:
     return kept
 
 
-def _clock(stream: Stream, format_name: str) -> Clock:
+def track_clock(stream: Stream, format_name: str) -> Clock:
     """Decoding times of a copied track; MKV takes equal ones, MP4 and MOV do not."""
     base = fraction(stream.time_base) or Fraction(1, 1000)
     return Clock(base, step=round(Fraction(1, 50) / base), least=0 if format_name == "matroska" else 1)
 
 
-def _settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) -> Fraction:
+def settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) -> Fraction:
     """Correct the packet's times where no container would take them; the second it is due."""
     dts = _dts(packet)
     now = clock.settle(dts, None if following is None else _dts(following))
@@ -248,7 +248,7 @@ def _is_pause(packet: Packet[Any]) -> bool:
     return packet.stream.type == "subtitle" and packet.stream.name == "mov_text" and bytes(packet) == bytes(2)
 
 
-def _with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any], Packet[Any] | None]]:
+def with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any], Packet[Any] | None]]:
     """Each packet with the next one of its track. Only sound is held back for that: it never pauses for long."""
     held: dict[int, Packet[Any]] = {}
     for packet in packets:
@@ -263,7 +263,7 @@ def _with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any
         yield packet, None
 
 
-def _cover(path: str, index: int) -> bytes:
+def cover_picture(path: str, index: int) -> bytes:
     """The bytes of a cover picture."""
     with opened(path) as container:
         for packet in container.demux(container.streams[index]):
@@ -287,7 +287,7 @@ def _video_packets(
             i += 1
 
 
-def _other_packets(container: InputContainer, copies: dict[int, Stream]) -> Iterator[Packet[Any]]:
+def packets_of(container: InputContainer, copies: dict[int, Stream]) -> Iterator[Packet[Any]]:
     """The packets to copy, in file order, reading on after errors where that is possible."""
     wanted = [s for s in container.streams if s.index in copies and s.type != "attachment"]
     failures = 0

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from engine.detector import Detector
@@ -20,35 +19,16 @@ from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.labelled_copy import LabelledCopy
-from stream.overlay import Unknown
 from stream.pipeline import Pipeline, Progress, labelled_frames
-from stream.presence import Presence
+from stream.renaming import settle
+from stream.render import draw
+from stream.result import LabelResult
 from stream.sink import CONTAINERS, check_output
+from stream.soft import soft_copy, soft_output, soft_plan
 from stream.source import FileSource
 from stream.stages import StageClock
+from stream.styles import Style, Unknown
 from stream.tracks import Header, Model, TracksWriter
-
-
-@dataclass(frozen=True, slots=True)
-class LabelResult:
-    """What came of labelling a video or a photo."""
-
-    video: Path | None
-    """The labelled copy; None if only the record was asked for."""
-    tracks: Path
-    frames: int
-    fps: float
-    """Frames a second over the whole run, files opened and joined included."""
-    people: tuple[Presence, ...]
-    """Everybody who was named, longest on screen first."""
-    seconds: float
-    """Wall time of the run."""
-    notes: tuple[str, ...] = ()
-    """What was decided on the way and the user should know."""
-    damage: Mapping[str, int] = field(default_factory=dict)
-    """What was wrong with the source, counted by kind."""
-    stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Calls, CPU-ms of the calling thread and wall-ms of each part of the work."""
 
 
 def label_video(
@@ -68,6 +48,9 @@ def label_video(
     unknown: Unknown = "none",
     omit: Collection[int] = (),
     threads: int | None = None,
+    style: Style | None = None,
+    soft: bool = False,
+    two_pass: bool = False,
 ) -> LabelResult:
     """Label a video file: the same video with every known face boxed and named, and a per-frame record.
 
@@ -87,8 +70,12 @@ def label_video(
         unknown: what to draw for people without a name.
         omit: numbers of tracks of the source that may be left out of the copy.
         threads: decoder threads; None for as many as there are processors.
+        style: how people are drawn or hidden. Hiding needs the whole record, so it implies `two_pass`.
+        soft: copy every packet and add boxes and names as a subtitle track, with the final verdicts; the output is MKV.
+        two_pass: analyse the whole video first and draw the final verdicts.
 
     Raises:
+        UsageError: a soft copy that is to hide somebody, or is not to be MKV.
         InputError: the source or the gallery cannot be used.
         OutputError: an output exists, or cannot be written or hold a track of the source.
         MissingError: an encoder or backend that was asked for is not here.
@@ -103,29 +90,54 @@ def label_video(
     source = Path(source)
     clock = StageClock()
     with FileSource(source, threads, deinterlace=deinterlace) as reader:
-        target = Path(output) if output is not None else video_output(source)
+        target = Path(output) if output is not None else video_output(source, soft=soft)
         record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
+        style = style or Style()
+        if video:
+            check_output(target, overwrite)
+        if video and soft:
+            soft_output(target, style, overwrite)
+            soft_plan(reader, target, omit)
         check_output(record, overwrite)
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
         header = record_header(reader.info, detector, embedder, people)
-        settings = encoder or EncoderSettings()
-        copy = LabelledCopy(reader, target, settings, overwrite, unknown, clock, omit) if video else None
+        settings, names = encoder or EncoderSettings(), people.people if people else ()
+        copy = (
+            LabelledCopy(reader, target, settings, overwrite, unknown, clock, omit, style=style, people=names)
+            if video and not soft
+            else None
+        )
+        later = copy is not None and (two_pass or style.hide is not None)
         try:
             writer = TracksWriter.open(record, header, overwrite=overwrite)
+            pipeline = Pipeline(reader, analyser, None if later else copy, writer, clock, progress)
         except BaseException:
             if copy is not None:
                 copy.discard()
             raise
-        pipeline = Pipeline(reader, analyser, copy, writer, clock, progress)
-        pipeline.work()
-        damage = reader.damage.as_dict()
+        try:
+            pipeline.work()
+        except BaseException:
+            if later and copy is not None:
+                copy.discard()
+            raise
         notes = [*reader.notes, *analyser.notes]
+        damage = reader.damage.as_dict()
+        if later and copy is not None:
+            with FileSource(source, threads, deinterlace=deinterlace) as again:
+                draw(again, settle(record), record, copy, clock, progress)
+        if video and soft:
+            with clock("join"):
+                final = settle(record)
+                notes += soft_copy(reader, final, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         if copy is not None:
-            notes += [*copy.notes, *Glyphs().remarks(person.name for person in pipeline.people)]
+            notes += copy.notes
+        if video and style.marks != "none":
+            notes += Glyphs().remarks(person.name for person in pipeline.people)
     seconds = time.perf_counter() - started
     return LabelResult(
-        video=target if copy else None,
+        video=target if video else None,
         tracks=record,
         frames=pipeline.done,
         fps=pipeline.done / seconds,
@@ -161,14 +173,15 @@ def open_stream(
         yield from labelled_frames(reader, analyser, StageClock())
 
 
-def video_output(source: Path) -> Path:
-    """Where the labelled copy goes if nobody says: beside the source, in its container where that can be written.
+def video_output(source: Path, *, soft: bool = False) -> Path:
+    """Where the labelled copy goes if nobody says: beside the source, in its container where that can be written; a
+    soft copy is MKV.
 
     Example:
         >>> video_output(Path("mv.mp4")).name, video_output(Path("mv.webm")).name
         ('mv.labelled.mp4', 'mv.labelled.mkv')
     """
-    suffix = source.suffix if source.suffix.lower() in CONTAINERS else ".mkv"
+    suffix = source.suffix if source.suffix.lower() in CONTAINERS and not soft else ".mkv"
     return source.with_name(f"{source.stem}.labelled{suffix}")
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame
+from stream.hiding import Box
 from stream.joining import join
-from stream.overlay import Overlay, Unknown
+from stream.overlay import Overlay
 from stream.pictures import convert
 from stream.segments import Segment, SegmentWriter
 from stream.sink import StreamPlan, check_output, plan_streams
 from stream.source import FileSource
 from stream.stages import StageClock
+from stream.styles import Style, Unknown
 
 
 def partial_output(target: Path) -> Path:
@@ -37,6 +39,8 @@ class LabelledCopy:
         overwrite: whether the target may be replaced.
         unknown: what to draw for people without a name.
         clock: where the time is added up.
+        style: how people are drawn or hidden.
+        people: everybody who may be named, for their colours.
         omit: numbers of tracks of the source that may be left out.
 
     Raises:
@@ -53,13 +57,17 @@ class LabelledCopy:
         unknown: Unknown,
         clock: StageClock,
         omit: Collection[int] = (),
+        *,
+        style: Style | None = None,
+        people: Sequence[str] = (),
     ) -> None:
         check_output(target, overwrite)
         self.target = target
         self._source = reader.path
         self._overwrite = overwrite
         self._clock = clock
-        self._overlay = Overlay(reader.info, unknown=unknown)
+        self.style = style or Style()
+        self._overlay = Overlay(reader.info, unknown=unknown, style=self.style, people=people)
         self._folder = target.with_name(target.name + ".iznet")
         self._segments = SegmentWriter(self._folder, reader, settings)
         try:
@@ -67,15 +75,19 @@ class LabelledCopy:
         except BaseException:
             self.discard()
             raise
-        self.notes = (*self._segments.plan.notes, *self._streams.notes)
+        self._own_notes = list(self._segments.plan.notes)
+        if self.style.hide and any(track.cover for track in reader.facts.tracks):
+            self._own_notes.append("faces on the cover picture are not hidden; it is copied as it is")
+        self.notes = (*self._own_notes, *self._streams.notes)
         """What the user should know; `finish` adds what came up while copying."""
 
-    def write(self, labelled: LabelledFrame) -> None:
-        """Draw on the frame and encode it; its picture is not to be used afterwards."""
+    def write(self, labelled: LabelledFrame, hidden: Sequence[Box] = ()) -> None:
+        """Draw on the frame and encode it; its picture is not to be used afterwards. What is `hidden` is wiped out, if
+        the style hides anything."""
         frame, plan = labelled.frame, self._segments.plan
         frame.picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
         with self._clock("draw"):
-            self._overlay.draw(frame.picture, labelled.faces)
+            self._overlay.draw(frame.picture, labelled.faces, hidden)
         with self._clock("encode"):
             self._segments.write(frame)
 
@@ -113,4 +125,4 @@ class LabelledCopy:
             overwrite=overwrite,
             partial=partial,
         )
-        self.notes = (*self._segments.plan.notes, *report.notes)
+        self.notes = (*self._own_notes, *report.notes)

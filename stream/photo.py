@@ -24,9 +24,11 @@ from engine.types import Detections
 from stream.frames import Face, TrackVerdict, VideoInfo
 from stream.glyphs import Glyphs
 from stream.identity import Identity, Naming
-from stream.label import LabelResult, record_header, record_output
-from stream.overlay import Unknown, draw_rgb
+from stream.label import record_header, record_output
+from stream.overlay import draw_rgb
+from stream.result import LabelResult
 from stream.sink import atomic_output, check_output
+from stream.styles import Unknown
 from stream.tracks import TracksWriter
 
 TIME_BASE = Fraction(1, 1000)

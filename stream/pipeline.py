@@ -6,8 +6,8 @@ fails, all end, and the first failure is what the caller sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 
 from engine.errors import InterruptedByUser, IznetError
 from stream.analysis import Analyser
@@ -28,13 +28,19 @@ WAITING = 8
 
 def labelled_frames(reader: FileSource, analyser: Analyser, clock: StageClock) -> Iterator[LabelledFrame]:
     """The frames of a source with everyone on them; a thread decodes a few frames ahead."""
+    with closing(decoded_frames(reader, clock)) as frames:
+        for frame in frames:
+            yield from analyser.push(frame)
+        yield from analyser.finish()
+
+
+def decoded_frames(reader: FileSource, clock: StageClock) -> Generator[Frame, None, None]:
+    """The frames of a source; a thread decodes a few frames ahead, and ends when the iterator is closed."""
     crew = Crew()
     decoded: Channel[Frame] = crew.channel(WAITING)
     crew.start("decode", lambda: _decode(reader, decoded, clock))
     try:
-        for frame in decoded:
-            yield from analyser.push(frame)
-        yield from analyser.finish()
+        yield from decoded
     except Stopped:
         pass  # the decoder failed; `wait` raises why
     finally:

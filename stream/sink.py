@@ -67,12 +67,13 @@ def container_of(output: str | os.PathLike[str]) -> str:
 def plan_streams(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
-    encoder: EncoderPlan,
+    encoder: EncoderPlan | None,
     omit: Collection[int] = (),
 ) -> StreamPlan:
     """Decide what happens to every track, by asking the container itself to take it.
 
     Args:
+        encoder: what encodes the labelled video; None where the source's picture is copied as well.
         omit: indices of tracks that the user agrees to leave out.
 
     Raises:
@@ -92,7 +93,10 @@ def plan_streams(
                 wanted.append(stream)
             elif said:
                 notes.append(said)
-        _check_encoder(encoder, format_name, output)
+        if encoder is None:
+            wanted.insert(0, container.streams[picture])
+        else:
+            _check_encoder(encoder, format_name, output)
         refused = [s for s in wanted if not _holds(format_name, s)]
         if refused:
             raise OutputError(_refusal(output, format_name, refused, wanted))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NoReturn, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 from engine.errors import InputError, OutputError
 from stream.frames import Face, TrackVerdict
@@ -43,6 +43,7 @@ __all__ = [
     "Summary",
     "Tracks",
     "TracksWriter",
+    "line_bytes",
     "lines",
     "partial_path",
     "read",
@@ -221,13 +222,10 @@ class TracksWriter:
     def _write(self, line: Line) -> None:
         data = encode(line)
         try:
-            text = _JSON.encode(data)
+            self._waiting.append(line_bytes(data))
         except ValueError:
             where = f"frame {line.index}" if isinstance(line, RecordedFrame) else type(line).__name__
             raise ValueError(f"{where} has a number that is not finite: {data}") from None
-        if not text.isascii() and _UNSAFE.search(text):
-            text = _ASCII_JSON.encode(data)
-        self._waiting.append(text.encode() + b"\n")
         if time.monotonic() - self._flushed > FOLLOW_SECONDS or isinstance(line, Header | Summary):
             self._flush()
 
@@ -242,6 +240,22 @@ class TracksWriter:
             raise OutputError(f"cannot write {self.path or 'the record'}: {error.strerror}") from error
         self._waiting.clear()
         self._flushed = time.monotonic()
+
+
+def line_bytes(data: Mapping[str, Any]) -> bytes:
+    """A line of a record as it is written: compact JSON in UTF-8, with its line feed.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Example:
+        >>> line_bytes({"type": "note"})
+        b'{"type":"note"}\\n'
+    """
+    text = _JSON.encode(data)
+    if not text.isascii() and _UNSAFE.search(text):
+        text = _ASCII_JSON.encode(data)
+    return text.encode() + b"\n"
 
 
 def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tracks:

@@ -16,7 +16,7 @@ from tools.wording import result_dict, result_lines
 if TYPE_CHECKING:
     from engine.gallery import Gallery
     from stream import LabelResult
-    from stream.overlay import Unknown
+    from stream.styles import Unknown
 
 
 @click.command()

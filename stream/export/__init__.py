@@ -33,7 +33,7 @@ FORMATS = {
 }
 """File endings, and the module of this package that writes each."""
 
-_LIBRARIES = {"parquet": "pyarrow", "otio": "opentimelineio", "ass": "pysubs2"}
+_LIBRARIES = {"parquet": "pyarrow", "otio": "opentimelineio"}
 
 
 class Exporter(Protocol):

@@ -20,8 +20,9 @@ from engine.embedder import Embedder
 from engine.errors import InputError, InterruptedByUser, OutputError
 from engine.gallery import Gallery
 from stream import label_video, open_stream, read_tracks
-from stream.label import LabelResult, video_output
+from stream.label import video_output
 from stream.labelled_copy import partial_output
+from stream.result import LabelResult
 from stream.segments import SegmentWriter
 from tests import networks
 from tests.stream import media

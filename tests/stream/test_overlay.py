@@ -23,7 +23,6 @@ from stream.overlay import (
     Outline,
     Overlay,
     Rect,
-    Unknown,
     draw_rgb,
     marks,
     pixel_box,
@@ -31,6 +30,7 @@ from stream.overlay import (
     text_size_of,
     thickness_of,
 )
+from stream.styles import Unknown
 
 FORMATS = [
     "yuv420p",

@@ -1,0 +1,193 @@
+"""Drawing from a record, without looking for anybody: a corrected name, another style, faces hidden.
+
+render_video("mv.mp4", "mv.tracks.jsonl", "mv.blurred.mp4", style=Style.parse(["blur"]))
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
+
+from engine.errors import InputError, InterruptedByUser, IznetError
+from stream.encoding import EncoderSettings
+from stream.frames import LabelledFrame, VideoInfo
+from stream.glyphs import Glyphs
+from stream.hiding import hidden_boxes
+from stream.labelled_copy import LabelledCopy
+from stream.pipeline import Progress, decoded_frames
+from stream.result import LabelResult
+from stream.soft import soft_copy, soft_output
+from stream.source import FileSource
+from stream.stages import StageClock
+from stream.styles import Style, Unknown
+from stream.takes import cast
+from stream.tracks import Tracks, read
+
+DURATION_SLACK = 0.001
+"""Seconds by which the record's rounding may differ."""
+
+
+def render_video(
+    video: str | os.PathLike[str],
+    tracks: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    style: Style | None = None,
+    unknown: Unknown = "none",
+    soft: bool = False,
+    encoder: EncoderSettings | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    deinterlace: bool = False,
+    omit: Collection[int] = (),
+    threads: int | None = None,
+) -> LabelResult:
+    """Draw the final verdicts of a record on the video it was made of.
+
+    Args:
+        video: the very video; nothing is drawn on another.
+        tracks: the record.
+        output: the copy.
+        style: how people are drawn or hidden.
+        unknown: what to draw for people without a name.
+        soft: copy every packet and add boxes and names as a subtitle track; the output is MKV.
+        encoder: how the copy is encoded.
+        overwrite: whether the output may be replaced.
+        progress: called after every frame.
+        deinterlace: make whole pictures out of interlaced ones.
+        omit: numbers of tracks of the video that may be left out of the copy.
+        threads: decoder threads; None for as many as there are processors.
+
+    Raises:
+        InputError: the video or the record cannot be read, or they do not belong together.
+        OutputError: the output exists, or cannot be written or hold a track of the video.
+        UsageError: a soft copy that is to hide somebody, or is not to be MKV.
+        InterruptedByUser: Ctrl-C; what was finished is kept under a partial name.
+
+    Example:
+        >>> render_video("mv.mp4", "mv.tracks.jsonl", "mv.corners.mp4", style=Style("corners"))    # doctest: +SKIP
+    """
+    started = time.perf_counter()
+    style, clock, target = style or Style(), StageClock(), Path(output)
+    record = read(Path(tracks))
+    with FileSource(video, threads, deinterlace=deinterlace) as reader:
+        check_belongs(record, tracks, reader.info)
+        if soft:
+            soft_output(target, style, overwrite)
+            notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
+        else:
+            settings = encoder or EncoderSettings()
+            copy = LabelledCopy(
+                *(reader, target, settings, overwrite, unknown, clock, omit), style=style, people=cast(record)
+            )
+            draw(reader, record, tracks, copy, clock, progress)
+            notes = (*reader.notes, *copy.notes)
+    seconds = time.perf_counter() - started
+    people = record.summary.people if record.summary else ()
+    return LabelResult(
+        video=target,
+        tracks=Path(tracks),
+        frames=len(record.frames),
+        fps=len(record.frames) / seconds,
+        people=people,
+        seconds=seconds,
+        notes=(*notes, *(() if style.marks == "none" else Glyphs().remarks(person.name for person in people))),
+        damage=reader.damage.as_dict(),
+        stages={name: stage.as_dict() for name, stage in clock.stages.items()},
+    )
+
+
+def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInfo) -> None:
+    """Refuse a video that the record cannot have been made of, before anything is written.
+
+    Raises:
+        InputError: size, rotation, time base or duration differ.
+    """
+    header = record.header
+
+    def refuse(what: str, here: object, there: object) -> InputError:
+        return InputError(
+            f"{os.fspath(tracks)} belongs to another video than {info.path}: its {what} is {there}, "
+            f"the video's {here}; give the video that the record was made of ({header.path})"
+        )
+
+    if (header.width, header.height) != (info.width, info.height):
+        raise refuse("size", f"{info.width}x{info.height}", f"{header.width}x{header.height}")
+    if header.rotation != info.rotation:
+        raise refuse("rotation", info.rotation, header.rotation)
+    if header.time_base != info.time_base:
+        raise refuse("time base", info.time_base, header.time_base)
+    here, there = info.duration, header.duration
+    if here is not None and there is not None and abs(here - there) > DURATION_SLACK:
+        raise refuse("duration", f"{here:.3f} s", f"{there:.3f} s")
+
+
+def draw(
+    reader: FileSource,
+    record: Tracks,
+    tracks: str | os.PathLike[str],
+    copy: LabelledCopy,
+    clock: StageClock,
+    progress: Progress | None,
+) -> None:
+    """Decode the source once, draw what the record says, and finish the copy.
+
+    Raises:
+        InputError: the frames are not the record's; the copy is discarded.
+        IznetError, InterruptedByUser: what was finished is kept under a partial name.
+    """
+    style, done = copy.style, 0
+    hidden = hidden_boxes(record, spare_named=style.spare_named) if style.hide else [[] for _ in record.frames]
+    try:
+        with closing(decoded_frames(reader, clock)) as frames:
+            for frame in frames:
+                here = record.frames[done] if done < len(record.frames) else None
+                if here is None or here.pts != frame.pts:
+                    raise _Mismatch(_mismatch(reader, tracks, done, frame.pts, here.pts if here else None))
+                copy.write(LabelledFrame(frame, reader.info.rotation, list(here.faces)), hidden[done])
+                done += 1
+                if progress is not None:
+                    progress(done, len(record.frames))
+        if done < len(record.frames):
+            raise _Mismatch(_mismatch(reader, tracks, done, None, record.frames[done].pts))
+        copy.finish()
+    except _Mismatch as failure:
+        copy.discard()
+        raise InputError(str(failure)) from None
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedByUser(_keep(copy, "interrupted", done)) from interrupt
+    except IznetError as failure:
+        raise type(failure)(_keep(copy, str(failure), done)) from failure
+    except BaseException:
+        copy.discard()
+        raise
+
+
+class _Mismatch(Exception):
+    """The frames are not the record's."""
+
+
+def _mismatch(
+    reader: FileSource, tracks: str | os.PathLike[str], index: int, here: int | None, there: int | None
+) -> str:
+    base = reader.info.time_base
+
+    def words(pts: int | None) -> str:
+        return "not there" if pts is None else f"at {float(pts * base):.6f} s"
+
+    return (
+        f"{os.fspath(tracks)} belongs to another video than {reader.path}: frame {index} is {words(there)} in the "
+        f"record and {words(here)} in the video; nothing was written"
+    )
+
+
+def _keep(copy: LabelledCopy, why: str, done: int) -> str:
+    """Keep what was finished under its partial name; `why` the run ended, and where that is."""
+    try:
+        kept = copy.keep()
+    except (IznetError, OSError) as failure:
+        return f"{why}; {failure}" if str(failure) not in why else why
+    return why if kept is None else f"{why}; {done} frames are finished, in {kept}"

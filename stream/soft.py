@@ -1,0 +1,207 @@
+"""A soft copy: every packet of the source as it is, and boxes and names as a subtitle track that the player draws.
+
+Nothing is decoded or encoded. The subtitles can be switched off, and the picture under them is the original's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Collection, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from engine.errors import InputError, OutputError, UsageError
+from stream.joining import (
+    chapters_of,
+    cover_picture,
+    packets_of,
+    settle,
+    track_clock,
+    with_following,
+)
+from stream.probe import opened, track_of
+from stream.sink import StreamPlan, atomic_output, attach_cover, check_output, copy_stream, is_cover, plan_streams
+from stream.soft_boxes import Event, events, script
+from stream.source import FileSource
+from stream.styles import Style, Unknown
+from stream.tags import file_tags
+from stream.tracks import Tracks
+
+TITLE = "Faces"
+"""Of the subtitle track, as players list it."""
+MILLISECOND = Fraction(1, 1000)
+"""What MKV counts in."""
+
+
+def soft_output(output: str | os.PathLike[str], style: Style, overwrite: bool) -> None:
+    """Refuse a soft copy that cannot be, before any work is done.
+
+    Raises:
+        UsageError: it is not to be MKV, or to hide somebody.
+        OutputError: it exists or cannot be written.
+    """
+    if Path(output).suffix.lower() != ".mkv":
+        raise UsageError(f"{os.fspath(output)}: a soft copy keeps its boxes in a subtitle track of MKV; name it .mkv")
+    if style.hide is not None:
+        raise UsageError(
+            f"{os.fspath(output)}: a soft copy keeps the picture as it is and can hide nobody; leave --soft out"
+        )
+    check_output(output, overwrite)
+
+
+def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collection[int] = ()) -> StreamPlan:
+    """Which tracks are copied.
+
+    Raises:
+        OutputError: MKV cannot hold one of them.
+        InputError: the picture's packets carry no display times that could be copied.
+    """
+    with opened(reader.path) as container:
+        if container.format.name == "avi" and reader.facts.codec in ("h264", "hevc"):
+            raise InputError(
+                f"{reader.path}: AVI stores no display times for {reader.facts.codec}, so its packets cannot be copied "
+                "into MKV; leave --soft out"
+            )
+    return plan_streams(reader.path, output, None, omit)
+
+
+def soft_copy(
+    reader: FileSource,
+    record: Tracks,
+    output: str | os.PathLike[str],
+    *,
+    style: Style | None = None,
+    unknown: Unknown = "none",
+    overwrite: bool = False,
+    omit: Collection[int] = (),
+) -> tuple[str, ...]:
+    """Write the copy, atomically.
+
+    Args:
+        reader: the source; no frame of it is decoded.
+        record: made of the source; faces bear the names to show.
+        output: an `.mkv` file.
+        style: of the marks.
+        unknown: what to show for people without a name.
+        overwrite: whether the output may be replaced.
+        omit: numbers of tracks of the source that may be left out.
+
+    Returns:
+        What the user should be told.
+
+    Raises:
+        UsageError, InputError, OutputError: see `soft_output` and `soft_plan`.
+
+    Example:
+        >>> soft_copy(FileSource("mv.mp4"), read("mv.tracks.jsonl"), "mv.labelled.mkv")   # doctest: +SKIP
+    """
+    style = style or Style()
+    soft_output(output, style, overwrite)
+    plan = soft_plan(reader, output, omit)
+    shown = events(record, style, unknown)
+    notes = list(plan.notes)
+    head = io.BytesIO(script(record, style).to_string("ass", header_notice="").encode())
+    with atomic_output(output, overwrite) as temporary, opened(reader.path) as container:
+        covered = any(is_cover(container.streams[i]) for i in plan.copied)
+        tags = file_tags(container.metadata, plan.format, covered)
+        try:
+            with (
+                av.open(head, "r", format="ass") as subtitles,
+                av.open(os.fspath(temporary), "w", format=plan.format, options=tags.options) as target,
+            ):
+                target.metadata.update(tags.tags)
+                notes += _mux(container, target, plan, subtitles.streams[0], shown)
+        except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+            raise OutputError(
+                f"{os.fspath(output)}: MKV does not take these tracks ({error.strerror}); leave --soft out"
+            ) from error
+    return tuple(notes)
+
+
+def _mux(
+    container: InputContainer, target: OutputContainer, plan: StreamPlan, subtitles: Stream, shown: list[Event]
+) -> list[str]:
+    copies: dict[int, Stream] = {}
+    faces: Stream | None = None
+    for stream in container.streams:
+        if stream.index == plan.picture:
+            copies[stream.index] = copy_stream(target, stream)
+            # Before the source's own subtitles: players show the first track that is on by default.
+            faces = target.add_stream_from_template(subtitles)
+            faces.time_base = MILLISECOND
+            faces.metadata.update({"title": TITLE, "language": "zxx"})
+            faces.disposition = Disposition.default
+        elif stream.index in plan.copied:
+            if is_cover(stream):
+                attach_cover(target, stream, cover_picture(container.name, stream.index))
+            else:
+                copies[stream.index] = copy_stream(target, stream)
+    assert faces is not None
+    if chapters := chapters_of(container, None):
+        target.set_chapters(chapters)
+    target.start_encoding()
+
+    waiting = _subtitle_packets(shown, faces)
+    upcoming = next(waiting, None)
+    clocks = {index: track_clock(container.streams[index], plan.format) for index in copies}
+    refused: dict[int, int] = {}
+    for packet, following in with_following(packets_of(container, copies)):
+        index = packet.stream.index
+        when = settle(packet, following, clocks[index])
+        while upcoming is not None and upcoming[1] <= when:
+            target.mux_one(upcoming[0])
+            upcoming = next(waiting, None)
+        packet.stream = copies[index]
+        try:
+            target.mux_one(packet)
+        except av.error.InvalidDataError:  # the muxer looks into some packets and finds no sense in this one
+            refused[index] = refused.get(index, 0) + 1
+    while upcoming is not None:
+        target.mux_one(upcoming[0])
+        upcoming = next(waiting, None)
+    return [
+        f"{count} damaged packets of {track_of(container.streams[index])} are left out"
+        for index, count in refused.items()
+    ] + [
+        f"{clock.moved} packets of {track_of(container.streams[index])} were out of order in time; "
+        "each follows the one before"
+        for index, clock in clocks.items()
+        if clock.moved
+    ]
+
+
+def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Packet[Any], Fraction]]:
+    """The events as MKV stores them: fields in a fixed order, times beside them; each with the second it is due."""
+    number = 0
+    for event in shown:
+        # Rounded as MKV rounds the pictures' times, so that an event begins with its frame.
+        start, end = (int(time / MILLISECOND + Fraction(1, 2)) for time in (event.start, event.end))
+        if end <= max(0, start):
+            continue
+        fields = [
+            str(number),
+            str(event.layer),
+            event.style,
+            event.name.replace(",", " "),
+            "0",
+            "0",
+            "0",
+            "",
+            event.text,
+        ]
+        packet: Packet[Any] = Packet(",".join(fields).encode())
+        packet.stream = stream
+        packet.time_base = MILLISECOND
+        packet.pts = packet.dts = start
+        packet.duration = end - start
+        packet.is_keyframe = True
+        number += 1
+        yield packet, event.start
