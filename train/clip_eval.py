@@ -1,10 +1,10 @@
 """Precision on video clips without labels, repeatable: teachers confirm most finds, eyes decide the rest.
 
 On frames taken every half second, each find of at least the default threshold is held against three teachers, at
-two sizes each where their files allow it. It is *confirmed* where one teacher is sure of a face there (score 0.5), or two see one (0.2),
-with IoU 0.4; each of a teacher's faces confirms one find at most, so that a second box on a face is none. Whatever is
-left is *doubtful*: it is drawn on a sheet, and a file of verdicts says what somebody saw there. A doubtful find without
-a verdict counts as wrong, so that the figure can only rise when somebody looks.
+two sizes each where their files allow it. It is *confirmed* where one teacher is sure of a face there (score 0.5), or
+two see one (0.2), with IoU 0.4; each of a teacher's faces confirms one find at most, so that a second box on a face is
+none. Whatever is left is *doubtful*: it is drawn on a sheet, and a file of verdicts says what somebody saw there. A
+doubtful find without a verdict counts as wrong, so that the figure can only rise when somebody looks.
 """
 
 from __future__ import annotations

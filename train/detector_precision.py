@@ -142,7 +142,7 @@ def bfloat16_detector(path: Path) -> tuple[Detector, bool] | None:
     if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return Detector.open(path, backend="openvino", threads=1, precision="bf16"), True
     session = SimulatedBfloat16(ModelFile.read(path, "detector"))
-    if session.precision != "bfloat16":
+    if session.precision != "bf16":
         session.close()
         return None
     return Detector(session), False

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from engine.alignment import ARCFACE_TEMPLATE, SIZE, similarity_transform, warp_face
 from engine.detector import Detector
-from engine.photofaces import distinct, find_faces
 from engine.errors import InputError, IznetError, OutputError
 from engine.images import SUFFIXES, load_image
+from engine.photofaces import distinct, find_faces
 from engine.types import Detections
 
 RECORD = "faces.jsonl"
