@@ -70,7 +70,11 @@ class DetectionJob:
 
     def _faces(self, heads: list[tuple[int, NDArray[np.float32]]], box: Letterbox) -> Detections:
         width, height = float(box.inner_width), float(box.inner_height)
-        parts = [candidates(head, stride, self._threshold, width, height) for stride, head in heads]
+        parts = [
+            candidates(np.ascontiguousarray(one), stride, self._threshold, width, height)
+            for stride, head in heads
+            for one in np.split(head, head.shape[2] // CHANNELS, axis=2)
+        ]
         faces = select(np.concatenate(parts), self._detector.iou, self._detector.limit)
         if not len(faces):
             return Detections.empty()
@@ -102,8 +106,8 @@ class Detector:
         """Use a session whose network follows the conventions below.
 
         Input `images`, uint8 `[N,H,W,3]` RGB. For each stride s of the metadata's `iznet.strides` an output
-        `head{s}`, float32 `[N,H/s,W/s,15]`, as `engine.decoding.candidates` describes it. The metadata's
-        `iznet.threshold` is the default threshold.
+        `head{s}`, float32 `[N,H/s,W/s,15]`, as `engine.decoding.candidates` describes it; 15·B channels where every
+        cell has B boxes. The metadata's `iznet.threshold` is the default threshold.
 
         Raises:
             InputError: it does not.
@@ -279,10 +283,12 @@ def _check(session: Session, strides: tuple[int, ...]) -> None:
     outputs = {spec.name: spec for spec in session.outputs}
     for stride in strides:
         spec = outputs.get(f"head{stride}")
-        if spec is None or spec.dtype != np.float32 or len(spec.shape) != 4 or spec.shape[3] not in (None, CHANNELS):
+        channels = spec.shape[3] if spec is not None and len(spec.shape) == 4 else 0
+        if spec is None or spec.dtype != np.float32 or channels == 0 or (channels is not None and channels % CHANNELS):
             raise InputError(
                 f"{path}: a detector of strides {','.join(map(str, strides))} has an output head{stride} float32 "
-                f"[N,H/{stride},W/{stride},{CHANNELS}]; this has {_listed(session.outputs)}"
+                f"[N,H/{stride},W/{stride},{CHANNELS}], or {CHANNELS} for each box of a cell; "
+                f"this has {_listed(session.outputs)}"
             )
 
 

@@ -30,14 +30,13 @@ from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sample
 from train.data.grid import FACES, decode_grid, encode_grid
 from train.detector import DetectionData
+from train.grid_eval import IOU
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
 
 Say = Callable[[str], None]
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
-IOU, LIMIT, LEAST = 0.4, 12, 0.3
-"""Inference as the write-up has it: suppression at IoU 0.4, at most 12 boxes, then confidence of at least 0.3."""
 
 RATES = {"darknet53": 5e-4, "mobilenet": 1e-3, "shufflenet": 1e-3}
 """Learning rates: smaller where a neuron sums more inputs (3×3 dense against depthwise and 1×1)."""

@@ -27,6 +27,9 @@ class Grid:
     """Side in pixels of the picture that w and h are parts of. A crop of it keeps the unit: 1.0 stays `picture` px."""
     anchors: tuple[tuple[float, float], ...]
     """(width, height) in pixels of the box that each predictor of a cell starts from."""
+    spare_ignored: bool = True
+    """Whether the free boxes of a cell with a face are ignored, as in YOLOv3 (arXiv 1804.02767, section 2.1): they see
+    the same face, and non-maximum suppression removes what they say twice."""
 
     @property
     def boxes(self) -> int:
@@ -68,9 +71,7 @@ def encode_grid(boxes: Floats, ignore: NDArray[np.bool_], height: int, width: in
     """Put faces into the grid of a picture of `height` × `width` pixels, multiples of the cell.
 
     Larger faces choose first; where a face's box is taken, it gets the cell's next free one, and where all are, it
-    is left out (nothing there is counted as background, since the cell's boxes are all faces). The free boxes of a
-    cell with a face are ignored, as in YOLOv3 (arXiv 1804.02767, section 2.1): they see the same face, and
-    non-maximum suppression removes what they say twice.
+    is left out (nothing there is counted as background, since the cell's boxes are all faces).
 
     Args:
         boxes: `[N,4]` x1, y1, x2, y2 in pixels; middles inside the picture.
@@ -103,7 +104,7 @@ def encode_grid(boxes: Floats, ignore: NDArray[np.bool_], height: int, width: in
         if free:
             offset = places[number] - homes[number]
             values[row, column, free[0]] = [1, *offset, *(sides[number] / grid.picture)]
-            blind[row, column] = True
+            blind[row, column] |= grid.spare_ignored
     blind &= values[..., 0] == 0
     return GridTarget(values, blind)
 

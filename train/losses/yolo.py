@@ -51,7 +51,7 @@ def yolo_loss_by_terms(
     target: NDArray[Any],
     ignore: NDArray[np.bool_],
     cells: float,
-    weights: YoloWeights = YoloWeights(),  # noqa: B008 (frozen)
+    weights: YoloWeights = YoloWeights(),
     confidence: NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """Eq. 3 term by term, one predictor after the other: slow, to read and to test against.
@@ -101,7 +101,7 @@ def yolo_loss(
     target: Tensor,
     ignore: Tensor,
     cells: float,
-    weights: YoloWeights = YoloWeights(),  # noqa: B008 (frozen)
+    weights: YoloWeights = YoloWeights(),
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Eq. 3 as TensorFlow runs it: the same numbers as `yolo_loss_by_terms`, and their gradient.
 

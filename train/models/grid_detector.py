@@ -50,15 +50,20 @@ class GridBoxes(layers.Layer):
         return {**super().get_config(), "anchors": self.anchors}
 
 
+def confidence_prior(boxes: int) -> Callable[..., Any]:
+    """A bias initialiser for `boxes` boxes of five numbers: confidence begins at `PRIOR_CONFIDENCE`, the rest at 0."""
+    prior = np.zeros((boxes, VALUES), np.float32)
+    prior[:, 0] = np.log(PRIOR_CONFIDENCE / (1 - PRIOR_CONFIDENCE))
+    return lambda shape, dtype=None: ops.convert_to_tensor(prior.reshape(shape), dtype)
+
+
 def grid_head(features: keras.KerasTensor, grid: Grid) -> keras.KerasTensor:
     """Boxes `[N,R,C,B,5]` from features `[N,R,C,F]`: one 1×1 convolution. Confidence begins at 0.1."""
-    prior = np.zeros((grid.boxes, VALUES), np.float32)
-    prior[:, 0] = np.log(PRIOR_CONFIDENCE / (1 - PRIOR_CONFIDENCE))
     raw = layers.Conv2D(
         grid.boxes * VALUES,
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        bias_initializer=lambda shape, dtype=None: ops.convert_to_tensor(prior.reshape(shape), dtype),
+        bias_initializer=confidence_prior(grid.boxes),
         name="head",
     )(features)
     anchors = [[width / grid.picture, height / grid.picture] for width, height in grid.anchors]

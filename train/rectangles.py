@@ -1,0 +1,215 @@
+"""The rectangles task: the write-up's proof that its detection loss teaches what it should.
+
+Plots are made as they are needed, so none is seen twice; those that are judged come from another seed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from engine.metrics import FaceTruth, average_precision, box_iou
+from engine.nms import nms
+from engine.types import Detections
+from train import checkpoint
+from train.data.boxes import unknown_landmarks
+from train.data.grid import decode_grid
+from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
+from train.losses.yolo import YoloWeights, yolo_loss
+from train.models.rectangles import build_rectangles_network
+
+Say = Callable[[str], None]
+ARCHITECTURE = "rectangles"
+LEAST = 0.5
+"""Confidence from which a box is an answer."""
+SAME = 0.8
+"""IoU above which two boxes are the same answer; rectangles may well overlap, so it is high."""
+UNSEEN_SEED = 2_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class RectanglesRecipe:
+    """Everything that decides what comes out."""
+
+    steps: int = 1500
+    plots: int = 32
+    """A step."""
+    learning_rate: float = 1.5e-3
+    warmup: int = 50
+    weight_decay: float = 0.005
+    filters: int = 128
+    seed: int = 7
+    weights: YoloWeights = field(default_factory=YoloWeights)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0-based): a linear start, then half a cosine to a thousandth."""
+        warm = min(1.0, (step + 1) / self.warmup)
+        return float(self.learning_rate * warm * (0.5005 + 0.4995 * np.cos(np.pi * step / self.steps)))
+
+
+class RectanglesTrainer:
+    """Network, optimiser and step counter, with one compiled training step."""
+
+    def __init__(self, recipe: RectanglesRecipe) -> None:
+        keras.utils.set_random_seed(recipe.seed)
+        self.recipe = recipe
+        self.step = 0
+        self.model = build_rectangles_network(recipe.filters)
+        self.optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        self.optimizer.build(self.model.trainable_variables)
+        self._compiled = tf.function(self._update, reduce_retracing=True)
+        self._predict = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+
+    def _update(self, images: Any, target: Any) -> dict[str, Any]:
+        with tf.GradientTape() as tape:
+            boxes = self.model(images, training=True)
+            nowhere = tf.zeros_like(target[..., 0], tf.bool)
+            loss, parts = yolo_loss(boxes, target, nowhere, SIDE / PLOTS.cell, self.recipe.weights)
+        variables = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss, **parts}
+
+    def train_step(self) -> dict[str, float]:
+        """One step on new plots, which belong to the seed and the step number."""
+        images, target = encode_plots(random_plots(self.recipe.plots, (self.recipe.seed, self.step)))
+        self.optimizer.learning_rate.assign(self.recipe.rate(self.step))
+        parts = self._compiled(tf.constant(images), tf.constant(target))
+        self.step += 1
+        return {name: float(value) for name, value in parts.items()}
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes `[N,3,3,2,5]` of `[N,15,15,1]`."""
+        return np.asarray(self._predict(tf.constant(images)))
+
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write a checkpoint."""
+        parts = {"network": self.model.variables, "optimizer": self.optimizer.variables}
+        checkpoint.save(path, ARCHITECTURE, parts, {"step": self.step, **record})
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint; gives back its record."""
+        stored = checkpoint.load(path, ARCHITECTURE)
+        checkpoint.assign(self.model.variables, stored.arrays["network"])
+        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
+        self.step = int(stored.record["step"])
+        return stored.record
+
+
+def find_rectangles(values: NDArray[np.float32], threshold: float = LEAST) -> Detections:
+    """The rectangles that a grid `[3,3,2,5]` claims, best first, in pixels."""
+    boxes, scores = decode_grid(values, PLOTS, threshold)
+    boxes = np.clip(boxes, 0, SIDE)
+    kept = nms(boxes, scores, SAME)
+    return Detections(boxes[kept], scores[kept], unknown_landmarks(len(kept)))
+
+
+def weighted_accuracy(found: NDArray[np.floating], true: NDArray[np.floating]) -> float:
+    """IoU-weighted accuracy of the answers for one plot, 0…1.
+
+    Answers and rectangles are paired off so that the sum of their overlaps is largest; that sum is divided by the
+    number of rectangles and answers, each pair (of IoU 0.5 or more) counted once. So a rectangle found counts as much
+    as its box is right, and a miss, a false answer and a second answer for the same rectangle each cost a whole one.
+
+    Example:
+        >>> weighted_accuracy(np.array([[0., 0., 4., 4.]]), np.array([[0., 0., 4., 3.], [8., 8., 9., 9.]]))
+        0.375
+    """
+    overlap = box_iou(found, true)
+    rows, columns = linear_sum_assignment(overlap, maximize=True)
+    paired = overlap[rows, columns]
+    paired = paired[paired >= 0.5]
+    every = len(found) + len(true) - len(paired)
+    return float(paired.sum() / every) if every else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RectanglesFigures:
+    """How well rectangles are found."""
+
+    plots: int
+    accuracy: float
+    """Mean of `weighted_accuracy` over the plots."""
+    accuracy_overlapping: float
+    """The same over the plots on which rectangles overlap."""
+    overlapping: int
+    """Of those plots."""
+    ap: float
+    """Average precision at IoU 0.5."""
+
+
+def judge_rectangles(
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], plots: Sequence[Plot]
+) -> RectanglesFigures:
+    """Measure a network on plots it has not seen."""
+    grids = _in_parts(predict, plots)
+    single = np.array([weighted_accuracy(find_rectangles(g).boxes, p.boxes) for g, p in zip(grids, plots, strict=True)])
+    crossing = np.array([bool((np.triu(box_iou(p.boxes, p.boxes), 1) > 0).any()) for p in plots])
+    curve = average_precision(
+        [find_rectangles(g, 0.02) for g in grids], [FaceTruth(p.boxes, np.zeros(len(p.boxes), bool)) for p in plots]
+    )
+    return RectanglesFigures(
+        plots=len(plots),
+        accuracy=float(single.mean()),
+        accuracy_overlapping=float(single[crossing].mean()) if crossing.any() else float("nan"),
+        overlapping=int(crossing.sum()),
+        ap=curve.ap,
+    )
+
+
+def _in_parts(
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], plots: Sequence[Plot], size: int = 100
+) -> NDArray[np.float32]:
+    images = np.stack([p.image for p in plots])[..., None]
+    return np.concatenate([predict(images[k : k + size]) for k in range(0, len(images), size)])
+
+
+def train_rectangles(
+    recipe: RectanglesRecipe, folder: Path, *, resume: bool = False, save_every: float = 120.0, say: Say = print
+) -> RectanglesTrainer:
+    """Train to `recipe.steps`, with checkpoints in `folder` and a log a line of JSON each.
+
+    Raises:
+        InputError: `resume` without a checkpoint, or with another network's.
+        OutputError: a checkpoint cannot be written; the last good one is intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    trainer = RectanglesTrainer(recipe)
+    if resume:
+        trainer.load(path)
+        say(f"resumed at step {trainer.step}")
+    else:
+        log.unlink(missing_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    saved = time.monotonic()
+    sums: dict[str, float] = {}
+    since = 0
+    try:
+        while trainer.step < recipe.steps:
+            for name, value in trainer.train_step().items():
+                sums[name] = sums.get(name, 0.0) + value
+            since += 1
+            if trainer.step % 50 == 0 or trainer.step == recipe.steps:
+                line = {"step": trainer.step, **{k: round(v / since, 5) for k, v in sums.items()}}
+                with log.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                say(json.dumps(line))
+                sums, since = {}, 0
+            if time.monotonic() - saved > save_every:
+                trainer.save(path, {})
+                saved = time.monotonic()
+    finally:
+        if trainer.step:
+            trainer.save(path, {})
+    return trainer
