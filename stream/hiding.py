@@ -27,6 +27,8 @@ CELLS = 6
 """Averages that are left of a face along its longer side."""
 SMALLEST_CELL = 4
 """Pixels; a small face is left fewer averages."""
+FEWEST_SAMPLES = 3
+"""Along each side of what is averaged, in chroma planes too."""
 
 Box = NDArray[np.float32]
 """`[4]` x1, y1, x2, y2 in pixels as displayed; may reach out of the picture."""
@@ -119,6 +121,7 @@ def wipe(
 def _averaged(samples: NDArray[Any], grid: tuple[int, int], how: Hide) -> NDArray[Any]:
     """As many averages as the grid has columns and rows, spread over the place of the samples."""
     height, width = samples.shape
-    few = cv2.resize(samples, (min(grid[0], width), min(grid[1], height)), interpolation=cv2.INTER_AREA)
+    most = max(1, width // FEWEST_SAMPLES), max(1, height // FEWEST_SAMPLES)
+    few = cv2.resize(samples, (min(grid[0], most[0]), min(grid[1], most[1])), interpolation=cv2.INTER_AREA)
     spread = cv2.INTER_LINEAR if how == "blur" else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(few, (width, height), interpolation=spread), samples.dtype)
