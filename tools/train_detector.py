@@ -1,16 +1,18 @@
-"""`iznet train detector` and `iznet train eval-detector`."""
+"""`iznet train detector`."""
 
 from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from engine.errors import InterruptedByUser
-from train.models.detector import ARCHITECTURES
+from engine.errors import InterruptedByUser, UsageError
+from tools.train_one_grid import train_one_grid
+from train.architectures import DETECTORS, ONE_GRID
 
 PRECISION = 0.95
 """Wanted on the dev part at the default threshold, for faces of 16 px and more."""
@@ -27,13 +29,14 @@ PRECISION = 0.95
     help="Folder: yunet_n.onnx, centerface.onnx.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"), show_default=True)
-@click.option("--arch", default="small", show_default=True, help=f"One of {', '.join(ARCHITECTURES)}.")
-@click.option("--steps", type=click.IntRange(1), default=12_000, show_default=True)
+@click.option("--arch", default="small", show_default=True, help=f"One of {', '.join(DETECTORS)}.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: the architecture's recipe]")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
 def detector(
     data: Path,
     unlabelled: Path | None,
@@ -41,26 +44,46 @@ def detector(
     teachers: Path,
     out: Path,
     arch: str,
-    steps: int,
+    steps: int | None,
     seed: int,
     threads: int,
     decay_from: float | None,
     export_to: Path | None,
     resume: bool,
+    show_batch: Path | None,
 ) -> None:
-    """Train the face detector; every run resumes from its last checkpoint."""
+    """Train a face detector; every run resumes from its last checkpoint."""
+    if arch not in DETECTORS:
+        raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
     import tensorflow as tf
 
+    from train.data.canvas_sheet import canvas_sheet
+    from train.data.detection_augment import Pool
     from train.detector import Recipe, dev_curves, load_data, train_detector
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
+    from train.detector_sheets import write_png
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    recipe = Recipe(arch=arch, steps=steps, seed=seed)
-    if decay_from is not None:
-        recipe = replace(recipe, decay_from=decay_from)
+    chosen = {"seed": seed, "steps": steps, "decay_from": decay_from}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if arch in ONE_GRID:
+        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, _stop)
+        load = partial(
+            load_data, data, unlabelled, teachers, out / "teachers", Recipe(seed=seed), click.echo, portraits
+        )
+        train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume)
+        return
+    recipe = replace(Recipe(arch=arch), **given)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
+    pictures.report.write(out / "data.json")
+    if show_batch is not None:
+        pool = Pool(pictures.true, pictures.pseudo, recipe.true_share, pictures.portraits, recipe.portrait_share)
+        write_png(show_batch, canvas_sheet(pool, recipe.augment, seed=seed))
+        click.echo(f"{show_batch}: faces green, ignored ones grey")
+        return
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     trainer = train_detector(pictures, recipe, out, resume=resume, say=click.echo)
@@ -78,35 +101,3 @@ def detector(
 def _stop(number: int, _: object) -> NoReturn:
     """End at the next instruction; the trainer writes its checkpoint on the way out."""
     raise InterruptedByUser("stopped; the checkpoint is written, go on with --resume")
-
-
-@click.command("eval-detector")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json.")
-@click.option("--detector", "model", type=click.Path(path_type=Path), help="ONNX file.  [default: the shipped one]")
-@click.option("--teachers", type=click.Path(path_type=Path), help="Folder of rival networks to put beside it.")
-@click.option("--size", type=click.IntRange(64), multiple=True, default=(640,), show_default=True)
-@click.option("--dev", is_flag=True, help="Only the part that training kept aside; for choices.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="PNG of hits and misses.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the table there.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
-def eval_detector(
-    data: Path,
-    model: Path | None,
-    teachers: Path | None,
-    size: tuple[int, ...],
-    dev: bool,
-    sheet: Path | None,
-    markdown: Path | None,
-    as_json: bool,
-) -> None:
-    """Average precision of a detector, by face size, with rivals on the same pictures."""
-    import json
-
-    from train.detector_report import evaluate
-
-    report = evaluate(
-        data, model, teachers, sizes=size, dev=dev, sheet=sheet, say=lambda text: click.echo(text, err=True)
-    )
-    if markdown is not None:
-        report.write_markdown(markdown)
-    click.echo(json.dumps(report.as_json(), indent=1) if as_json else report.as_markdown())
