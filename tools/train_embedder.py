@@ -47,15 +47,13 @@ def embedder(
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
-    from train.data.dlib_network import installed_weights
     from train.embedder_recipe import make_all_views, recipe_for, train_and_export
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    weights = installed_weights() if arch == "dlib" and warm_start is None else warm_start
     if views_only:
         make_all_views(data, teachers, out, shards, seed)
         return
-    digest = train_and_export(data, teachers, out, shards, recipe_for(arch, steps, seed), weights, resume=resume)
+    digest = train_and_export(data, teachers, out, shards, recipe_for(arch, steps, seed), warm_start, resume=resume)
     click.echo(f"{out / 'embedder.onnx'} {digest}")
 
 

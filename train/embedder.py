@@ -28,7 +28,6 @@ from train.data.views import Shard, Strength, ViewStore, degrade
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
-from train.teachers import project
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +82,10 @@ class Batch:
     """`[M,D]` targets of other views, to compare with."""
 
 
+Targets = Callable[[int, NDArray[np.float16]], NDArray[np.float32]]
+"""From the number of a shard and the teachers' answers `[N,T]` to its views, to unit targets `[N,D]`."""
+
+
 class Feed:
     """Batches of degraded views and targets, in an order that seed and position alone decide.
 
@@ -90,8 +93,8 @@ class Feed:
     meanwhile join the next.
     """
 
-    def __init__(self, store: ViewStore, projection: NDArray[np.float32], recipe: Recipe) -> None:
-        self._store, self._projection, self._recipe = store, projection, recipe
+    def __init__(self, store: ViewStore, targets: Targets, recipe: Recipe) -> None:
+        self._store, self._answer, self._recipe = store, targets, recipe
         self.epoch, self.position, self.shards = 0, 0, 0
         self._open: list[Shard] = []
         self._targets: list[NDArray[np.float32]] = []
@@ -106,8 +109,8 @@ class Feed:
             )
         while len(self._open) < shards:
             shard = self._store.open(len(self._open))
+            self._targets.append(self._answer(len(self._open), np.asarray(shard.targets)))
             self._open.append(shard)
-            self._targets.append(project(shard.targets, self._projection))
         self.epoch, self.position, self.shards = epoch, position, shards
         self._starts = np.cumsum([0] + [len(s.faces) for s in self._open[:shards]])
         rng = np.random.default_rng([self._recipe.seed, 1, epoch])
@@ -237,13 +240,14 @@ def embed(network: Callable[[tf.Tensor], tf.Tensor], faces: NDArray[np.uint8], b
 def train_embedder(
     work: Path,
     recipe: Recipe,
+    targets: Targets,
     *,
     resume: bool = False,
     begin: Callable[[keras.Model], None] | None = None,
     check: Callable[[keras.Model], dict[str, float]] | None = None,
     check_every: int = 500,
 ) -> keras.Model:
-    """Train on the views in `work/views` with the targets' `work/projection.npy`; returns the averaged network.
+    """Train on the views in `work/views` with `targets` made of the teachers' answers; returns the averaged network.
 
     A run that is not resumed starts from random weights, or from those that `begin` puts into the network.
     Writes `work/checkpoint.npz`, `work/average.weights.h5` and one JSON line per check to `work/log.jsonl`.
@@ -255,11 +259,7 @@ def train_embedder(
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cv2.setNumThreads(1)
-    try:
-        projection = np.load(work / "projection.npy")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{work / 'projection.npy'} cannot be read ({error}); make the views first") from error
-    trainer = Trainer(recipe, Feed(ViewStore(work / "views"), projection, recipe), None if resume else begin)
+    trainer = Trainer(recipe, Feed(ViewStore(work / "views"), targets, recipe), None if resume else begin)
     state = work / "checkpoint.npz"
     if resume:
         trainer.load(state)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 
 from engine.embedder import Embedder
-from engine.errors import OutputError
-from train.data.faces import FACE, FaceSet, read_pairs
-from train.data.views import ViewStore
-from train.embedder import Recipe, embed, train_embedder
+from engine.errors import InputError, OutputError
+from train.data.dlib_network import installed_weights, read_dlib_network
+from train.data.faces import FACE, FaceSet, Split, read_pairs
+from train.data.views import Strength, ViewStore, degrade
+from train.embedder import Recipe, Targets, embed, train_embedder
 from train.embedder_eval import Embed, Figure, all_figures, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_views import make_projection, make_views, prepare
-from train.embedder_warm import warm_start
-from train.export import export_onnx
+from train.embedder_warm import FITTED, BothTargets, own_answers, warm_start
+from train.export import export_onnx, write_onnx
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
+from train.quantize import quantize
 from train.teachers import Teachers, project
 
 NAME = "iznet-embedder"
-
-WARM_FACES = 2048
-"""Views that the last layer is fitted to before a warm start."""
 
 
 def make_all_views(data: Path, teachers: Path, work: Path, shards: int, seed: int) -> None:
@@ -48,20 +51,61 @@ def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
         >>> recipe_for("dlib", 1000, 1).design.signature
         'dlib-32x3-64x4-128x3-256x3-256x1-e128'
     """
-    if architecture == "dlib":
-        return Recipe(steps=steps, seed=seed, design=DlibDesign(), peak_rate=6e-4, warm_up=50, averaging=0.995)
-    return Recipe(steps=steps, seed=seed, design=EmbedderDesign())
+    if architecture == "residual":
+        return Recipe(steps=steps, seed=seed, design=EmbedderDesign())
+    return Recipe(
+        steps=steps,
+        seed=seed,
+        design=DlibDesign(),
+        frozen=("stem", "level1"),
+        peak_rate=6e-4,
+        warm_up=50,
+        averaging=0.995,
+    )
 
 
-def begin_from(weights: Path, work: Path) -> Callable[[keras.Model], None]:
-    """What puts dlib's `weights` into a new network, with the last shard of views to fit the last layer to."""
+def read_projection(work: Path) -> NDArray[np.float32]:
+    """The targets' projection that `make_all_views` left in `work`.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return np.asarray(np.load(work / "projection.npy"), np.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{work / 'projection.npy'} cannot be read ({error}); make the views first") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the targets come from and what a new network begins with."""
+
+    targets: Targets
+    begin: Callable[[keras.Model], None] | None = None
+
+
+def start_for(design: EmbedderDesign | DlibDesign, work: Path, weights: Path | None) -> Start:
+    """What training `design` on the views in `work` starts from; asks dlib's network about the views, where need be.
+
+    Raises:
+        InputError: no projection, no views or no `weights`, or they are damaged.
+        OutputError: `work` cannot be written.
+    """
+    projection, store = read_projection(work), ViewStore(work / "views")
+    if isinstance(design, EmbedderDesign):
+        return Start(lambda number, answers: project(answers, projection))
+    file = installed_weights() if weights is None else weights
+    source = read_dlib_network(file)
+    own_answers(store, source, work / "dlib", design)
+    targets = BothTargets(work / "dlib", projection, design.weight)
 
     def begin(network: keras.Model) -> None:
-        store = ViewStore(work / "views")
-        shard = store.open(store.count() - 1)
-        warm_start(network, weights, shard.faces[:WARM_FACES], project(shard.targets[:WARM_FACES], np.load(work / "projection.npy")))
+        last = store.count() - 1
+        shard = store.open(last)
+        wanted = targets(last, np.asarray(shard.targets[:FITTED]))
+        warm_start(network, source, np.asarray(shard.faces[:FITTED]), wanted)
 
-    return begin
+    return Start(targets, begin)
 
 
 def train_and_export(
@@ -75,7 +119,7 @@ def train_and_export(
         work: folder for everything that is made on the way.
         shards: of views, at least.
         recipe: of the training.
-        weights: dlib's file to begin with, or None.
+        weights: dlib's file to begin with; None takes the installed package's. Only for that architecture.
         resume: go on from the checkpoint in `work`.
 
     Raises:
@@ -88,10 +132,11 @@ def train_and_export(
     def check(network: keras.Model) -> dict[str, float]:
         return dev_figures(lambda faces: embed(network, faces), split.dev, split.group_dev)
 
-    begin = None if weights is None else begin_from(weights, work)
-    network = train_embedder(work, recipe, resume=resume, begin=begin, check=check)
+    start = start_for(recipe.design, work, weights)
+    network = train_embedder(work, recipe, start.targets, resume=resume, begin=start.begin, check=check)
     whiten(network, split.learn)
-    return export_embedder(network, work, split.dev, split.group_dev)
+    light = isinstance(recipe.design, EmbedderDesign)
+    return export_embedder(network, work, split, mirror=light, integers=not light)
 
 
 def whiten(network: keras.Model, learn: FaceSet) -> None:
@@ -100,38 +145,50 @@ def whiten(network: keras.Model, learn: FaceSet) -> None:
     fold_in(network, fit_whitening(raw_outputs(network, faces.centre()), faces.people))
 
 
-def export_embedder(network: keras.Model, folder: Path, dev: FaceSet, group: FaceSet) -> str:
-    """Write `embedder.onnx`, `.sha256` and `.keras` to `folder`, with a threshold calibrated on the dev parts.
+def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror: bool, integers: bool) -> str:
+    """Write `embedder.onnx`, `.sha256` and `.keras` to `folder`; returns the checksum of the first.
 
-    The ONNX file embeds each face as it is and mirrored; the Keras file is the network alone.
-
-    The threshold for naming has a false accept rate of 1e-3 between the dev people.
+    Args:
+        network: the trained embedder.
+        folder: also gets `embedder_f32.onnx`, the same network in 32-bit floats.
+        split: the threshold for naming has a false accept rate of 1e-3 between its dev people.
+        mirror: embed each face as it is and mirrored; the Keras file is the network alone.
+        integers: compute in 8-bit integers, ranges measured on faces that were learned from.
 
     Raises:
         InputError: ONNX Runtime and Keras disagree.
         OutputError: `folder` cannot be written.
     """
-    both = mirrored(network)
-    figures = dev_figures(lambda faces: embed(both, faces), dev, group)
-    threshold = figures["dev_threshold_1e-3"]
-    example = np.concatenate(
-        [dev.centre()[:8], np.random.default_rng(0).integers(0, 256, (4, FACE, FACE, 3), dtype=np.uint8)]
-    )
-    digest = export_onnx(
-        both,
-        folder / "embedder.onnx",
+    exact, path = folder / "embedder_f32.onnx", folder / "embedder.onnx"
+    facts = {"iznet.kind": "embedder", "iznet.name": NAME, "iznet.threshold": "0.5"}
+    noise = np.random.default_rng(0).integers(0, 256, (4, FACE, FACE, 3), dtype=np.uint8)
+    export_onnx(
+        mirrored(network) if mirror else network,
+        exact,
         input_name="faces",
         input_shape=(None, FACE, FACE, 3),
         output_names=["embeddings"],
-        metadata={"iznet.kind": "embedder", "iznet.name": NAME, "iznet.threshold": f"{threshold:.3f}"},
-        example=example,
+        metadata=facts,
+        example=np.concatenate([split.dev.centre()[:8], noise]),
         tolerance=1e-4,
     )
+    model = quantize(exact, calibration_faces(split.learn)) if integers else onnx.load(exact)
+    write_onnx(model, path, facts)
+    with contextlib.closing(Embedder.open(path)) as embedder:
+        threshold = dev_figures(embedder.embed, split.dev, split.group_dev)["dev_threshold_1e-3"]
+    digest = write_onnx(model, path, facts | {"iznet.threshold": f"{threshold:.3f}"})
     try:
         network.save(folder / "embedder.keras")
     except OSError as error:
         raise OutputError(f"cannot write {folder / 'embedder.keras'}: {error}") from error
     return digest
+
+
+def calibration_faces(learn: FaceSet, count: int = 256) -> NDArray[np.uint8]:
+    """`[count,112,112,3]` faces of `learn`, half of them degraded as in training, to measure integer ranges on."""
+    rng = np.random.default_rng(0)
+    faces = learn.select(np.sort(rng.permutation(len(learn))[:count])).centre()
+    return np.stack([degrade(rng, face, Strength()) if i % 2 else face for i, face in enumerate(faces)])
 
 
 def load_average(weights: Path, recipe: Recipe) -> keras.Model:

@@ -1,11 +1,14 @@
 """Beginning the distillation with dlib's network instead of with random weights.
 
-The convolutions are dlib's, the averages of the batch normalisations are measured, and the last layer is fitted by
-least squares to the teachers' answers, so that the first step already starts from embeddings in the teachers' space.
+dlib's network becomes a third teacher for its own copy: that one shall keep what it knows (Li and Hoiem, "Learning
+without forgetting", ECCV 2016), now for bad pictures too, while it learns what the other teachers know better. The
+convolutions are dlib's, the averages of the batch normalisations are measured, and the last layers are fitted by least
+squares, so that the first step already starts from good embeddings in both spaces.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -14,33 +17,105 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from train.data.dlib_network import read_dlib_network
-from train.embedder_head import HEAD
-from train.models.dlib_resnet import load_dlib_weights
+from engine.embedder import Embedder
+from engine.errors import InputError, OutputError
+from train.data.dlib_network import DlibNetwork
+from train.data.faces import FACE
+from train.data.views import ViewStore
+from train.export import export_onnx
+from train.models.dlib_resnet import HEADS, DlibDesign, load_dlib_weights
+from train.teachers import project
 
 log = logging.getLogger(__name__)
 
 FEATURES = "head_pool"
-"""The layer whose outputs the last dense layer maps."""
+"""The layer whose outputs the last dense layers map."""
 STATISTICS = 256
 """Faces that the averages are measured on."""
+FITTED = 2048
+"""Faces that the last layers are fitted to."""
 
 
-def warm_start(network: keras.Model, weights: Path, faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> None:
-    """Change `network` (of a `DlibDesign`) in place to what dlib's `weights` make of it.
+def own_answers(views: ViewStore, source: DlibNetwork, folder: Path, design: DlibDesign) -> None:
+    """Ask dlib's network about every shard of `views`; the answers that are in `folder` already are kept.
+
+    Raises:
+        InputError: a shard is damaged.
+        OutputError: `folder` cannot be written.
+    """
+    missing = [n for n in range(views.count()) if not answer_file(folder, n).exists()]
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "dlib.onnx"
+    export_onnx(
+        design.build_own(source),
+        path,
+        input_name="faces",
+        input_shape=(None, FACE, FACE, 3),
+        output_names=["embeddings"],
+        metadata={"iznet.kind": "embedder", "iznet.name": "dlib", "iznet.threshold": "0.93"},
+        example=np.asarray(views.open(0).faces[:8]),
+    )
+    with contextlib.closing(Embedder.open(path, backend="openvino", threads=1, precision="f32")) as embedder:
+        embedder.prepare(16)
+        for number in missing:
+            answers = embedder.embed(np.asarray(views.open(number).faces)).astype(np.float16)
+            partial = answer_file(folder, number).with_suffix(".partial")
+            try:
+                with partial.open("wb") as file:
+                    np.save(file, answers)
+                partial.rename(answer_file(folder, number))
+            except OSError as error:
+                raise OutputError(f"cannot write dlib's answers to {folder}: {error}") from error
+            log.info("dlib's answers to shard %d of %d", number + 1, views.count())
+
+
+def answer_file(folder: Path, number: int) -> Path:
+    """Where the answers `[N,D]` to a shard lie."""
+    return folder / f"{number:04d}.npy"
+
+
+class BothTargets:
+    """From the number of a shard and the teachers' answers to it to targets in dlib's space and in the teachers'."""
+
+    def __init__(self, folder: Path, projection: NDArray[np.float32], weight: float) -> None:
+        self._folder, self._projection, self._weight = folder, projection, weight
+
+    def __call__(self, number: int, answers: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Unit vectors `[N,2D]`, made as `DlibDesign.build` makes its own.
+
+        Raises:
+            InputError: dlib's answers to this shard are missing or damaged.
+        """
+        path = answer_file(self._folder, number)
+        try:
+            own = np.load(path)[: len(answers)].astype(np.float32)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is missing or damaged ({error}); delete the folder and start afresh") from error
+        own /= np.linalg.norm(own, axis=1, keepdims=True)
+        targets = np.concatenate([own, self._weight * project(answers, self._projection)], axis=1)
+        return np.asarray(targets / np.linalg.norm(targets, axis=1, keepdims=True), np.float32)
+
+
+def warm_start(
+    network: keras.Model, source: DlibNetwork, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+) -> None:
+    """Change `network` (of a `DlibDesign`) in place to what dlib's weights make of it.
 
     Args:
         network: as built.
-        weights: `dlib_face_recognition_resnet_model_v1.dat`.
+        source: dlib's network.
         faces: `[N,112,112,3]` RGB, a few thousand, not much distorted.
-        targets: `[N,D]` what the embeddings of `faces` should be.
+        targets: `[N,2D]` what the embeddings of `faces` should be.
 
     Raises:
-        InputError: the file is missing, damaged or of another network.
+        InputError: the two networks have not the same layers.
     """
-    load_dlib_weights(network, read_dlib_network(weights))
+    load_dlib_weights(network, source)
     measure_statistics(network, faces[:STATISTICS])
-    fit_head(network, faces, targets)
+    network.get_layer(HEADS[0]).set_weights([source.dense, np.zeros(source.dense.shape[1], np.float32)])
+    fit_head(network, faces, targets[:, source.dense.shape[1] :])
 
 
 def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:
@@ -71,7 +146,7 @@ def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: in
 def fit_head(
     network: keras.Model, faces: NDArray[np.uint8], targets: NDArray[np.float32], ridge: float = 0.03, batch: int = 64
 ) -> None:
-    """Fit the last dense layer by least squares to `targets` `[N,D]` for `faces`, in place.
+    """Fit the dense layer of the teachers' half by least squares to `targets` `[N,D]` for `faces`, in place.
 
     Args:
         ridge: weight of the kernel's squared norm, relative to the mean variance of the features.
@@ -84,7 +159,7 @@ def fit_head(
     covariance = x.T @ x / len(x)
     size = len(covariance)
     kernel = np.linalg.solve(covariance + ridge * np.trace(covariance) / size * np.eye(size), x.T @ y / len(x))
-    network.get_layer(HEAD).set_weights([kernel, y_mean - x_mean @ kernel])
+    network.get_layer(HEADS[1]).set_weights([kernel, y_mean - x_mean @ kernel])
     given = x @ kernel + y_mean
-    cosines = np.sum(given * targets, axis=1) / np.linalg.norm(given, axis=1)
+    cosines = np.sum(given * (y + y_mean), axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(y + y_mean, axis=1)
     log.info("the last layer was fitted to %d faces: mean cosine to the teachers %.3f", len(x), cosines.mean())

@@ -63,19 +63,37 @@ def export_onnx(
     with _quiet():
         model, _ = tf2onnx.convert.from_function(tf.function(call), input_signature=signature, opset=opset)
     _rename(model, input_name, input_shape, output_names)
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
-    model.producer_name, model.producer_version = "iznet", ""
-    model.graph.doc_string = ""
-    model.graph.name = metadata.get("iznet.kind", "network")
-    onnx.checker.check_model(model)
-    data = model.SerializeToString(deterministic=True)
+    data = _sign(model, metadata)
     difference = _difference(data, network, example, input_name, output_names)
     if not difference <= tolerance:
         raise InputError(
             f"the network exported for {path} differs from the original by {difference:.3g} (limit {tolerance:.3g}); "
             "nothing was written"
         )
+    return _write(path, data)
+
+
+def write_onnx(model: Any, path: Path, metadata: Mapping[str, str]) -> str:
+    """Write an ONNX `model` with this `metadata` to `path` and `NAME.sha256` beside it; returns the checksum.
+
+    Raises:
+        OutputError: `path` cannot be written.
+    """
+    return _write(path, _sign(model, metadata))
+
+
+def _sign(model: Any, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of `model` with `metadata` and without traces of what made it."""
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+    model.producer_name, model.producer_version = "iznet", ""
+    model.graph.doc_string = ""
+    model.graph.name = metadata.get("iznet.kind", "network")
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _write(path: Path, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     _replace(path, data)
     _replace(path.with_suffix(".sha256"), f"{digest}  {path.name}\n".encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -30,8 +31,12 @@ def store(folder: Path, shards: int, size: int = 20) -> ViewStore:
     return made
 
 
+def targets(number: int, answers: NDArray[np.float16]) -> NDArray[np.float32]:
+    return project(answers, np.eye(12, 8, dtype=np.float32))
+
+
 def trainer(views: ViewStore, recipe: Recipe = RECIPE) -> Trainer:
-    return Trainer(recipe, Feed(views, np.eye(12, 8, dtype=np.float32), recipe))
+    return Trainer(recipe, Feed(views, targets, recipe))
 
 
 def weights(t: Trainer) -> list[np.ndarray]:
@@ -66,7 +71,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
 
 def test_every_view_is_met_once_in_an_epoch_and_new_shards_join_the_next(tmp_path: Path) -> None:
     views = store(tmp_path / "views", 2, size=16)
-    feed = Feed(views, np.eye(12, 8, dtype=np.float32), RECIPE)
+    feed = Feed(views, targets, RECIPE)
     seen = np.concatenate([feed.next(step).targets for step in range(4)])
     assert len(np.unique(seen.round(5), axis=0)) == 32
     np.testing.assert_allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)

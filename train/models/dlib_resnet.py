@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
@@ -25,6 +26,8 @@ from train.models.layers import FusedBatchNormalization
 EPSILON = 1e-4
 MEAN = (122.78199768066406, 117.0009994506836, 104.2979965209961)
 """Mean red, green and blue of dlib's training pictures."""
+HEADS = ("head_own", "head_dense")
+"""The dense layers that answer in dlib's space and in the teachers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class DlibDesign:
     """Residual blocks of each level."""
     dimension: int = 128
     """Length of the embedding."""
+    weight: float = 0.5
+    """Length of the teachers' half of an answer relative to dlib's half."""
     side: int = 150
     """Side of the picture that the first convolution gets, in pixels."""
     top: int = 24
@@ -62,14 +67,38 @@ class DlibDesign:
         return f"dlib-{levels}-e{self.dimension}"
 
     def build(self) -> keras.Model:
-        """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
-        faces = x = keras.Input((FACE, FACE, 3), name="faces")
+        """What is trained: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,2·dimension]` out.
+
+        The first half of an answer is in dlib's space, the second in the teachers'. Their lengths are as 1 to `weight`,
+        so the cosine of two answers is a weighted mean of the cosines in both spaces.
+        """
+        faces = keras.Input((FACE, FACE, 3), name="faces")
+        features = _body(self._frame(faces), self)
+        halves = [
+            layers.UnitNormalization(name=f"{name}_unit")(layers.Dense(self.dimension, name=name)(features))
+            for name in HEADS
+        ]
+        x = layers.Concatenate(name="head_join")(
+            [halves[0], layers.Rescaling(self.weight, name="head_weigh")(halves[1])]
+        )
+        return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
+
+    def build_own(self, source: DlibNetwork) -> keras.Model:
+        """dlib's network as it is, but for aligned faces: `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
+        faces = keras.Input((FACE, FACE, 3), name="faces")
+        dense = layers.Dense(self.dimension, use_bias=False, name=HEADS[0])
+        x = layers.UnitNormalization(name="embeddings")(dense(_body(self._frame(faces), self)))
+        network = keras.Model(faces, x, name="dlib")
+        load_dlib_weights(network, source)
+        dense.set_weights([source.dense])
+        return network
+
+    def _frame(self, x: keras.KerasTensor) -> keras.KerasTensor:
         x = layers.Cropping2D(((self.top, 0), (self.left, FACE - self.left - self.width)), name="frame_crop")(x)
         rows = min(self.side, round((FACE - self.top) * self.side / self.width))
-        x = layers.Resizing(rows, self.side, "bilinear", name="frame_resize")(x)
-        x = layers.ZeroPadding2D(((0, self.side - rows), (0, 0)), name="frame_border")(x)
-        x = layers.Dense(self.dimension, name="head_dense")(_body(x, self))
-        return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
+        # Keras' own layer for this would switch every layer after it to training.
+        x = keras.ops.image.resize(x, (rows, self.side), interpolation="bilinear")
+        return layers.ZeroPadding2D(((0, self.side - rows), (0, 0)), name="frame_border")(x)
 
 
 def _convolve(
@@ -130,11 +159,24 @@ def _body(x: keras.KerasTensor, design: DlibDesign) -> keras.KerasTensor:
     return layers.GlobalAveragePooling2D(name="head_pool")(x)
 
 
-def build_dlib_resnet(design: DlibDesign = DlibDesign()) -> keras.Model:
-    """dlib's own network: float RGB 0…255 `[N,side,side,3]` in, descriptors `[N,dimension]` of any length out."""
+def build_dlib_resnet(source: DlibNetwork) -> keras.Model:
+    """dlib's own network: float RGB 0…255 `[N,150,150,3]` in, descriptors `[N,128]` of any length out."""
+    design = DlibDesign()
     chips = keras.Input((design.side, design.side, 3), name="chips")
-    x = layers.Dense(design.dimension, use_bias=False, name="head_dense")(_body(chips, design))
-    return keras.Model(chips, x, name="dlib_resnet")
+    dense = layers.Dense(design.dimension, use_bias=False, name=HEADS[0])
+    network = keras.Model(chips, dense(_body(chips, design)), name="dlib")
+    load_dlib_weights(network, source)
+    dense.set_weights([source.dense])
+    return network
+
+
+def reduce_output(network: keras.Model, kernel: NDArray[np.float32]) -> keras.Model:
+    """`network` with the linear map `kernel` `[I,O]` after its unit vectors, and brought to unit length again."""
+    dense = layers.Dense(kernel.shape[1], use_bias=False, name="head_reduce")
+    x = layers.UnitNormalization(name="reduced_embeddings")(dense(network.output))
+    reduced = keras.Model(network.input, x, name="embedder")
+    dense.set_weights([kernel])
+    return reduced
 
 
 def load_dlib_weights(network: keras.Model, source: DlibNetwork) -> None:
@@ -147,7 +189,9 @@ def load_dlib_weights(network: keras.Model, source: DlibNetwork) -> None:
     norms = [layer for layer in network.layers if layer.name.endswith("_norm")]
     ours = [(layer.kernel.shape, layer.strides[0]) for layer in convolutions]
     if ours != [(c.kernel.shape, c.stride) for c in source.convolutions] or source.mean != MEAN:
-        raise InputError("dlib's network in this file has other layers or another mean than the one to be started from it")
+        raise InputError(
+            "dlib's network in this file has other layers or another mean than the one to be started from it"
+        )
     for layer, norm, c in zip(convolutions, norms, source.convolutions, strict=True):
         layer.set_weights([c.kernel])
         norm.set_weights([c.gain, c.shift, -c.bias, np.full_like(c.gain, 1 - EPSILON)])
