@@ -1,119 +1,49 @@
-"""Enrolling people from folders of photos: one sub-folder a person, photos as people have them."""
+"""Enrolling people from folders of photos: one sub-folder a person, photos as people have them.
+
+`look` is the slow part: it opens every photo. `assemble` decides, quickly: which face is the person's, which photos are
+the same or wrong, what the threshold is. So a gallery is locked for moments only while it is added to.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import align_face
+from engine.calibration import FAR, calibrate
+from engine.cohort import cohort_for
 from engine.detector import Detector
 from engine.embedder import Embedder
+from engine.enrolment_report import EnrolmentReport, PersonReport, Skipped, describe
 from engine.errors import InputError, IznetError
 from engine.facechoice import PhotoFaces, choose_faces
-from engine.gallery import Gallery, clean_name
-from engine.images import SUFFIXES, load_image
-from engine.letterbox import Letterbox, letterbox
-from engine.types import Detections
+from engine.gallery import Gallery
+from engine.images import SUFFIXES
+from engine.names import clean_name, same_person
+from engine.outliers import same_pictures, typical_distances, wrong_photos
+from engine.photofaces import look_at, thumbnail
+from engine.photos import Photos
+from engine.prototypes import Method
 from engine.version import VERSION
 
-MIN_FACE = 20
-"""Pixels: the side of the smallest face (square root of its area) that is worth enrolling."""
-_BACKGROUND = 1 / 3
-"""Faces whose side is less than this part of the largest one's stand in the background and do not count."""
-_DOUBTFUL = 2 / 3
-"""Faces that score less than this part of the best one are perhaps none, and do not count either."""
+__all__ = ["EnrolmentReport", "Looked", "PersonReport", "Progress", "Rules", "Skipped", "assemble", "enroll", "look"]
+
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """A photo that was not used, or not without a remark."""
+class Rules:
+    """What may be chosen about a gallery."""
 
-    person: str
-    file: str
-    """Relative to the folder of people."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PersonReport:
-    """How one person came out. Distances are Euclidean between unit vectors, 0…2."""
-
-    name: str
-    photos: int
-    """Used."""
-    medoid: str
-    """The file that stands for the person."""
-    spread: float
-    """Median distance from the medoid to the person's other photos; 0 with one photo."""
-    nearest: str | None
-    """The person whose prototype is closest; None for somebody alone."""
-    distance: float | None
-    """To that prototype."""
-    too_close: bool
-    """The distance is no larger than the larger of the two people's spreads: the other person is as near to
-    somebody's prototype as half of their own photos are, so the two will be confused."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentReport:
-    """What became of a folder of people."""
-
-    people: tuple[PersonReport, ...]
-    skipped: tuple[Skipped, ...]
-    notes: tuple[Skipped, ...]
-    """Photos that were used, but that somebody should look at."""
-    left_out: tuple[str, ...]
-    """People without a single usable photo; they are not in the gallery."""
-    duplicates: tuple[tuple[str, ...], ...]
-    """Files of the same bytes in several people's folders."""
-    gallery: Gallery = field(repr=False)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What somebody should act on, a sentence each: people too alike, duplicates, people left out."""
-        found = [
-            f"{p.name} and {p.nearest} are {p.distance:.2f} apart, closer than their spread; add clearer photos of both"
-            for p in self.people
-            if p.too_close and not self._said_before(p)
-        ]
-        found += [f"the same picture is in several people's folders: {', '.join(files)}" for files in self.duplicates]
-        found += [f"{name} is left out: no usable photo" for name in self.left_out]
-        return found
-
-    def _said_before(self, person: PersonReport) -> bool:
-        return any(
-            p.too_close and p.nearest == person.name and p.name == person.nearest and p.name < person.name
-            for p in self.people
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "people": [
-                {
-                    "name": p.name,
-                    "photos": p.photos,
-                    "medoid": p.medoid,
-                    "spread": round(p.spread, 4),
-                    "nearest": p.nearest,
-                    "distance": None if p.distance is None else round(p.distance, 4),
-                    "too_close": p.too_close,
-                }
-                for p in self.people
-            ],
-            "skipped": [{"person": s.person, "file": s.file, "reason": s.reason} for s in self.skipped],
-            "notes": [{"person": s.person, "file": s.file, "note": s.reason} for s in self.notes],
-            "left_out": list(self.left_out),
-            "duplicates": [list(files) for files in self.duplicates],
-            "warnings": self.warnings,
-        }
+    prototypes: Method | None = None
+    """How those of each person are chosen; None takes `medoid`, or what the gallery has that is added to."""
+    far: float | None = None
+    """False-accept rate of the threshold; None takes 0.01, or what the gallery has that is added to."""
+    cohort: Path | None = None
+    """Strangers to find the threshold with; None takes those that come with the shipped embedder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +58,34 @@ class Progress:
     """`1 face`, `3 faces`, or why it is skipped."""
 
 
-@dataclass(slots=True)
-class _Photo:
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """A photo with at least one face."""
+
     person: str
     file: str
+    """Relative to the folder of people."""
     digest: str
+    """SHA-256 of the file."""
     faces: PhotoFaces
+    landmarks: NDArray[np.float32]
+    """`[k,5,2]` as parts of the photo's width and height."""
+    thumbnails: tuple[bytes, ...] = ()
+    """One JPEG for each face, where they were asked for."""
+    crops: NDArray[np.uint8] | None = field(default=None, repr=False)
+    """`[k,112,112,3]` RGB, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All photos of a folder of people."""
+
+    root: Path
+    people: tuple[str, ...]
+    """Everybody with a folder, sorted."""
+    photos: tuple[LookedAt, ...]
+    skipped: tuple[Skipped, ...]
+    """What could not be used, and why."""
 
 
 def enroll(
@@ -141,76 +93,227 @@ def enroll(
     detector: Detector,
     embedder: Embedder,
     progress: Callable[[Progress], None] | None = None,
+    *,
+    rules: Rules = Rules(),
+    thumbnails: bool = False,
 ) -> EnrolmentReport:
     """Make a gallery from photos.
 
-    Every photo is looked at as `find_faces` does. Whose face it is on a photo of several is decided by
-    `engine.facechoice.choose_faces`. A photo that lies twice in one person's folder counts once; one with a single
-    face that lies in several people's folders is used for none of them.
+    Every photo is looked at as `engine.photofaces.find_faces` does. Whose face it is on a photo of several is decided
+    by `engine.facechoice.choose_faces`. A photo that lies twice in one person's folder counts once, also when it was
+    saved anew; one with a single face that lies in several people's folders is used for none of them. A photo that is
+    probably of somebody else (`engine.outliers.wrong_photos`) is left out. The threshold is found by
+    `engine.calibration.calibrate`; with an embedder that the cohort of strangers does not fit, it is the embedder's
+    own, and the report says so.
 
     Args:
         folder: with one sub-folder a person, named after them.
         detector: finds the faces.
-        embedder: its fingerprint and threshold go into the gallery.
+        embedder: its fingerprint goes into the gallery.
         progress: called after every photo.
+        rules: prototypes, false-accept rate, cohort.
+        thumbnails: keep a small picture of every face in the gallery.
 
     Returns:
         The report, with the gallery in it.
 
     Raises:
-        InputError: no such folder, no sub-folders, two of one name, or nobody with a usable photo.
+        InputError: no such folder, no sub-folders, two of one name, nobody with a usable photo, or a cohort that was
+            asked for and does not fit.
 
     Example:
         >>> report = enroll("members/", Detector.open(), Embedder.open())  # doctest: +SKIP
         >>> report.gallery.save("izone.gallery")                           # doctest: +SKIP
     """
+    if rules.cohort is not None:
+        cohort_for(embedder.name, embedder.sha256, rules.cohort)  # fails before the work rather than after it
+    looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
+    return assemble(looked, embedder, rules=rules)
+
+
+def look(
+    folder: Path | str,
+    detector: Detector,
+    embedder: Embedder,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    thumbnails: bool = False,
+    crops: bool = False,
+) -> Looked:
+    """Find and embed the faces on all photos of a folder of people; arguments and errors as those of `enroll`."""
     root = Path(folder)
     people = _people(root)
     files = [(name, file) for name, person in people.items() for file in _entries(person)]
-    photos: list[_Photo] = []
+    photos: list[LookedAt] = []
     skipped: list[Skipped] = []
-    notes: list[Skipped] = []
     for n, (name, file) in enumerate(files):
         shown = file.relative_to(root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         try:
-            digest, faces = _look(file, detector, embedder)
-            photos.append(_Photo(name, shown, digest, faces))
-            outcome = f"{len(faces.embeddings)} face{'s' * (len(faces.embeddings) > 1)}"
+            seen = look_at(file, detector, embedder)
+            small = tuple(map(thumbnail, seen.crops)) if thumbnails else ()
+            photos.append(
+                LookedAt(name, shown, seen.digest, seen.faces, seen.landmarks, small, seen.crops if crops else None)
+            )
+            count = len(seen.faces.embeddings)
+            outcome = f"{count} face{'s' * (count > 1)}"
         except IznetError as error:
             outcome = str(error).removeprefix(f"{file}: ")
             skipped.append(Skipped(name, shown, outcome))
         if progress is not None:
             progress(Progress(n + 1, len(files), name, shown, outcome))
-    photos, duplicates = _without_duplicates(photos, skipped)
-    used: dict[str, list[tuple[str, NDArray[np.float32]]]] = {}
-    for name in people:
+    return Looked(root, tuple(people), tuple(photos), tuple(skipped))
+
+
+def assemble(
+    looked: Looked, embedder: Embedder, base: Gallery | None = None, rules: Rules = Rules()
+) -> EnrolmentReport:
+    """Make a gallery of photos that have been looked at, or add them to one.
+
+    Args:
+        looked: from `look`, with the same embedder.
+        embedder: see `enroll`.
+        base: the gallery to add to. Photos of somebody in it are added to theirs, and all are judged together.
+        rules: see `enroll`.
+
+    Raises:
+        InputError: nobody with a usable photo, a name that differs from one in the gallery only in case, a gallery of
+            another embedder, or a cohort that does not fit.
+    """
+    known: dict[str, Photos] = {}
+    if base is not None:
+        base.check_embedder(embedder)
+        known = {name: base.photos(n) for n, name in enumerate(base.people)}
+    for name in looked.people:
+        near = [other for other in known if other != name and same_person(other, name)]
+        if near:
+            raise InputError(
+                f"{looked.root}: the folder {name!r} and {near[0]!r} in the gallery are the same name; rename one"
+            )
+    skipped, notes = list(looked.skipped), list[Skipped]()
+    photos, duplicates = _without_copies(looked.photos, skipped)
+    fresh = {name: Photos.none(embedder.dimension) for name in looked.people}
+    for name in looked.people:
         mine = [photo for photo in photos if photo.person == name]
-        choices = choose_faces([photo.faces for photo in mine], embedder.threshold)
-        for photo, choice in zip(mine, choices, strict=True):
-            if choice.face is None:
-                skipped.append(Skipped(name, photo.file, choice.remark))
-                continue
-            if choice.remark:
-                notes.append(Skipped(name, photo.file, choice.remark))
-            used.setdefault(name, []).append((photo.file, photo.faces.embeddings[choice.face]))
-    if not used:
-        raise InputError(f"{root}: no usable photo of anybody{_first_reasons(skipped)}")
+        fresh[name] = _choose(mine, known.get(name), embedder, skipped, notes)
+    duplicates += _drop_same_pictures(known, fresh, skipped)
+    together = {
+        name: Photos.join([p for p in (known.get(name), fresh.get(name)) if p is not None])
+        for name in sorted({*known, *fresh})
+    }
+    used = {
+        name: _drop_wrong(name, every, embedder.threshold, skipped) for name, every in together.items() if len(every)
+    }
+    if not any(map(len, fresh.values())):
+        raise InputError(f"{looked.root}: no usable photo of anybody{_first_reasons(skipped)}")
+    left = {skip.file for skip in skipped}
     gallery = Gallery.build(
-        {name: np.stack([vector for _, vector in chosen]) for name, chosen in used.items()},
+        used,
         embedder.sha256,
-        embedder.threshold,
+        base.threshold if base is not None and base.calibration.source == "cohort" else embedder.threshold,
         embedder=embedder.name,
-        photos={name: [file for file, _ in chosen] for name, chosen in used.items()},
         made_by=f"iznet {VERSION}",
+        method=rules.prototypes or (base.method if base is not None else "medoid"),
     )
+    cohort, reason = cohort_for(embedder.name, embedder.sha256, rules.cohort)
+    far = rules.far or (base.calibration.far if base is not None else None) or FAR
+    gallery = calibrate(gallery, cohort, far, reason)
     return EnrolmentReport(
-        people=_describe(gallery),
+        people=describe(gallery),
         skipped=tuple(sorted(skipped, key=lambda s: s.file)),
-        notes=tuple(sorted(notes, key=lambda s: s.file)),
-        left_out=tuple(name for name in people if name not in used),
-        duplicates=duplicates,
+        notes=tuple(sorted((note for note in notes if note.file not in left), key=lambda s: s.file)),
+        left_out=tuple(name for name in looked.people if name not in used),
+        duplicates=tuple(duplicates),
         gallery=gallery,
     )
+
+
+def _choose(
+    photos: Sequence[LookedAt], known: Photos | None, embedder: Embedder, skipped: list[Skipped], notes: list[Skipped]
+) -> Photos:
+    """The person's face on each photo; what was enrolled before has a say in it."""
+    before = [] if known is None else [PhotoFaces(v[None], np.ones(1, np.float32)) for v in known.embeddings]
+    choices = choose_faces([*before, *(photo.faces for photo in photos)], embedder.threshold)[len(before) :]
+    taken: list[Photos] = [Photos.none(embedder.dimension)]
+    for photo, choice in zip(photos, choices, strict=True):
+        if choice.face is None:
+            skipped.append(Skipped(photo.person, photo.file, choice.remark))
+            continue
+        if choice.remark:
+            notes.append(Skipped(photo.person, photo.file, choice.remark))
+        one = slice(choice.face, choice.face + 1)
+        taken.append(Photos(photo.faces.embeddings[one], (photo.file,), photo.landmarks[one], photo.thumbnails[one]))
+    return Photos.join(taken)
+
+
+def _without_copies(photos: Sequence[LookedAt], skipped: list[Skipped]) -> tuple[list[LookedAt], list[tuple[str, ...]]]:
+    """Drop repeated files, adding to `skipped`; also the groups of files that several people share."""
+    groups: dict[str, list[LookedAt]] = {}
+    for photo in photos:
+        groups.setdefault(photo.digest, []).append(photo)
+    kept = []
+    for photo in photos:
+        same = groups[photo.digest]
+        first = next(other for other in same if other.person == photo.person)
+        others = [other.file for other in same if other.person != photo.person]
+        if first is not photo:
+            skipped.append(Skipped(photo.person, photo.file, f"the same picture as {first.file}"))
+        elif others and len(photo.faces.embeddings) == 1:
+            skipped.append(Skipped(photo.person, photo.file, _not_several(others)))
+        else:
+            kept.append(photo)
+    shared = [group for group in groups.values() if len({photo.person for photo in group}) > 1]
+    return kept, [tuple(photo.file for photo in group) for group in shared]
+
+
+def _not_several(others: Sequence[str]) -> str:
+    return f"the same picture as {', '.join(others)}, and its one face cannot be several people"
+
+
+def _drop_same_pictures(
+    known: dict[str, Photos], fresh: dict[str, Photos], skipped: list[Skipped]
+) -> list[tuple[str, ...]]:
+    """Drop from `fresh` what is one picture saved twice, adding to `skipped`; also the groups that people share."""
+    parts = [(name, photos, old) for old, group in ((True, known), (False, fresh)) for name, photos in group.items()]
+    every = Photos.join([photos for _, photos, _ in parts])
+    whose = np.repeat(np.arange(len(parts)), [len(photos) for _, photos, _ in parts])
+    dropped: dict[int, str] = {}
+    shared: list[tuple[str, ...]] = []
+    for i, j in same_pictures(every.embeddings, every.landmarks).tolist():
+        (first, _, old), (second, _, also_old) = parts[whose[i]], parts[whose[j]]
+        if also_old or (first == second and i in dropped):
+            continue
+        if first == second:
+            dropped.setdefault(j, f"nearly the same picture as {every.files[i]}")
+            continue
+        dropped[j] = "nearly " + _not_several([every.files[i]])
+        if not old:
+            dropped[i] = "nearly " + _not_several([every.files[j]])
+        shared.append((every.files[i], every.files[j]))
+    skipped += [Skipped(parts[whose[n]][0], every.files[n], reason) for n, reason in sorted(dropped.items())]
+    keep = np.ones(len(every), np.bool_)
+    keep[list(dropped)] = False
+    for n, (name, photos, old) in enumerate(parts):
+        if not old:
+            fresh[name] = photos.select(keep[whose == n])
+    return shared
+
+
+def _drop_wrong(name: str, photos: Photos, threshold: float, skipped: list[Skipped]) -> Photos:
+    """Without the photos that are probably of somebody else, which are added to `skipped`."""
+    wrong = wrong_photos(photos.embeddings, threshold)
+    if wrong.any():
+        typical = typical_distances(photos.embeddings)
+        middle = float(np.median(typical))
+        skipped += [
+            Skipped(
+                name,
+                photos.files[n],
+                f"probably somebody else: {typical[n]:.2f} from the person's other photos, which are {middle:.2f} apart"
+                " (median distances)",
+            )
+            for n in np.flatnonzero(wrong).tolist()
+        ]
+    return photos.select(~wrong)
 
 
 def _people(root: Path) -> dict[str, Path]:
@@ -224,9 +327,10 @@ def _people(root: Path) -> dict[str, Path]:
         if not path.is_dir():
             continue
         name = clean_name(path.name)
-        if name in found:
+        twin = next((other for other in found if same_person(other, name)), None)
+        if twin is not None:
             raise InputError(
-                f"{root}: the folders {found[name].name!r} and {path.name!r} are the same name; put them together"
+                f"{root}: the folders {found[twin].name!r} and {path.name!r} are the same name; put them together"
             )
         found[name] = path
     if not found:
@@ -246,123 +350,6 @@ def _entries(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     return (path for path in paths if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
-
-
-def _look(file: Path, detector: Detector, embedder: Embedder) -> tuple[str, PhotoFaces]:
-    """A photo's fingerprint and its faces, at least one.
-
-    Raises:
-        IznetError: why it cannot be used.
-    """
-    if file.is_dir():
-        raise InputError(f"{file}: a folder inside a person's folder is not looked into; move its photos up")
-    rgb = load_image(file)
-    faces = distinct(find_faces(rgb, detector))
-    if not len(faces):
-        raise InputError("no face found")
-    sides = np.sqrt((faces.boxes[:, 2] - faces.boxes[:, 0]) * (faces.boxes[:, 3] - faces.boxes[:, 1]))
-    if sides.max() < MIN_FACE:
-        raise InputError(f"the face is only {sides.max():.0f} pixels large; {MIN_FACE} are needed")
-    counted = sides >= max(MIN_FACE, _BACKGROUND * float(sides.max()))
-    counted &= faces.scores >= _DOUBTFUL * faces.scores[counted].max()
-    faces, sides = faces.select(counted), sides[counted]
-    crops = np.stack([align_face(rgb, landmarks) for landmarks in faces.landmarks])
-    height, width = rgb.shape[:2]
-    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 / (width, height) - 0.5
-    # Half the weight is lost towards the corners: of two faces equally large the central one is meant.
-    prominence = sides**2 * (1 - np.linalg.norm(centres, axis=1) / np.sqrt(2))
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digest, PhotoFaces(embedder.embed(crops), prominence.astype(np.float32))
-
-
-def find_faces(rgb: NDArray[np.uint8], detector: Detector) -> Detections:
-    """The faces of a photo, with further looks where the first finds none.
-
-    The second look adds a margin: detectors learn faces up to a part of the frame, and a close-up becomes such a face.
-    The third is at twice the size, for small faces on large photos.
-
-    Args:
-        rgb: uint8 `[H,W,3]`.
-        detector: its own threshold applies.
-
-    Returns:
-        Faces in pixels of the photo; empty when all looks fail.
-    """
-    faces = detector.detect([rgb])[0]
-    if not len(faces):
-        faces = _with_margin(rgb, detector)
-    if not len(faces) and max(rgb.shape[:2]) > detector.size:
-        faces = detector.detect([rgb], size=2 * detector.size)[0]
-    return faces
-
-
-def distinct(faces: Detections) -> Detections:
-    """The faces whose centres lie in no better face's box.
-
-    Suppression lets boxes through that overlap by a third; on a photo of one large face they are parts of it.
-    """
-    centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    inside = (centres[:, None] > faces.boxes[None, :, :2]) & (centres[:, None] < faces.boxes[None, :, 2:])
-    better = np.tril(np.ones((len(faces), len(faces)), np.bool_), -1)  # best score first
-    repeated = np.any(inside.all(2) & better, axis=1)
-    return faces.select(np.flatnonzero(~repeated))
-
-
-def _with_margin(rgb: NDArray[np.uint8], detector: Detector) -> Detections:
-    height, width = rgb.shape[:2]
-    # No larger than what the detector will look at: photos of a hundred megapixels exist.
-    box = Letterbox.fit(width, height, min(detector.size, max(width, height)), multiple=1)
-    small = letterbox(rgb, box)
-    x, y = box.inner_width // 2, box.inner_height // 2
-    faces = detector.detect([np.pad(small, ((y, y), (x, x), (0, 0)))])[0]
-    boxes = box.to_frame(faces.boxes - np.array([x, y, x, y], np.float32))
-    np.clip(boxes, 0, np.array([width, height] * 2, np.float32), out=boxes)
-    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    landmarks = box.to_frame(faces.landmarks - np.array([x, y], np.float32))
-    return Detections(boxes, faces.scores, landmarks).select(inside)
-
-
-def _without_duplicates(
-    photos: list[_Photo], skipped: list[Skipped]
-) -> tuple[list[_Photo], tuple[tuple[str, ...], ...]]:
-    """Drop repeated photos, adding to `skipped`; also the groups of files that several people share."""
-    groups: dict[str, list[_Photo]] = {}
-    for photo in photos:
-        groups.setdefault(photo.digest, []).append(photo)
-    kept = []
-    for photo in photos:
-        same = groups[photo.digest]
-        first = next(other for other in same if other.person == photo.person)
-        others = [other.file for other in same if other.person != photo.person]
-        if first is not photo:
-            skipped.append(Skipped(photo.person, photo.file, f"the same picture as {first.file}"))
-        elif others and len(photo.faces.embeddings) == 1:
-            reason = f"the same picture as {', '.join(others)}, and its one face cannot be several people"
-            skipped.append(Skipped(photo.person, photo.file, reason))
-        else:
-            kept.append(photo)
-    shared = [group for group in groups.values() if len({photo.person for photo in group}) > 1]
-    return kept, tuple(tuple(photo.file for photo in group) for group in shared)
-
-
-def _describe(gallery: Gallery) -> tuple[PersonReport, ...]:
-    reports = []
-    for person, near in zip(gallery.persons, gallery.neighbours(), strict=True):
-        other = None if near is None else gallery.persons[near[0]]
-        away = None if near is None else near[1]
-        reports.append(
-            PersonReport(
-                name=person.name,
-                photos=len(person.photos),
-                medoid=person.photos[person.medoid],
-                spread=person.spread,
-                nearest=other.name if other else None,
-                distance=away,
-                too_close=bool(other and away is not None and away <= max(person.spread, other.spread)),
-            )
-        )
-    return tuple(reports)
 
 
 def _first_reasons(skipped: list[Skipped], count: int = 3) -> str:

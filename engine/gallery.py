@@ -6,25 +6,29 @@ Distances are Euclidean between unit vectors, 0…2, never squared; cosine c and
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import archive
-from engine.errors import InputError, OutputError
-from engine.nearest import two_nearest
+from engine import archive, gallery_file, prototypes
+from engine.calibration import Calibration
+from engine.errors import InputError
+from engine.gallery_file import check_target, locked
+from engine.names import clean_name, person_at, same_person
+from engine.nearest import nearest_other, two_nearest
+from engine.photos import Photos
+from engine.prototypes import METHODS, Method
 
 if TYPE_CHECKING:
     from engine.embedder import Embedder
 
-SCHEMA = "iznet.gallery/1.0"
+SCHEMA = "iznet.gallery/1.1"
+"""1.1 added `calibration`, `landmarks` and `thumbnails`; a file of 1.0 is read as one that has none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class Gallery:
         ('yuri', '민주')
         >>> gallery.identify(e[1:3]).names
         ['민주', None]
+        >>> gallery.without(["yuri"]).renamed("민주", "Minju").people
+        ('Minju',)
     """
 
     persons: tuple[Person, ...]
@@ -79,13 +85,19 @@ class Gallery:
     """`[P]` whose prototype it is: positions in `people`."""
     embeddings: NDArray[np.float32]
     """`[M,D]` unit vectors of all enrolled photos, person by person in the order of `Person.photos`."""
+    landmarks: NDArray[np.float32]
+    """`[M,5,2]` where the face is on each photo, as parts of its width and height; NaN where nobody knows."""
     threshold: float
     """The cosine from which on a face is given a name."""
     embedder: str
     """The name of the network that made the vectors."""
     embedder_sha256: str
-    method: str = "medoid"
-    """How the prototypes were chosen."""
+    method: Method = "medoid"
+    """How the prototypes are chosen."""
+    calibration: Calibration = field(default_factory=Calibration)
+    """Where the threshold comes from and what it is expected to cost."""
+    thumbnails: tuple[bytes, ...] = ()
+    """A small JPEG of each enrolled face, empty where there is none; no entries at all unless they were asked for."""
     made_by: str = ""
     """The program and version that made the gallery."""
     file_sha256: str = ""
@@ -94,22 +106,23 @@ class Gallery:
     @classmethod
     def build(
         cls,
-        people: Mapping[str, NDArray[np.float32]],
+        people: Mapping[str, NDArray[np.float32] | Photos],
         embedder_sha256: str,
         threshold: float,
         embedder: str = "",
-        photos: Mapping[str, Sequence[str]] | None = None,
         made_by: str = "",
+        method: Method = "medoid",
     ) -> Gallery:
         """Make a gallery from embeddings.
 
         Args:
-            people: name → float32 `[n,D]` unit vectors, n ≥ 1. Names are cleaned with `clean_name`.
+            people: name → float32 `[n,D]` unit vectors, n ≥ 1, or `Photos` that say more. Names are cleaned with
+                `clean_name`.
             embedder_sha256: fingerprint of the network that made them.
-            threshold: the cosine from which on a face is given a name.
+            threshold: the cosine from which on a face is given a name; `engine.calibration` finds one.
             embedder: that network's name.
-            photos: name → file name of each vector; numbered where not given.
             made_by: program and version.
+            method: how a person's prototypes are chosen, see `engine.prototypes.choose`.
 
         Raises:
             InputError: nobody, a name that is empty or given twice, vectors that are missing or not unit vectors.
@@ -122,26 +135,26 @@ class Gallery:
             if name in named:
                 raise InputError(f"{given!r} and {named[name]!r} are the same name, {name!r}; rename one of them")
             named[name] = given
-        names = sorted(named)
-        persons, prototypes, embeddings = [], [], []
-        for name in names:
-            vectors = np.ascontiguousarray(people[named[name]], np.float32)
-            files = tuple((photos or {}).get(named[name]) or (f"{n}" for n in range(len(vectors))))
-            _check_vectors(name, vectors, len(files))
-            person = _describe(name, vectors, files)
-            persons.append(person)
-            prototypes.append(vectors[person.medoid])
-            embeddings.append(vectors)
-        if len({vectors.shape[1] for vectors in embeddings}) > 1:
+        everything: dict[str, Photos] = {}
+        for name in sorted(named):
+            value = people[named[name]]
+            everything[name] = value if isinstance(value, Photos) else Photos(np.ascontiguousarray(value, np.float32))
+            everything[name].check(name)
+        if len({photos.embeddings.shape[1] for photos in everything.values()}) > 1:
             raise InputError("the people's embeddings have different dimensions; embed all with one network")
+        chosen = [prototypes.choose(photos.embeddings, method) for photos in everything.values()]
+        joined = Photos.join(everything.values())
         return cls(
-            persons=tuple(persons),
-            prototypes=np.stack(prototypes),
-            owners=np.arange(len(persons), dtype=np.int32),
-            embeddings=np.concatenate(embeddings),
+            persons=tuple(_describe(name, photos) for name, photos in everything.items()),
+            prototypes=np.ascontiguousarray(np.concatenate(chosen), np.float32),
+            owners=np.repeat(np.arange(len(chosen), dtype=np.int32), [len(own) for own in chosen]),
+            embeddings=joined.embeddings,
+            landmarks=joined.landmarks,
             threshold=float(threshold),
             embedder=embedder,
             embedder_sha256=embedder_sha256,
+            method=method,
+            thumbnails=joined.thumbnails,
             made_by=made_by,
         )
 
@@ -160,11 +173,20 @@ class Gallery:
         """Of the file; the same before saving and after loading."""
         return self.file_sha256 or hashlib.sha256(self.to_bytes()).hexdigest()
 
+    @property
+    def photo_owners(self) -> NDArray[np.int32]:
+        """`[M]` whose photo each embedding is of: positions in `people`."""
+        return np.repeat(np.arange(len(self.persons), dtype=np.int32), [len(p.photos) for p in self.persons])
+
     def of(self, person: int) -> NDArray[np.float32]:
         """`[n,D]` embeddings of the photos of the person at that position."""
-        sizes = [len(p.photos) for p in self.persons]
-        start = sum(sizes[:person])
-        return self.embeddings[start : start + sizes[person]]
+        return self.photos(person).embeddings
+
+    def photos(self, person: int) -> Photos:
+        """The photos of the person at that position."""
+        start = sum(len(p.photos) for p in self.persons[:person])
+        rows = slice(start, start + len(self.persons[person].photos))
+        return Photos(self.embeddings[rows], self.persons[person].photos, self.landmarks[rows], self.thumbnails[rows])
 
     def identify(self, embeddings: NDArray[np.float32]) -> Matches:
         """Who each face resembles most.
@@ -191,55 +213,122 @@ class Gallery:
 
         None for somebody alone in the gallery.
         """
-        found: list[tuple[int, float] | None] = []
-        for person in range(len(self.persons)):
-            mine, others = self.owners == person, self.owners != person
-            if not others.any():
-                found.append(None)
-                continue
-            nearest, similarity, _ = two_nearest(self.prototypes[mine], self.prototypes[others], self.owners[others])
-            best = int(np.argmax(similarity))
-            found.append((int(nearest[best]), distance(float(similarity[best]))))
+        who, cosine = nearest_other(self.prototypes, self.owners, self.prototypes, self.owners)
+        found: list[tuple[int, float] | None] = [None] * len(self.persons)
+        # Farthest first, so that what stays is each person's closest prototype.
+        for row in np.argsort(cosine, kind="stable").tolist():
+            if who[row] >= 0:
+                found[self.owners[row]] = int(who[row]), distance(float(cosine[row]))
         return found
+
+    def with_people(self, more: Mapping[str, Photos], method: Method | None = None) -> Gallery:
+        """The gallery and these people; photos of somebody who is in it already are added to theirs.
+
+        The threshold stays: see `engine.calibration` for a new one.
+
+        Raises:
+            InputError: as `build`.
+        """
+        together = self._photos_by_name()
+        for given, photos in more.items():
+            name = clean_name(given)
+            together[name] = Photos.join([together[name], photos]) if name in together else photos
+        return self._rebuilt(together, method or self.method)
+
+    def without(self, names: Iterable[str]) -> Gallery:
+        """The gallery without these people; nothing of them is left in it.
+
+        Raises:
+            InputError: somebody is not in it, or nobody would be left.
+        """
+        gone = {person_at(self.people, name) for name in names}
+        left = {name: photos for n, (name, photos) in enumerate(self._photos_by_name().items()) if n not in gone}
+        if not left:
+            raise InputError("nobody would be left in the gallery; delete the file instead")
+        return self._rebuilt(left, self.method)
+
+    def renamed(self, old: str, new: str) -> Gallery:
+        """The gallery with another name for somebody.
+
+        Raises:
+            InputError: nobody has the old name, somebody else has the new one, or it is no name.
+        """
+        at, name = person_at(self.people, old), clean_name(new)
+        taken = [other for n, other in enumerate(self.people) if n != at and same_person(other, name)]
+        if taken:
+            raise InputError(f"{old!r} cannot be renamed to {name!r}: {taken[0]!r} is in the gallery already")
+        return self._rebuilt(
+            {name if n == at else other: photos for n, (other, photos) in enumerate(self._photos_by_name().items())},
+            self.method,
+        )
+
+    def _photos_by_name(self) -> dict[str, Photos]:
+        return {name: self.photos(n) for n, name in enumerate(self.people)}
+
+    def _rebuilt(self, people: Mapping[str, Photos], method: Method) -> Gallery:
+        made = Gallery.build(people, self.embedder_sha256, self.threshold, self.embedder, self.made_by, method)
+        return replace(made, calibration=self.calibration)
 
     def to_bytes(self) -> bytes:
         """The file's contents: equal galleries give equal bytes.
 
         A ZIP archive, uncompressed: `gallery.json` (schema, threshold, people) and the NumPy arrays `prototypes.npy`,
-        `owners.npy` and `embeddings.npy`.
+        `owners.npy`, `embeddings.npy`, `landmarks.npy`, and where there are thumbnails, `thumbnails.npy` (all JPEG
+        files one after the other, uint8) with `thumbnail_ends.npy` (int64 `[M]`, where each one ends).
         """
         header = {
             "schema": SCHEMA,
             "threshold": self.threshold,
+            "calibration": asdict(self.calibration),
             "embedder": {"name": self.embedder, "sha256": self.embedder_sha256},
             "method": self.method,
             "made_by": self.made_by,
             "people": [asdict(person) for person in self.persons],
         }
-        return archive.write(
-            "gallery", header, {name: getattr(self, name) for name in ("prototypes", "owners", "embeddings")}
-        )
+        arrays: dict[str, NDArray[Any]] = {
+            name: getattr(self, name) for name in ("prototypes", "owners", "embeddings", "landmarks")
+        }
+        if any(self.thumbnails):
+            arrays["thumbnails"] = np.frombuffer(b"".join(self.thumbnails), np.uint8)
+            arrays["thumbnail_ends"] = np.cumsum([len(t) for t in self.thumbnails], dtype=np.int64)
+        return archive.write("gallery", header, arrays)
 
     def save(self, path: Path | str, overwrite: bool = False) -> None:
         """Write the gallery; the file appears whole or not at all.
 
         Raises:
-            OutputError: it exists, or the folder is missing or cannot be written to, or the disk is full.
+            OutputError: it exists, or the folder is missing or cannot be written to, or the disk is full, or another
+                process keeps changing it.
         """
         path = Path(path)
         check_target(path, overwrite)
-        part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-        try:
-            try:
-                with part.open("wb") as file:
-                    file.write(self.to_bytes())
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        data = self.to_bytes()
+        with locked(path):
+            gallery_file.write(path, data, overwrite)
+
+    @classmethod
+    def update(cls, path: Path | str, change: Callable[[Gallery], Gallery]) -> Gallery:
+        """Read, change and write a gallery while no other process can.
+
+        Args:
+            path: the file.
+            change: gets the gallery as it is now; should be quick.
+
+        Returns:
+            The gallery as it was written.
+
+        Raises:
+            InputError: as `load`, or what `change` raises; the file then stays as it was.
+            OutputError: it cannot be written, or another process keeps changing it.
+
+        Example:
+            >>> Gallery.update("izone.gallery", lambda g: g.without(["yuri"]))  # doctest: +SKIP
+        """
+        path = Path(path)
+        with locked(path):
+            changed = change(cls.load(path))
+            gallery_file.write(path, changed.to_bytes(), overwrite=True)
+        return changed
 
     @classmethod
     def load(cls, path: Path | str, embedder: Embedder | None = None) -> Gallery:
@@ -253,16 +342,9 @@ class Gallery:
             InputError: missing, no gallery, damaged, of a newer major version, or made by another embedder.
         """
         path = Path(path)
+        data = gallery_file.read(path)
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file; make a gallery with: iznet enroll PHOTOS -o {path}") from None
-        except IsADirectoryError:
-            raise InputError(f"{path}: is a folder; make a gallery of it with: iznet enroll {path}") from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-        try:
-            gallery = cls._parse(data)
+            gallery = _parse(data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -287,118 +369,91 @@ class Gallery:
                 "made it with --embedder"
             )
 
-    @classmethod
-    def _parse(cls, data: bytes) -> Gallery:
-        header, arrays = archive.read("gallery", data)
-        schema = str(header["schema"])
-        name, _, version = schema.partition("/")
-        if name != SCHEMA.partition("/")[0]:
-            raise ValueError(f"its schema is {schema!r}")
-        if int(version.split(".")[0]) > int(SCHEMA.partition("/")[2].split(".")[0]):
-            raise InputError(f"of schema {schema}, newer than this version reads ({SCHEMA}); update IZ*Net")
-        persons = tuple(
-            Person(
-                name=str(p["name"]),
-                photos=tuple(str(f) for f in p["photos"]),
-                medoid=int(p["medoid"]),
-                spread=float(p["spread"]),
-                radius=float(p["radius"]),
-            )
-            for p in header["people"]
-        )
-        gallery = cls(
-            persons,
-            _array(arrays, "prototypes", np.dtype(np.float32), 2),
-            _array(arrays, "owners", np.dtype(np.int32), 1),
-            _array(arrays, "embeddings", np.dtype(np.float32), 2),
-            threshold=float(header["threshold"]),
-            embedder=str(header["embedder"]["name"]),
-            embedder_sha256=str(header["embedder"]["sha256"]),
-            method=str(header["method"]),
-            made_by=str(header["made_by"]),
-            file_sha256=hashlib.sha256(data).hexdigest(),
-        )
-        gallery._check()
-        return gallery
-
-    def _check(self) -> None:
-        if not self.persons or set(self.owners.tolist()) != set(range(len(self.persons))):
-            raise ValueError("its prototypes do not belong to its people")
-        if len(self.prototypes) != len(self.owners) or self.prototypes.shape[1] != self.embeddings.shape[1]:
-            raise ValueError("its arrays do not fit together")
-        if sum(len(p.photos) for p in self.persons) != len(self.embeddings):
-            raise ValueError("its embeddings do not fit its photos")
-        if any(not 0 <= p.medoid < len(p.photos) for p in self.persons):
-            raise ValueError("a medoid is missing")
-        if not _are_unit(self.prototypes) or not _are_unit(self.embeddings):
-            raise ValueError("its vectors are not unit vectors")
-
 
 def distance(cosine: float) -> float:
     """Euclidean distance, 0…2, of two unit vectors with that cosine."""
     return float(np.sqrt(max(0.0, 2 - 2 * cosine)))
 
 
-def clean_name(name: str) -> str:
-    """A person's name as it is kept and drawn: in Unicode's composed form (NFC), on one line, without outer spaces.
-
-    Raises:
-        InputError: nothing is left of it.
-
-    Example:
-        >>> clean_name(" Kim\\t Chaewon ")
-        'Kim Chaewon'
-    """
-    decodable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFC", decodable)).strip()
-    if not line:
-        raise InputError(f"{name!r} is no name; give the person's folder a name with letters in it")
-    return line
-
-
-def check_target(path: Path, overwrite: bool) -> None:
-    """Fail before the work rather than after it.
-
-    Raises:
-        OutputError: `path` exists (without `overwrite`), is a folder, or its folder is missing or cannot be written to.
-    """
-    folder = path.parent
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file")
-    if not folder.is_dir():
-        raise OutputError(f"{path}: the folder {folder} does not exist; make it first, or choose another place")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or pass --overwrite")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{path}: the folder {folder} cannot be written to; choose another place")
-
-
-def _describe(name: str, vectors: NDArray[np.float32], files: tuple[str, ...]) -> Person:
-    cosines = np.clip(vectors.astype(np.float64) @ vectors.T.astype(np.float64), -1, 1)
-    distances = np.sqrt(np.maximum(0, 2 - 2 * cosines))
-    np.fill_diagonal(distances, 0)
-    # Rounded, so that of photos equally good the first one is taken on every machine.
-    medoid = int(np.argmin(distances.sum(1).round(6)))
-    others = np.delete(distances[medoid], medoid)
+def _describe(name: str, photos: Photos) -> Person:
+    apart = prototypes.distances(photos.embeddings)
+    middle = prototypes.medoid(apart)
+    others = np.delete(apart[middle], middle)
     return Person(
         name,
-        files,
-        medoid,
+        photos.files,
+        middle,
         spread=float(np.median(others)) if len(others) else 0.0,
         radius=float(others.max()) if len(others) else 0.0,
     )
 
 
-def _check_vectors(name: str, vectors: NDArray[np.float32], files: int) -> None:
-    if vectors.ndim != 2 or len(vectors) == 0 or len(vectors) != files:
-        raise InputError(f"{name}: needs at least one embedding, one for each photo; got {vectors.shape} for {files}")
-    if not _are_unit(vectors):
-        raise InputError(f"{name}: the embeddings must be unit vectors")
+def _parse(data: bytes) -> Gallery:
+    header, arrays = archive.read("gallery", data)
+    schema = str(header["schema"])
+    name, _, version = schema.partition("/")
+    if name != SCHEMA.partition("/")[0]:
+        raise ValueError(f"its schema is {schema!r}")
+    if int(version.split(".")[0]) > int(SCHEMA.partition("/")[2].split(".")[0]):
+        raise InputError(f"of schema {schema}, newer than this version reads ({SCHEMA}); update IZ*Net")
+    persons = tuple(
+        Person(
+            name=str(p["name"]),
+            photos=tuple(str(f) for f in p["photos"]),
+            medoid=int(p["medoid"]),
+            spread=float(p["spread"]),
+            radius=float(p["radius"]),
+        )
+        for p in header["people"]
+    )
+    embeddings = _array(arrays, "embeddings", np.dtype(np.float32), 2)
+    unknown = np.full((len(embeddings), 5, 2), np.nan, np.float32)
+    method = str(header["method"])
+    if method not in METHODS:
+        raise ValueError(f"its prototypes are chosen by {method!r}")
+    gallery = Gallery(
+        persons,
+        _array(arrays, "prototypes", np.dtype(np.float32), 2),
+        _array(arrays, "owners", np.dtype(np.int32), 1),
+        embeddings,
+        _array(arrays, "landmarks", np.dtype(np.float32), 3) if "landmarks" in arrays else unknown,
+        threshold=float(header["threshold"]),
+        embedder=str(header["embedder"]["name"]),
+        embedder_sha256=str(header["embedder"]["sha256"]),
+        method=cast(Method, method),
+        calibration=Calibration.from_dict(header.get("calibration", {})),
+        thumbnails=_thumbnails(arrays),
+        made_by=str(header["made_by"]),
+        file_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    _check(gallery)
+    return gallery
 
 
-def _are_unit(vectors: NDArray[np.float32]) -> bool:
-    with np.errstate(invalid="ignore", over="ignore"):
-        return bool(np.all(np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1) < 1e-3))
+def _thumbnails(arrays: Mapping[str, NDArray[Any]]) -> tuple[bytes, ...]:
+    if "thumbnails" not in arrays:
+        return ()
+    data = _array(arrays, "thumbnails", np.dtype(np.uint8), 1).tobytes()
+    ends = [0, *_array(arrays, "thumbnail_ends", np.dtype(np.int64), 1).tolist()]
+    if ends != sorted(ends) or ends[-1] != len(data):
+        raise ValueError("its thumbnails do not fit together")
+    return tuple(data[start:end] for start, end in pairwise(ends))
+
+
+def _check(gallery: Gallery) -> None:
+    persons, count = gallery.persons, len(gallery.embeddings)
+    if not persons or set(gallery.owners.tolist()) != set(range(len(persons))):
+        raise ValueError("its prototypes do not belong to its people")
+    if len(gallery.prototypes) != len(gallery.owners) or gallery.dimension != gallery.embeddings.shape[1]:
+        raise ValueError("its arrays do not fit together")
+    if sum(len(p.photos) for p in persons) != count:
+        raise ValueError("its embeddings do not fit its photos")
+    if gallery.landmarks.shape != (count, 5, 2) or len(gallery.thumbnails) not in (0, count):
+        raise ValueError("its landmarks or thumbnails do not fit its photos")
+    if any(not 0 <= p.medoid < len(p.photos) for p in persons):
+        raise ValueError("a medoid is missing")
+    if not prototypes.are_unit(gallery.prototypes) or not prototypes.are_unit(gallery.embeddings):
+        raise ValueError("its vectors are not unit vectors")
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any], ndim: int) -> NDArray[Any]:

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from engine.compiled import compiled
 
+_BLOCK = 1 << 22
+"""Cosines held at a time, at most."""
+
 
 @numba.njit(nogil=True, fastmath={"reassoc", "contract"})
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
@@ -57,3 +60,35 @@ def two_nearest(
             first[n] = min(1.0, max(-1.0, best))
             second[n] = min(1.0, max(-1.0, other))
     return nearest, first, second
+
+
+def nearest_other(
+    embeddings: NDArray[np.float32],
+    whose: NDArray[np.int32],
+    prototypes: NDArray[np.float32],
+    owners: NDArray[np.int32],
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """For each embedding the nearest person other than its own, and how near.
+
+    Args:
+        embeddings: float32 `[N,D]` unit vectors.
+        whose: int32 `[N]` whom each belongs to, who is passed over.
+        prototypes: float32 `[P,D]` unit vectors.
+        owners: int32 `[P]` whose prototype it is.
+
+    Returns:
+        `[N]` owners and `[N]` cosines; -1 where there is nobody else.
+    """
+    who = np.full(len(embeddings), -1, np.intp)
+    cosine = np.full(len(embeddings), -1, np.float32)
+    step = max(1, _BLOCK // max(1, len(prototypes)))
+    for start in range(0, len(embeddings), step):
+        rows = slice(start, start + step)
+        cosines = embeddings[rows] @ prototypes.T
+        cosines[whose[rows, None] == owners[None]] = -np.inf
+        best = cosines.argmax(1)
+        value = cosines[np.arange(len(best)), best]
+        found = np.isfinite(value)
+        who[rows] = np.where(found, owners[best], -1)
+        cosine[rows] = np.where(found, np.clip(value, -1, 1), -1)
+    return who, cosine

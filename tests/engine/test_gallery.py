@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from engine import Embedder, Gallery
 from engine.errors import InputError, OutputError
-from engine.gallery import check_target, clean_name, distance
+from engine.gallery import distance
+from engine.gallery_file import check_target
+from engine.names import clean_name
+from engine.photos import Photos
 from tests.networks import write_embedder
 
 D = 16
@@ -372,7 +375,7 @@ def test_what_cannot_be_built() -> None:
     with pytest.raises(InputError, match="a: needs at least one embedding"):
         Gallery.build({"a": e[:0]}, "", 0.5)
     with pytest.raises(InputError, match="a: needs at least one embedding, one for each photo"):
-        Gallery.build({"a": e[:2]}, "", 0.5, photos={"a": ["1.jpg"]})
+        Gallery.build({"a": Photos(e[:2], ("1.jpg",))}, "", 0.5)
     with pytest.raises(InputError, match="a: the embeddings must be unit vectors"):
         Gallery.build({"a": 2 * e[:1]}, "", 0.5)
     with pytest.raises(InputError, match="different dimensions"):

@@ -155,7 +155,7 @@ def test_enrols_the_people_of_the_montage(
 @pytest.mark.shared
 def test_finds_faces_that_fill_the_frame(shipped_detector: Detector, shared_data: Path) -> None:
     """A close-up of every person of the montage, cut so that hardly anything but the face is left."""
-    from engine.enrolment import find_faces
+    from engine.photofaces import find_faces
 
     found = []
     for path in sorted((shared_data / "clips" / "montage" / "people").glob("*/0.jpg")):

@@ -1,0 +1,153 @@
+"""A gallery's place on the disk: written whole or not at all, and changed by one process at a time.
+
+The lock is a file beside the gallery, locked by the operating system, so that a process that dies lets go of it. Who
+gets the lock removes the file when done; whoever waited on a removed one notices and takes a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import InputError, OutputError
+
+PATIENCE = 20.0
+"""Seconds that a change waits for another process's. Changes take milliseconds: what is slow happens before."""
+_POLL = 0.05
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Fail before the work rather than after it.
+
+    Raises:
+        OutputError: `path` exists (without `overwrite`), is a folder, or its folder is missing or cannot be written to.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist; make it first, or choose another place")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another name, or pass --overwrite")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: the folder {folder} cannot be written to; choose another place")
+
+
+def read(path: Path) -> bytes:
+    """The file's contents.
+
+    Raises:
+        InputError: missing, a folder, or not to be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make a gallery with: iznet enroll PHOTOS -o {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; make a gallery of it with: iznet enroll {path}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def write(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write the file; it appears whole or not at all.
+
+    The caller holds the lock (`locked`) where another process may write too.
+
+    Raises:
+        OutputError: it exists, or the folder is missing or cannot be written to, or the disk is full.
+    """
+    check_target(path, overwrite)
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the gallery at `path` against other processes (and threads) that change it.
+
+    Args:
+        path: the gallery; it need not exist.
+        patience: seconds to wait for somebody else's change.
+
+    Raises:
+        OutputError: another process still holds it, or no lock can be made beside it.
+
+    Example:
+        >>> with locked(Path("izone.gallery")):  # doctest: +SKIP
+        ...     write(Path("izone.gallery"), change(read(Path("izone.gallery"))), overwrite=True)
+    """
+    beside = path.with_name(f".{path.name[:100]}.lock")
+    try:
+        descriptor = _take(beside, time.monotonic() + patience)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be locked for writing ({error.strerror}); choose another place") from error
+    if descriptor is None:
+        raise OutputError(
+            f"{path}: another process has been changing it for {patience:g} seconds; wait for it, then try again"
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps a file that is open; an empty file then stays behind
+            beside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _take(beside: Path, until: float) -> int | None:
+    """A descriptor that holds the lock; None where the time is over."""
+    while True:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if _lock(descriptor) and _still_there(beside, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if time.monotonic() >= until:
+            return None
+        time.sleep(_POLL)
+
+
+def _still_there(beside: Path, descriptor: int) -> bool:
+    """Whether the locked file is the one that others will find: its last owner may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), beside.stat())
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
