@@ -93,13 +93,13 @@ def plan_streams(
                 wanted.append(stream)
             elif said:
                 notes.append(said)
-        if encoder is None:
-            wanted.insert(0, container.streams[picture])
-        else:
-            _check_encoder(encoder, format_name, output)
         refused = [s for s in wanted if not _holds(format_name, s)]
+        if encoder is not None:
+            _check_encoder(encoder, format_name, output)
+        elif not _takes(format_name, container.streams[picture]):
+            refused.insert(0, container.streams[picture])
         if refused:
-            raise OutputError(_refusal(output, format_name, refused, wanted))
+            raise OutputError(_refusal(output, format_name, refused, wanted, bound=encoder is None))
         notes += _lost_words(container, wanted, format_name)
         # A stream must not be touched once its container is closed.
         copied = tuple(s.index for s in wanted)
@@ -162,6 +162,11 @@ def _holds(format_name: str, stream: Stream) -> bool:
         return format_name == "matroska" and codec is not None and codec.codec.canonical_name in _COVERS
     if stream.type in ("audio", "video", "data"):
         return _survives(format_name, stream)
+    return _takes(format_name, stream)
+
+
+def _takes(format_name: str, stream: Stream) -> bool:
+    """Whether the container's head can name it."""
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             copy_stream(target, stream)
@@ -234,14 +239,18 @@ def _refusal(
     format_name: str,
     refused: list[Stream],
     wanted: list[Stream],
+    *,
+    bound: bool,
 ) -> str:
+    """What to say; `bound` where no other container will do."""
     tracks: list[Track] = [track_of(s) for s in refused]
     message = f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {', '.join(map(str, tracks))}"
     for other, ending in _ENDING.items():
-        if other != format_name and all(_holds(other, s) for s in wanted):
+        if not bound and other != format_name and all(_holds(other, s) for s in wanted):
             return f"{message}; {_SHOWN[other]} can: write to {Path(output).with_suffix(ending).name}"
     numbers = " ".join(f"--omit {t.index}" for t in tracks)
-    return f"{message}, and no other container holds all tracks; leave out what can be spared with {numbers}"
+    others = "" if bound else ", and no other container holds all tracks"
+    return f"{message}{others}; leave out what can be spared with {numbers}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Collection, Iterator
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from stream.joining import (
     track_clock,
     with_following,
 )
-from stream.probe import opened, track_of
+from stream.probe import fraction, opened, track_of
 from stream.sink import StreamPlan, atomic_output, attach_cover, check_output, copy_stream, is_cover, plan_streams
 from stream.soft_boxes import Event, events, script
 from stream.source import FileSource
@@ -151,11 +152,16 @@ def _mux(
 
     waiting = _subtitle_packets(shown, faces)
     upcoming = next(waiting, None)
-    clocks = {index: track_clock(container.streams[index], plan.format) for index in copies}
+    clocks = {index: track_clock(container.streams[index], plan.format) for index in copies if index != plan.picture}
+    times = iter(_picture_times(container.name, plan.picture))
     refused: dict[int, int] = {}
     for packet, following in with_following(packets_of(container, copies)):
         index = packet.stream.index
-        when = settle(packet, following, clocks[index])
+        if index == plan.picture:
+            packet.pts, packet.dts = next(times)
+            when = packet.dts * (fraction(packet.time_base) or MILLISECOND)
+        else:
+            when = settle(packet, following, clocks[index])
         while upcoming is not None and upcoming[1] <= when:
             target.mux_one(upcoming[0])
             upcoming = next(waiting, None)
@@ -176,6 +182,21 @@ def _mux(
         for index, clock in clocks.items()
         if clock.moved
     ]
+
+
+def _picture_times(path: str, index: int) -> list[tuple[int, int]]:
+    """When each packet of the picture is shown and when it is decoded at the latest, in file order; ticks of the track.
+
+    MKV stores the former only. Its muxer wants the latter to rise and never to pass the former, and many sources do not
+    say: it is the earliest display time that is still to come. A packet without a time follows the one before.
+    """
+    shown: list[int] = []
+    with opened(path) as container:
+        for packet in packets_of(container, {index: container.streams[index]}):
+            when = packet.pts if packet.pts is not None else packet.dts
+            shown.append(when if when is not None else shown[-1] + 1 if shown else 0)
+    decoded = list(accumulate(reversed(shown), min))[::-1]
+    return list(zip(shown, decoded, strict=True))
 
 
 def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Packet[Any], Fraction]]:

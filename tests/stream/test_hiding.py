@@ -29,9 +29,9 @@ def noise(name: str, width: int = 97, height: int = 75) -> av.VideoFrame:
     layout = PixelLayout.of(name)
     rng = np.random.default_rng(5)
     picture.make_writable()
-    for view, part in zip(layout.views(picture), layout.components, strict=True):
+    for view in layout.views(picture):
         low, high = 40 << (layout.bits - 8), 215 << (layout.bits - 8)
-        view[...] = rng.integers(low, high, view.shape).astype(view.dtype) << layout.shift
+        view[...] = np.left_shift(rng.integers(low, high, view.shape), layout.shift).astype(view.dtype)
     return picture
 
 

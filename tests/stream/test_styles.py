@@ -35,8 +35,8 @@ def test_words_that_make_no_sense(words: list[str]) -> None:
     assert all(word in str(failure.value) for word in words)
 
 
-# Machado, Oliveira & Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, 2009: linear RGB
-# as people without one kind of cone see it.
+# Machado, Oliveira & Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, 2009:
+# linear RGB as people without one kind of cone see it.
 VISION = {
     "usual": np.eye(3),
     "no red cones": np.array(
