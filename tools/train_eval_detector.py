@@ -13,7 +13,7 @@ from tools.options import FILE, json_option
 @click.option("--data", type=FILE, required=True, help="Box set: zip or folder with boxes.json.")
 @click.option("--detector", "model", type=FILE, help="ONNX file.  [default: the shipped one]")
 @click.option("--teachers", type=FILE, help="Folder of rival networks to put beside it; landmarks and clips need it.")
-@click.option("--also", multiple=True, metavar="NAME=FILE.onnx", help="A further detector; may be repeated.")
+@click.option("--also", multiple=True, metavar="NAME=FILE[@SIZE]", help="A further detector; may be repeated.")
 @click.option(
     "--size", "sizes", type=click.IntRange(64), multiple=True, help="Longer side, may be repeated.  [default: 320…1280]"
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.detector import Detector
-from engine.errors import InputError, UsageError
-from engine.modelfile import ModelFile
+from engine.errors import UsageError
 from engine.types import Detections
 from train.data.face_teachers import FaceTeacher
 
@@ -79,7 +79,7 @@ def rivals(folder: Path | None) -> list[Contender]:
 
 
 def also(words: Sequence[str]) -> list[Contender]:
-    """Further detectors, each named as `NAME=FILE.onnx`.
+    """Further detectors that `engine` runs, each named as `NAME=FILE.onnx`, or `NAME=FILE.onnx@416` for its size.
 
     Raises:
         UsageError: not of that form.
@@ -87,15 +87,11 @@ def also(words: Sequence[str]) -> list[Contender]:
     """
     made = []
     for word in words:
-        name, equals, file = word.partition("=")
-        if not (name and equals and file):
-            raise UsageError(f"--also {word}: give NAME=FILE.onnx")
-        made.append(_named(name, Path(file)))
+        parts = re.fullmatch(r"([^=]+)=(.+?)(?:@(\d+))?", word)
+        if parts is None:
+            raise UsageError(f"--also {word}: give NAME=FILE.onnx, or NAME=FILE.onnx@416 with the size it is made for")
+        name, file, size = parts.groups()
+        detector = Detector.open(Path(file), threads=1)
+        pointed = detector.session.model.metadata.get("iznet.landmarks") != "usual"
+        made.append(replace(of_detector(detector, name), sizes=(int(size),) if size else (), landmarks=pointed))
     return made
-
-
-def _named(name: str, path: Path) -> Contender:
-    kind = ModelFile.read(path).metadata.get("iznet.kind")
-    if kind != "detector":
-        raise InputError(f"{path}: its metadata iznet.kind is {kind!r}; a detector carries iznet.kind=detector")
-    return of_detector(Detector.open(path, threads=1), name)

@@ -48,7 +48,7 @@ class Plan:
     """None takes the shipped detector."""
     teachers: Path | None = None
     also: tuple[str, ...] = ()
-    """`NAME=FILE.onnx`."""
+    """`NAME=FILE.onnx` or `NAME=FILE.onnx@416` each."""
     sizes: tuple[int, ...] = SIZES
     """Longer sides; the first is the one that single figures are given for."""
     dev: bool = False

@@ -75,12 +75,11 @@ def picture_sheet(
     worst = [canvas for _, canvas in drawn[: places // 2]]
     rest = [canvas for _, canvas in drawn[places // 2 :]]
     step = max(1, len(rest) // max(1, places - len(worst)))
-    return grid((worst + rest[::step])[:places], columns)
+    return grid((worst + rest[::step])[:places], columns, tile)
 
 
-def grid(tiles: Sequence[Image], columns: int) -> Image:
-    """Square tiles in rows; a row that is not full ends in black."""
-    side = tiles[0].shape[0] if tiles else TILE
+def grid(tiles: Sequence[Image], columns: int, side: int = TILE) -> Image:
+    """Tiles of `side` × `side` in rows; a row that is not full ends in black."""
     blank = np.zeros((side, side, 3), np.uint8)
     full = [*tiles, *[blank] * (-len(tiles) % columns)] if tiles else [blank] * columns
     return np.concatenate([np.concatenate(full[k : k + columns], 1) for k in range(0, len(full), columns)], 0)
@@ -175,7 +174,7 @@ def close_up_sheet(
         cv2.putText(tile, best, (3, side - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.38, WHITE, 1, cv2.LINE_AA)
         tiles.append(tile)
     text = f"{int((~met).sum())} of {len(met)} close-ups missed"
-    return np.concatenate([title(text, columns * side), grid(tiles, columns)], 0)
+    return np.concatenate([title(text, columns * side), grid(tiles, columns, side)], 0)
 
 
 def doubtful_sheet(frames: Sequence[Picture], finds: Sequence[Find], columns: int = 6, side: int = 220) -> Image:
@@ -192,7 +191,7 @@ def doubtful_sheet(frames: Sequence[Picture], finds: Sequence[Find], columns: in
         )
         for number, find in enumerate(finds)
     ]
-    return np.concatenate([title(f"{len(finds)} doubtful finds", columns * side), grid(tiles, columns)], 0)
+    return np.concatenate([title(f"{len(finds)} doubtful finds", columns * side), grid(tiles, columns, side)], 0)
 
 
 def draw_curves(path: Path, judgements: Sequence[Judgement], minimum: int, heading: str) -> None:

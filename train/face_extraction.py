@@ -313,5 +313,5 @@ def contact_sheet(out: Path, report: ExtractionReport, columns: int = 12, most: 
         tile = np.zeros((side, side, 3), np.uint8)
         tile[: small.shape[0], : small.shape[1]] = small
         tiles.append(tile)
-    write_png(out / SHEET, grid(tiles, columns))
+    write_png(out / SHEET, grid(tiles, columns, side))
     return out / SHEET

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.detector import Detector
 from engine.errors import InputError, UsageError
 from engine.metrics import FaceTruth, average_precision
+from tests.networks import write_detector
 from tests.train.faces import blank, detections, seer, write_rectangles
 from train.contenders import also, clipped, of_detector
 from train.data.boxes import load_box_set
@@ -93,11 +94,14 @@ def test_an_empty_curve_has_no_points() -> None:
 
 def test_further_detectors_are_named(detector_file: Path, embedder_file: Path, tmp_path: Path) -> None:
     (mine,) = also([f"mine={detector_file}"])
-    assert (mine.name, mine.threshold) == ("mine", 0.5)
+    assert (mine.name, mine.threshold, mine.sizes, mine.landmarks) == ("mine", 0.5, (), True)
+    grid = write_detector(tmp_path / "grid.onnx", {"iznet.landmarks": "usual"})
+    (sized,) = also([f"grid={grid}@416"])
+    assert (sized.name, sized.file, sized.sizes, sized.landmarks) == ("grid", grid, (416,), False)
     for word in ("mine", "=x.onnx", "mine="):
         with pytest.raises(UsageError, match=r"NAME=FILE\.onnx"):
             also([word])
-    with pytest.raises(InputError, match="'embedder'"):
+    with pytest.raises(InputError, match="embedder"):
         also([f"mine={embedder_file}"])
     with pytest.raises(InputError, match="no such file"):
         also([f"mine={tmp_path / 'gone.onnx'}"])
