@@ -41,8 +41,8 @@ class Cohort:
     """`[D,D]` common covariance around the means."""
     narrowing: float
     """The standard deviation of each stranger is taken between this part of the cluster's and the whole of it, evenly.
-    Fitted in `train.cohort`: real strangers lie in finer clumps than the clusters (each is one person), so they resemble
-    galleries more often than plain normal distributions say."""
+    Fitted in `train.cohort`: real strangers lie in finer clumps than the clusters (each is one person), so they
+    resemble galleries more often than plain normal distributions say."""
     people: int
     """Behind the whole cohort."""
     faces: int

@@ -29,7 +29,18 @@ from engine.photos import Photos
 from engine.prototypes import Method
 from engine.version import VERSION
 
-__all__ = ["EnrolmentReport", "Looked", "PersonReport", "Progress", "Rules", "Skipped", "assemble", "enroll", "look"]
+__all__ = [
+    "EnrolmentReport",
+    "Looked",
+    "PersonReport",
+    "Progress",
+    "Rules",
+    "Skipped",
+    "add",
+    "assemble",
+    "enroll",
+    "look",
+]
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -129,6 +140,43 @@ def enroll(
         cohort_for(embedder.name, embedder.sha256, rules.cohort)  # fails before the work rather than after it
     looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
     return assemble(looked, embedder, rules=rules)
+
+
+def add(
+    path: Path | str,
+    folder: Path | str,
+    detector: Detector,
+    embedder: Embedder,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    rules: Rules = Rules(),
+    thumbnails: bool = False,
+    first: Callable[[Gallery], Gallery] = lambda gallery: gallery,
+) -> EnrolmentReport:
+    """Add people, or further photos of people, to a gallery that exists.
+
+    The photos are looked at first; only then is the file locked, read, changed and replaced, so that of several
+    processes that add to it none undoes another's work.
+
+    Args:
+        path: the gallery.
+        folder: as for `enroll`, and so the rest.
+        first: another change to be made with it.
+
+    Raises:
+        InputError: as `enroll`; a gallery that is missing, damaged or of another embedder.
+        OutputError: it cannot be written, or another process keeps changing it.
+    """
+    Gallery.load(path, embedder)  # fails before the work rather than after it
+    looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
+    reports: list[EnrolmentReport] = []
+
+    def change(gallery: Gallery) -> Gallery:
+        reports.append(assemble(looked, embedder, first(gallery), rules))
+        return reports[0].gallery
+
+    Gallery.update(path, change)
+    return reports[0]
 
 
 def look(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -420,7 +420,7 @@ def _parse(data: bytes) -> Gallery:
         threshold=float(header["threshold"]),
         embedder=str(header["embedder"]["name"]),
         embedder_sha256=str(header["embedder"]["sha256"]),
-        method=cast(Method, method),
+        method=method,
         calibration=Calibration.from_dict(header.get("calibration", {})),
         thumbnails=_thumbnails(arrays),
         made_by=str(header["made_by"]),

@@ -43,9 +43,11 @@ class Entry:
 COMMANDS = {
     "label": Entry("tools.label:label", "Label the known faces of a video or photo."),
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
+    "gallery": Entry("tools.gallery:gallery", "Look into a gallery, take people out, rename them."),
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
     "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
     "bench": Entry("tools.bench:bench", "Measure accuracy against truth."),
+    "analyse": Entry("tools.analyse:analyse", "Measure an embedder on people: plots, tables, one HTML page."),
     "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs iznet[train])."),
 }
 

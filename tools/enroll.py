@@ -1,49 +1,130 @@
-"""`iznet enroll`: folders of photos in, a gallery of people out."""
+"""`iznet enroll`: folders of photos in, a gallery of people out; or an existing gallery changed."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import click
 
+from engine.errors import UsageError
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from engine.enrolment import EnrolmentReport, Progress
+    from engine.enrolment import Progress
+    from engine.enrolment_report import EnrolmentReport, PersonReport
+    from engine.gallery import Gallery
+    from engine.prototypes import Method
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, help="The gallery to write, NAME.gallery.")
+@click.argument("folder", metavar="[DIR]", type=FILE, required=False)
+@click.option("-o", "--output", type=FILE, default=None, help="The gallery to write, NAME.gallery.")
+@click.option("--add", "existing", metavar="GALLERY", type=FILE, default=None, help="Add DIR's people to this gallery.")
+@click.option("--remove", metavar="NAME", multiple=True, help="Take somebody out of the gallery -o (or --add) names.")
+@click.option("--rename", metavar="OLD=NEW", multiple=True, help="Give somebody in that gallery another name.")
+@click.option(
+    "--prototypes",
+    type=click.Choice(["medoid", "centroid", "kmeans"]),
+    default=None,
+    help="What stands for a person: the most typical photo (default), the mean of all, the means of a few groups.",
+)
+@click.option(
+    "--far",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=None,
+    help="Share of strangers' faces that may be given a name, by default 0.01; the threshold is found for it.",
+)
+@click.option("--cohort", type=FILE, default=None, help="Strangers of your own embedder, see `iznet train cohort`.")
+@click.option("--thumbnails", is_flag=True, help="Keep a small picture of every face in the gallery.")
 @click.option("--overwrite", is_flag=True, help="Replace the gallery if it exists.")
 @engine_options
 @json_option
-def enroll(folder: Path, output: Path, overwrite: bool, engine: EngineOptions, as_json: bool) -> None:
-    """Make a gallery of people from photos.
+def enroll(
+    folder: Path | None,
+    output: Path | None,
+    existing: Path | None,
+    remove: tuple[str, ...],
+    rename: tuple[str, ...],
+    prototypes: str | None,
+    far: float | None,
+    cohort: Path | None,
+    thumbnails: bool,
+    overwrite: bool,
+    engine: EngineOptions,
+    as_json: bool,
+) -> None:
+    """Make a gallery of people from photos, or change one.
 
     DIR holds one folder for each person, named after them, with photos inside: a few are enough, of different days and
-    angles. What cannot be used is skipped, saying why.
-    """
-    from engine.enrolment import enroll as make
-    from engine.gallery import check_target
+    angles. What cannot be used is skipped, saying why; photos that are probably of somebody else are left out.
 
-    check_target(output, overwrite)
+    \b
+      iznet enroll members/ -o izone.gallery
+      iznet enroll --add izone.gallery more/
+      iznet enroll -o izone.gallery --remove Yuri --rename Minjoo=Minju
+    """
+    from engine.enrolment import Rules, add
+    from engine.enrolment import enroll as make
+    from engine.gallery import Gallery
+    from engine.gallery_edit import edit
+    from engine.gallery_file import check_target
+    from tools.gallery import say_changed
+
+    target = _target(folder, output, existing, bool(remove or rename))
+    if folder is None:
+        say_changed(Gallery.update(target, lambda gallery: edit(gallery, remove, rename)), target, as_json)
+        return
+    if existing is None:
+        check_target(target, overwrite)
+    else:
+        edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
+    rules = Rules(cast("Method | None", prototypes), far, cohort)
     detector, embedder = engine.open_detector(), engine.open_embedder()
     if not as_json:
         click.echo(f"Networks: {engine.explain()}", err=True)
     with PhotoProgress() as progress:
-        report = make(folder, detector, embedder, progress)
-    report.gallery.save(output, overwrite)
+        if existing is None:
+            report = make(folder, detector, embedder, progress, rules=rules, thumbnails=thumbnails)
+            report.gallery.save(target, overwrite)
+        else:
+            report = add(
+                target,
+                folder,
+                detector,
+                embedder,
+                progress,
+                rules=rules,
+                thumbnails=thumbnails,
+                first=lambda gallery: edit(gallery, remove, rename) if remove or rename else gallery,
+            )
     if as_json:
-        result = {"gallery": str(output), "sha256": report.gallery.sha256} | report.to_dict()
+        result = {"gallery": str(target), "sha256": report.gallery.sha256} | report.to_dict()
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
-        show(report, output)
+        show(report, target)
+
+
+def _target(folder: Path | None, output: Path | None, existing: Path | None, changes: bool) -> Path:
+    """The gallery that is meant.
+
+    Raises:
+        UsageError: none, two, or no photos to make it from.
+    """
+    if existing is not None and output is not None:
+        raise UsageError("--add changes a gallery, -o names the one to write; give one of the two")
+    target = existing or output
+    if target is None:
+        raise UsageError("say which gallery: -o NAME.gallery for a new one, --add NAME.gallery for one to add to")
+    if folder is None and not (output is not None and changes):
+        raise UsageError("name the folder of photos: iznet enroll PHOTOS -o NAME.gallery")
+    if folder is not None and existing is None and changes:
+        raise UsageError("--remove and --rename change a gallery that exists; with photos, name it with --add")
+    return target
 
 
 class PhotoProgress:
@@ -83,48 +164,63 @@ class PhotoProgress:
 
 def show(report: EnrolmentReport, output: Path) -> None:
     """Print what became of the photos."""
+    for title, remarks in (("Skipped", report.skipped), ("Used, but look at it", report.notes)):
+        for remark in remarks:
+            click.echo(f"{title}: {remark.file}: {remark.reason}")
+    show_gallery(report.gallery, report.people)
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}")
+    click.echo(f"{count_people(len(report.people))} in {output}")
+
+
+def show_gallery(gallery: Gallery, people: tuple[PersonReport, ...]) -> None:
+    """Print a line a person, and what the threshold is worth."""
     from rich.console import Console
+
+    from engine.enrolment_report import threshold_lines
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
-    for title, remarks in (("Skipped", report.skipped), ("Used, but look at it", report.notes)):
-        for remark in remarks:
-            click.echo(f"{title}: {remark.file}: {remark.reason}")
-    console.print(table(report))
+    console.print(table(people))
     click.echo(
         "Spread: median distance from the medoid to the person's other photos. "
         "Distances are Euclidean between unit vectors, 0…2."
     )
-    for warning in report.warnings:
-        click.echo(f"Warning: {warning}")
-    people = len(report.people)
-    click.echo(f"{people} {'person' if people == 1 else 'people'} in {output}")
+    several = any(person.prototypes > 1 for person in people)
+    click.echo(f"Prototypes: {gallery.method}{', several for some people' if several else ''}.")
+    for line in threshold_lines(gallery):
+        click.echo(line)
 
 
-def table(report: EnrolmentReport) -> Table:
+def count_people(count: int) -> str:
+    """`1 person`, `2 people`."""
+    return f"{count} {'person' if count == 1 else 'people'}"
+
+
+def table(people: tuple[PersonReport, ...]) -> Table:
     """One line a person."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    lines = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    lines = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     lines.add_column("person", overflow="fold")
     lines.add_column("photos", justify="right")
     lines.add_column("medoid", overflow="fold")
     lines.add_column("spread", justify="right")
+    lines.add_column("named", justify="right")
     lines.add_column("nearest person", overflow="fold")
     lines.add_column("distance", justify="right")
-    for person in report.people:
+    for person in people:
         mark = "[bold red]too close[/] " if person.too_close else ""
+        kinds = f" ({person.prototypes})" if person.prototypes > 1 else ""
         lines.add_row(
             escape(person.name),
-            str(person.photos),
+            str(person.photos) + kinds,
             escape(person.medoid),
             f"{person.spread:.2f}" if person.photos > 1 else "–",
+            f"{100 * person.accept:.0f} %" if person.accept is not None else "–",
             escape(person.nearest or "–"),
             f"{mark}{person.distance:.2f}" if person.distance is not None else "–",
         )

@@ -13,7 +13,7 @@ from tools.options import FILE, json_option
 
 @click.command("cohort")
 @click.option("--faces", type=FILE, required=True, help="Archive of aligned faces with people.csv (faces.zip).")
-@click.option("--keep-aside", type=FILE, default=None, help="Table with a column `person`: further people to leave out.")
+@click.option("--keep-aside", type=FILE, default=None, help="Table with a column `person`: more people to leave out.")
 @click.option("--embedder", "network", type=FILE, default=None, help="Embedder (ONNX); default: the shipped one.")
 @click.option("--out", type=FILE, required=True, help="The cohort to write, NAME.cohort; replaced if it exists.")
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
@@ -23,8 +23,8 @@ def cohort(
 ) -> None:
     """Make the cohort of strangers that gallery thresholds are found with.
 
-    It holds means of clusters of people, no one's face; see `engine.cohort`. It belongs to the embedder that it was made
-    with: make it anew whenever that is replaced. Prints how often real people kept aside would be given a name.
+    It holds means of clusters of people, no one's face; see `engine.cohort`. It belongs to the embedder that it was
+    made with: make it anew whenever that is replaced. Prints how often real people kept aside would be given a name.
     """
     from engine.embedder import Embedder
     from train.cohort import train_cohort
@@ -48,8 +48,8 @@ def cohort(
         click.echo(json.dumps(result, ensure_ascii=False))
         return
     click.echo(
-        f"{out}: {len(made.centroids)} clusters of {made.people} people ({made.faces} faces), at least {made.fewest} people "
-        f"each; narrowing {made.narrowing:g}; for {made.embedder} ({made.embedder_sha256[:12]}…)"
+        f"{out}: {len(made.centroids)} clusters of {made.people} people ({made.faces} faces), at least {made.fewest} "
+        f"people each; narrowing {made.narrowing:g}; for {made.embedder} ({made.embedder_sha256[:12]}…)"
     )
     for rate in rates:
         click.echo(

@@ -79,7 +79,7 @@ def build_cohort(
     """
     named = np.array(people) != ""
     x, names = embeddings[named].astype(np.float64), np.array(people)[named]
-    half = np.array([n for n in kept_aside(names.tolist(), frozenset(), share=0.5)], np.bool_)
+    half = np.array(list(kept_aside(names.tolist(), frozenset(), share=0.5)), np.bool_)
     first = _mixture(x[half], names[half], clusters, seed, embedder, embedder_sha256)
     narrowing = fit_narrowing(first, x[~half].astype(np.float32), names[~half])
     return replace(_mixture(x, names, clusters, seed, embedder, embedder_sha256), narrowing=narrowing)
@@ -95,7 +95,7 @@ def _mixture(
     means, label = _clusters(x, weight, person, min(clusters, len(count) // FEWEST), seed)
     rest = x - means[label]
     covariance = (rest * weight[:, None]).T @ rest
-    total = np.bincount(label, weight, len(means))
+    total = np.bincount(label, weight, len(means)).astype(np.float64)
     scatter = np.bincount(label, weight * (rest**2).sum(1), len(means)) / total
     behind = [len(np.unique(person[label == k])) for k in range(len(means))]
     return Cohort(

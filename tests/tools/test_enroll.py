@@ -33,9 +33,9 @@ def test_says_what_became_of_every_photo(
     out, err = capsys.readouterr()
     assert "Skipped: ann/[red]note.txt: not a picture" in out
     lines = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
-    assert lines["person"] == ["person", "photos", "medoid", "spread", "nearest", "person", "distance"]
+    assert lines["person"] == ["person", "photos", "medoid", "spread", "named", "nearest", "person", "distance"]
     assert lines["ann"][:3] == ["ann", "2", "ann/0.png"]
-    assert lines["대현"][4:] == ["ann", "1.94"]
+    assert lines["대현"][4:] == ["100", "%", "ann", "1.94"]
     assert "2 people in " in out
     assert "openvino" in err
     assert "photo 1 of 5: ann" in err

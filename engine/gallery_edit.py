@@ -1,0 +1,67 @@
+"""Changing a gallery without its photos: people taken out or renamed, the threshold found anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engine.calibration import FAR, calibrate
+from engine.cohort import cohort_for
+from engine.errors import UsageError
+from engine.gallery import Gallery
+from engine.names import clean_name
+
+
+def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = ()) -> Gallery:
+    """The gallery with people taken out and renamed, in that order, and its threshold found anew.
+
+    Args:
+        gallery: as it is.
+        remove: names.
+        rename: `OLD=NEW` each.
+
+    Raises:
+        InputError: somebody is not in it, nobody would be left, or a new name is taken.
+        UsageError: no `=` in a renaming.
+
+    Example:
+        >>> import numpy as np
+        >>> gallery = Gallery.build({"a": np.eye(2, dtype=np.float32), "b": np.eye(2, dtype=np.float32)}, "", 0.5)
+        >>> edit(gallery, remove=["a"], rename=["b=c"]).people
+        ('c',)
+    """
+    gone = list(remove)
+    if gone:
+        gallery = gallery.without(gone)
+    for pair in rename:
+        gallery = gallery.renamed(*split_pair(pair, gallery.people))
+    return recalibrated(gallery)
+
+
+def split_pair(pair: str, people: Sequence[str]) -> tuple[str, str]:
+    """`OLD=NEW`, cut at the sign that leaves somebody's name before it: names may hold one themselves.
+
+    Raises:
+        UsageError: there is no such sign.
+    """
+    cuts = [n for n, sign in enumerate(pair) if sign == "="]
+    if not cuts:
+        raise UsageError(f"{pair!r} does not say what the new name is; write OLD=NEW")
+    known = [n for n in cuts if pair[:n].strip() and clean_name(pair[:n]) in people]
+    cut = (known or cuts)[0]
+    return pair[:cut], pair[cut + 1 :]
+
+
+def recalibrated(gallery: Gallery, cohort: Path | None = None, far: float | None = None) -> Gallery:
+    """The gallery with a threshold for the people that are in it now.
+
+    Args:
+        gallery: its threshold stays where no cohort fits its embedder, and the calibration says why.
+        cohort: strangers; None takes those that come with the shipped embedder.
+        far: false-accept rate; None takes the gallery's.
+
+    Raises:
+        InputError: the cohort that was asked for does not fit.
+    """
+    strangers, reason = cohort_for(gallery.embedder, gallery.embedder_sha256, cohort)
+    return calibrate(gallery, strangers, far or gallery.calibration.far or FAR, reason)

@@ -1,0 +1,238 @@
+"""A page to look at a gallery with: faces, distances, who is likely to be taken for whom. One file, nothing loaded."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import gallery_file
+from engine.alignment import align_face
+from engine.calibration import self_test
+from engine.enrolment_report import PersonReport, describe, threshold_lines
+from engine.errors import IznetError
+from engine.gallery import Gallery, distance
+from engine.images import load_image
+from engine.photofaces import thumbnail
+
+FACES = 8
+"""Shown of one person, the medoid first."""
+MANY = 200
+"""People from which on only the medoid of each is shown."""
+TABLE = 40
+"""People that the table of distances has room for."""
+PAIRS = 15
+"""Pairs in the list of those that are likely to be confused."""
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
+table{border-collapse:collapse}td,th{padding:.15rem .5rem;text-align:right;font-variant-numeric:tabular-nums}
+th{font-weight:600}td:first-child,th:first-child,.name{text-align:left}
+.wide{overflow-x:auto}.matrix td{padding:.2rem .4rem}.matrix thead th{writing-mode:vertical-rl;text-align:left}
+.people{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0;max-width:30rem}
+figcaption{overflow-wrap:anywhere}figure img,.none{width:72px;height:72px;border-radius:4px;margin-right:3px}
+.none{display:inline-block;background:#ddd}.medoid{outline:3px solid #d22;outline-offset:-3px}
+small{color:#666}.warn{color:#b00}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two people, and how likely one is taken for the other."""
+
+    first: int
+    second: int
+    """Positions in `Gallery.people`, first < second."""
+    distance: float
+    """Euclidean, 0…2, between their closest prototypes."""
+    ratio: float
+    """That distance over the larger of the two spreads; 1 and less means that half of somebody's own photos are no
+    nearer. Infinite where nobody has a spread."""
+    mistaken: int
+    """Photos of one that the gallery without them would give the other's name to."""
+
+
+def pairs(gallery: Gallery, most: int = PAIRS) -> list[Pair]:
+    """The pairs most likely to be confused: most mistaken photos first, then the smallest ratio, then distance."""
+    count = len(gallery.persons)
+    tried = self_test(gallery)
+    _, wrong = tried.verdicts(gallery.threshold)
+    mistaken: dict[tuple[int, int], int] = {}
+    for who, rival in zip(gallery.photo_owners[tried.rows[wrong]].tolist(), tried.rival[wrong].tolist(), strict=True):
+        key = (min(who, rival), max(who, rival))
+        mistaken[key] = mistaken.get(key, 0) + 1
+    candidates = set(mistaken)
+    for person, near in enumerate(gallery.neighbours()):
+        if near is not None:
+            candidates.add((min(person, near[0]), max(person, near[0])))
+    if count <= MANY:
+        candidates = {(a, b) for a in range(count) for b in range(a + 1, count)}
+    found = []
+    for first, second in candidates:
+        apart = between(gallery, first, second)
+        spread = max(gallery.persons[first].spread, gallery.persons[second].spread)
+        ratio = apart / spread if spread > 0 else float("inf")
+        found.append(Pair(first, second, apart, ratio, mistaken.get((first, second), 0)))
+    return sorted(found, key=lambda p: (-p.mistaken, p.ratio, p.distance, p.first, p.second))[:most]
+
+
+def between(gallery: Gallery, first: int, second: int) -> float:
+    """Euclidean distance of the closest prototypes of two people, by position."""
+    own, other = (gallery.prototypes[gallery.owners == person] for person in (first, second))
+    return distance(float((own @ other.T).max()))
+
+
+def write_page(gallery: Gallery, path: Path, title: str, photos: Path | None = None, overwrite: bool = False) -> int:
+    """Write the page; see `page`.
+
+    Returns:
+        How many faces are on it.
+
+    Raises:
+        OutputError: it exists or cannot be written.
+    """
+    gallery_file.check_target(path, overwrite)
+    faces = find_faces(gallery, photos)
+    gallery_file.write(path, page(gallery, title, faces).encode("utf-8"), overwrite)
+    return sum(map(bool, faces))
+
+
+def find_faces(gallery: Gallery, photos: Path | None) -> list[bytes]:
+    """A JPEG for each enrolled photo that is to be shown, empty where there is none.
+
+    The gallery's own thumbnails come first; without them the face is cut out of the photo, if that is still in the
+    folder `photos`, at the place where it was enrolled.
+    """
+    found = list(gallery.thumbnails) or [b""] * len(gallery.embeddings)
+    start = 0
+    for person in gallery.persons:
+        for n in _shown(person.photos, person.medoid, len(gallery.persons)):
+            if not found[start + n] and photos is not None:
+                file = photos / person.photos[n]
+                if file.resolve().is_relative_to(photos.resolve()):  # a foreign gallery names what it likes
+                    found[start + n] = _cut(file, gallery.landmarks[start + n])
+        start += len(person.photos)
+    return found
+
+
+def _shown(photos: Sequence[str], medoid: int, people: int) -> list[int]:
+    """Which photos of a person are shown: the medoid, then the others in order."""
+    others = [n for n in range(len(photos)) if n != medoid]
+    return [medoid, *others[: FACES - 1 if people <= MANY else 0]]
+
+
+def _cut(file: Path, landmarks: NDArray[np.float32]) -> bytes:
+    if not np.isfinite(landmarks).all():
+        return b""
+    try:
+        rgb = load_image(file)
+    except IznetError:
+        return b""  # moved, or changed into something else since it was enrolled
+    height, width = rgb.shape[:2]
+    return thumbnail(align_face(rgb, landmarks * np.array([width, height], np.float32)))
+
+
+def page(gallery: Gallery, title: str, faces: Sequence[bytes]) -> str:
+    """The page: HTML with everything in it.
+
+    Args:
+        gallery: what it is about.
+        title: its heading.
+        faces: `[M]` a JPEG for each enrolled photo or nothing, as `find_faces` gives them.
+    """
+    people = describe(gallery)
+    parts = [
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
+        f"<p>{len(people)} people, {len(gallery.embeddings)} photos; prototypes: {gallery.method}; embedder "
+        f"{escape(gallery.embedder or 'unknown')} <small>{escape(gallery.embedder_sha256[:12])}</small></p>",
+        "".join(f"<p>{escape(line)}</p>" for line in threshold_lines(gallery)),
+        "<h2>Likely to be confused</h2>",
+        _pair_table(gallery),
+        "<h2>Distances between prototypes</h2>",
+        _distance_table(gallery),
+        "<h2>People</h2>",
+        _sheet(gallery, people, faces),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def _pair_table(gallery: Gallery) -> str:
+    found = pairs(gallery)
+    if not found:
+        return "<p>There is only one person.</p>"
+    rows = "".join(
+        f'<tr><td>{escape(gallery.people[p.first])}</td><td class="name">{escape(gallery.people[p.second])}</td>'
+        f"<td>{p.distance:.2f}</td><td{' class=warn' if p.ratio <= 1 else ''}>"
+        f"{'–' if p.ratio == float('inf') else f'{p.ratio:.2f}'}</td><td>{p.mistaken}</td></tr>"
+        for p in found
+    )
+    return (
+        "<p>Distance: Euclidean, 0…2, between the closest prototypes. Ratio: that distance over the larger of the two "
+        "spreads; at 1 half of somebody's own photos are no nearer. Mistaken: photos of one that would be given the "
+        "other's name if they were not enrolled.</p>"
+        '<table class="pairs"><thead><tr><th>person</th><th class="name">person</th><th>distance</th><th>ratio</th>'
+        f"<th>mistaken</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _distance_table(gallery: Gallery) -> str:
+    count = len(gallery.persons)
+    if count > TABLE:
+        return f"<p>{count} people are too many for a table ({TABLE} fit); the pairs above are the closest ones.</p>"
+    what = "medoids" if gallery.method == "medoid" else "closest prototypes"
+    head = "".join(f"<th>{escape(name)}</th>" for name in gallery.people)
+    rows = []
+    for a, name in enumerate(gallery.people):
+        cells = []
+        for b in range(count):
+            if a == b:
+                cells.append("<td></td>")
+                continue
+            apart = between(gallery, a, b)
+            cells.append(f'<td style="background:rgba(210,34,34,{_heat(apart):.2f})">{apart:.2f}</td>')
+        rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
+    return (
+        f"<p>Euclidean distances between the people's {what}: unit vectors, so 0…2, not squared. "
+        "The redder, the closer.</p>"
+        f'<div class="wide"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _heat(apart: float) -> float:
+    """How red: nothing from the distance of unrelated people on (√2), full at 0.6."""
+    return float(np.clip((np.sqrt(2) - apart) / (np.sqrt(2) - 0.6), 0, 1))
+
+
+def _sheet(gallery: Gallery, people: Sequence[PersonReport], faces: Sequence[bytes]) -> str:
+    figures, start = [], 0
+    for person, report in zip(gallery.persons, people, strict=True):
+        pictures = []
+        for n in _shown(person.photos, person.medoid, len(people)):
+            mark = ' class="medoid"' if n == person.medoid else ""
+            pictures.append(_picture(faces[start + n], person.photos[n], mark) if faces[start + n] else "")
+        start += len(person.photos)
+        shown = "".join(pictures) or '<span class="none"></span>'
+        named = "" if report.accept is None else f", {100 * report.accept:.0f} % named when left out"
+        spread = "" if report.photos < 2 else f", spread {report.spread:.2f}"
+        near = "" if report.nearest is None else f"; nearest {escape(report.nearest)} at {report.distance:.2f}"
+        warn = ' <span class="warn">too close</span>' if report.too_close else ""
+        figures.append(
+            f"<figure>{shown}<figcaption><b>{escape(person.name)}</b> "
+            f"<small>{report.photos} photos{spread}{named}{near}</small>{warn}</figcaption></figure>"
+        )
+    note = "<p><small>Framed: the medoid, the person's most typical photo.</small></p>" if any(faces) else ""
+    return f'{note}<div class="people">{"".join(figures)}</div>'
+
+
+def _picture(data: bytes, file: str, mark: str) -> str:
+    text = base64.b64encode(data).decode("ascii")
+    return f'<img{mark} alt="{escape(file)}" title="{escape(file)}" src="data:image/jpeg;base64,{text}">'
