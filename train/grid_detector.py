@@ -31,12 +31,14 @@ from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sam
 from train.data.grid import FACES, decode_grid, encode_grid
 from train.detector import DetectionData
 from train.grid_eval import IOU
+from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
 
 Say = Callable[[str], None]
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
+PARTS = ("xy", "wh", "object", "background")
 
 RATES = {"darknet53": 5e-4, "mobilenet": 1e-3, "shufflenet": 1e-3}
 """Learning rates: smaller where a neuron sums more inputs (3×3 dense against depthwise and 1×1)."""
@@ -286,4 +288,5 @@ def train_grid_detector(
     finally:
         if trainer.step:
             trainer.save(path, {"seconds": spent + time.monotonic() - started})
+    draw_loss_curve(log, folder / "loss.png", PARTS, "ap")
     return trainer

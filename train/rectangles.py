@@ -18,6 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from engine.errors import OutputError
 from engine.metrics import FaceTruth, average_precision, box_iou
 from engine.nms import nms
 from engine.types import Detections
@@ -25,11 +26,15 @@ from train import checkpoint
 from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
+from train.detector_sheets import write_png
+from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.rectangles import build_rectangles_network
+from train.rectangles_sheet import rectangles_sheet
 
 Say = Callable[[str], None]
 ARCHITECTURE = "rectangles"
+PARTS = ("xy", "wh", "object", "background")
 LEAST = 0.5
 """Confidence from which a box is an answer."""
 SAME = 0.8
@@ -44,8 +49,8 @@ class RectanglesRecipe:
     steps: int = 1500
     plots: int = 32
     """A step."""
-    learning_rate: float = 1.5e-3
-    warmup: int = 50
+    learning_rate: float = 5e-4
+    warmup: int = 30
     weight_decay: float = 0.005
     filters: int = 128
     seed: int = 7
@@ -147,6 +152,17 @@ class RectanglesFigures:
     ap: float
     """Average precision at IoU 0.5."""
 
+    def row(self) -> dict[str, float]:
+        """The figures, as JSON takes them."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.plots} unseen plots: IoU-weighted accuracy {self.accuracy:.3f} "
+            f"({self.accuracy_overlapping:.3f} on the {self.overlapping} with overlapping rectangles), "
+            f"AP at IoU 0.5 {self.ap:.3f}"
+        )
+
 
 def judge_rectangles(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], plots: Sequence[Plot]
@@ -213,3 +229,26 @@ def train_rectangles(
         if trainer.step:
             trainer.save(path, {})
     return trainer
+
+
+def prove_rectangles(
+    recipe: RectanglesRecipe, folder: Path, *, plots: int = 1000, resume: bool = False, say: Say = print
+) -> RectanglesFigures:
+    """Train, judge on unseen plots, and write `figures.json`, `predictions.png` and `loss.png` into `folder`.
+
+    Raises:
+        InputError: `resume` without a checkpoint, or with another network's.
+        OutputError: something cannot be written.
+    """
+    trainer = train_rectangles(recipe, folder, resume=resume, say=say)
+    unseen = random_plots(plots, UNSEEN_SEED)
+    figures = judge_rectangles(trainer.predict, unseen)
+    shown = unseen[:40]
+    grids = _in_parts(trainer.predict, shown)
+    write_png(folder / "predictions.png", rectangles_sheet(shown, [find_rectangles(g) for g in grids]))
+    draw_loss_curve(folder / "log.jsonl", folder / "loss.png", PARTS)
+    try:
+        (folder / "figures.json").write_text(json.dumps(figures.row(), indent=1) + "\n")
+    except OSError as error:
+        raise OutputError(f"{folder / 'figures.json'}: cannot be written ({error.strerror})") from None
+    return figures

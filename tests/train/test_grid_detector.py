@@ -1,0 +1,210 @@
+"""The one-grid detector: its networks, its training, and the way from a training to the engine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+tf = pytest.importorskip("tensorflow")
+
+from engine.detector import Detector  # noqa: E402
+from engine.errors import InputError, UsageError  # noqa: E402
+from engine.metrics import box_iou  # noqa: E402
+from train.architectures import DETECTORS, MULTI_SCALE, ONE_GRID  # noqa: E402
+from train.data.boxes import LoadReport, Picture, unknown_landmarks  # noqa: E402
+from train.data.detection_augment import AugmentSettings, Pool, Sample  # noqa: E402
+from train.data.grid import FACES, encode_grid  # noqa: E402
+from train.detector import DetectionData  # noqa: E402
+from train.grid_detector import (  # noqa: E402
+    GridRecipe,
+    GridTrainer,
+    Phase,
+    assemble_grid,
+    find_in_grid,
+    grid_curve,
+    only_sharp,
+    train_grid_detector,
+)
+from train.grid_eval import grid_row  # noqa: E402
+from train.grid_export import USUAL_LANDMARKS, engine_heads, export_grid_detector  # noqa: E402
+from train.models import detector as production  # noqa: E402
+from train.models.darknet import darknet53  # noqa: E402
+from train.models.grid_detector import BACKBONES, build_grid_detector  # noqa: E402
+from train.models.mobilenet import mobilenet  # noqa: E402
+from train.models.shufflenet import shufflenet  # noqa: E402
+
+TINY = partial(darknet53, stages=((4, 0), (4, 0), (8, 0), (8, 1), (8, 0)), first=4)
+PLAIN = AugmentSettings(
+    mosaic=0, smallest=30, largest=0.6, learnable=10, rotate=0, turned=0, paste=0, tint=0, haze=0, strobe=0, grey=0,
+    blur=0, jpeg=0, noise=0, occlude=0,
+)  # fmt: skip
+RECIPE = GridRecipe("tiny", 3e-3, steps=4, phases=(Phase(2, 64, 0.5), Phase(1, 96, 0.5)), warmup=1, augment=PLAIN)
+
+
+def face_picture(seed: int) -> Picture:
+    """A bright disc with two eyes on a dark ground."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 60, (96, 128, 3), np.uint8)
+    side = int(rng.integers(34, 60))
+    x, y = int(rng.integers(0, 128 - side)), int(rng.integers(0, 96 - side))
+    cv2.circle(image, (x + side // 2, y + side // 2), side // 2, (240, 200, 170), -1)
+    for eye in (0.3, 0.7):
+        cv2.circle(image, (x + round(eye * side), y + round(0.4 * side)), max(1, side // 12), (0, 0, 0), -1)
+    box = np.array([[x, y, x + side, y + side]], np.float32)
+    return Picture(f"{seed}.jpg", image, box, np.zeros(1, bool), unknown_landmarks(1))
+
+
+def some_data() -> DetectionData:
+    return DetectionData([face_picture(s) for s in range(8)], [], [], [face_picture(50)], LoadReport())
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_names_of_the_command_line_are_those_of_the_networks() -> None:
+    assert set(MULTI_SCALE) == set(production.ARCHITECTURES)
+    assert set(ONE_GRID) == set(BACKBONES)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"), [(darknet53, 40_584_928), (mobilenet, 3_206_976), (shufflenet, 1_253_604)]
+)
+def test_backbones_are_those_of_the_papers(backbone: object, parameters: int) -> None:
+    """Learnt parameters of the published networks without their classifiers."""
+    import keras
+
+    images = keras.Input((416, 416, 3))
+    network = keras.Model(images, BACKBONES[backbone.__name__](images))  # type: ignore[attr-defined]
+    assert network.output.shape == (None, 13, 13, 1024)
+    assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == parameters
+
+
+def test_darknet_has_52_convolutions_and_23_residuals() -> None:
+    names = [layer.name for layer in build_grid_detector("darknet53").layers]
+    assert sum(name.endswith("_conv") for name in names) == 52
+    assert sum(name.endswith("_add") for name in names) == 23
+
+
+def test_head_gives_thirteen_by_thirteen_by_two_by_five() -> None:
+    network = build_grid_detector("tiny", TINY)
+    boxes = network(np.full((1, 416, 416, 3), 128, np.float32), training=False).numpy()
+    assert boxes.shape == (1, 13, 13, 2, 5)
+    assert ((boxes[..., :3] > 0) & (boxes[..., :3] < 1)).all()
+    np.testing.assert_allclose(boxes[..., 3], 64 / 416, rtol=0.05)  # untrained, a box is its anchor
+    np.testing.assert_allclose(boxes[..., 1, 4], 73.6 / 416, rtol=0.05)
+
+
+def test_an_unknown_architecture_names_all() -> None:
+    from tools.train_detector import detector
+
+    with pytest.raises(UsageError, match="small, nano, darknet53, mobilenet, shufflenet"):
+        CliRunner().invoke(detector, ["--data", "x", "--teachers", "y", "--arch", "resnet"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="darknet53, mobilenet, shufflenet"):
+        GridRecipe.of("small")
+    assert "darknet53" in DETECTORS
+
+
+def test_all_architectures_get_the_same_budget() -> None:
+    recipes = [GridRecipe.of(arch) for arch in ONE_GRID]
+    assert {recipe.pictures for recipe in recipes} == {8000}
+    assert len({replace(recipe, arch="", learning_rate=0) for recipe in recipes}) == 1
+
+
+def test_phases_follow_each_other_and_the_rate_falls() -> None:
+    assert [RECIPE.phase(step).side for step in range(4)] == [64, 64, 96, 96]
+    assert RECIPE.pictures == 6
+    recipe = GridRecipe.of("mobilenet")
+    rates = [recipe.rate(step) for step in range(recipe.steps)]
+    assert rates.index(max(rates)) in range(recipe.warmup - 1, recipe.warmup + 1)
+    assert rates[-1] < 0.011 * max(rates)
+
+
+def test_blurred_faces_are_ignored() -> None:
+    picture = face_picture(1)
+    assert not only_sharp(picture, 30).ignore.any()
+    assert only_sharp(picture, 61).ignore.all()
+
+
+def test_canvases_become_grids() -> None:
+    picture = face_picture(2)
+    sample = Sample(picture.rgb[:96, :96], picture.boxes, picture.ignore, picture.landmarks)
+    batch = assemble_grid([sample, sample])
+    assert batch.images.shape == (2, 96, 96, 3)
+    assert batch.target.shape == (2, 3, 3, 2, 5)
+    assert batch.ignore.shape == (2, 3, 3, 2)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    data = some_data()
+    whole = train_grid_detector(data, RECIPE, tmp_path / "whole", backbone=TINY, say=quiet)
+    half = GridTrainer(RECIPE, TINY)
+    pool = Pool([only_sharp(p, RECIPE.sharp) for p in data.true], [], RECIPE.true_share)
+    for _ in range(2):
+        half.train_step(pool)
+    half.save(tmp_path / "half" / "checkpoint.npz", {"seconds": 1.0})
+    resumed = train_grid_detector(data, RECIPE, tmp_path / "half", backbone=TINY, resume=True, say=quiet)
+    assert resumed.step == whole.step == 4
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 4
+    assert lines[-1]["ap"] >= 0
+    assert cv2.imread(str(tmp_path / "whole" / "loss.png")) is not None
+    with pytest.raises(InputError, match="belongs to another network"):
+        GridTrainer(replace(RECIPE, arch="other"), TINY).load(tmp_path / "whole" / "checkpoint.npz")
+    with pytest.raises(InputError, match="no checkpoint"):
+        train_grid_detector(data, RECIPE, tmp_path / "none", backbone=TINY, resume=True, say=quiet)
+
+
+def test_trained_exported_and_run_by_the_engine(tmp_path: Path) -> None:
+    """Faces of the engine are those of the network decoded by hand, and a few steps find discs on plain ground."""
+    recipe = replace(RECIPE, steps=80, phases=(Phase(6, 96, 1.0),), learning_rate=1e-2)
+    trainer = train_grid_detector(some_data(), recipe, tmp_path, backbone=TINY, judge_every=1000, say=quiet)
+    export_grid_detector(trainer.model, tmp_path / "final")
+    engine = Detector.open(tmp_path / "final" / "detector.onnx", size=416, threads=1, precision="f32")
+    assert engine.strides == (32,)
+    assert engine.threshold == pytest.approx(0.3)
+    for seed in (60, 61):
+        picture = face_picture(seed)
+        seen = engine.detect([picture.rgb], threshold=0.05)[0]
+        by_hand = find_in_grid(trainer.predict, picture.rgb, threshold=0.05)
+        assert len(seen) == len(by_hand) > 0
+        np.testing.assert_allclose(np.sort(seen.scores), np.sort(by_hand.scores), atol=1e-3)
+        overlap = box_iou(seen.boxes, by_hand.boxes)
+        assert overlap.max(axis=1).min() > 0.99
+        inside = seen.landmarks.reshape(-1, 5, 2)
+        assert np.isfinite(inside).all()
+    engine.close()
+    row = grid_row(tmp_path / "final" / "detector.onnx", [face_picture(s) for s in range(60, 64)], bootstrap=10)
+    assert row.ap_cell == pytest.approx(
+        grid_curve(trainer.predict, [face_picture(s) for s in range(60, 64)]).ap, abs=0.02
+    )
+    assert 0 <= row.recall <= 1
+    assert row.faces == 4
+    assert row.cost.parameters > 1000
+    assert json.loads(json.dumps(row.row()))["ms"] is None
+
+
+def test_the_engine_reads_back_what_the_grid_holds() -> None:
+    """Encoded faces through the export's mapping and the engine's decoding: the same boxes, points in their places."""
+    from engine.decoding import candidates
+
+    boxes = np.array([[100, 90, 160, 150], [200, 210, 290, 330], [210, 205, 280, 345]], np.float32)
+    values = encode_grid(boxes, np.zeros(3, bool), 416, 416, FACES).values
+    head = engine_heads(tf.constant(values[None])).numpy()[0]
+    assert head.shape == (13, 13, 30)
+    found = np.concatenate([candidates(np.ascontiguousarray(h), 32, 0.5, 416, 416) for h in np.split(head, 2, axis=2)])
+    assert len(found) == 3
+    for face in found:
+        box = boxes[np.abs(boxes - face[:4]).max(axis=1).argmin()]
+        np.testing.assert_allclose(face[:4], box, atol=1e-2)
+        points = box[:2] + np.array(USUAL_LANDMARKS) * (box[2:] - box[:2])
+        np.testing.assert_allclose(face[5:].reshape(5, 2), points, atol=1e-2)
