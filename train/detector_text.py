@@ -192,3 +192,41 @@ def replaced(text: str, mark: str, new: str, place: str) -> str:
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise InputError(f"{place}: lacks the marks {begin} and {end}, once each and in this order")
     return text[: text.index(begin) + len(begin)] + new + text[text.index(end) :]
+
+
+def card_head(values: Values) -> str:
+    """What the network is, for its model card."""
+    row = values["table"][0]
+    return (
+        f"{values['detector']}: {row['parameters_m']:.2f} M parameters, {row['gflop'] / 2:.2f} G multiply–adds at "
+        f"640×384. sha256 `{values['sha256']}`."
+    )
+
+
+def card_use(values: Values) -> str:
+    """The default threshold and precision, and what they mean."""
+    row = values["table"][0]
+    rows = {r["detector"]: r for r in values["table"] if r["size"] == row["size"]}
+    text = (
+        f"- Default threshold {values['threshold']:g} (`iznet.threshold`): precision {row['precision']:.3f} and recall "
+        f"{row['recall']:.3f} on {values['data']} at {row['size']} for faces of 16 px and more.\n"
+        "- Default precision `auto`: bf16 on CPUs that have it, else f32."
+    )
+    costs = []
+    for name in ("bf16", "INT8"):
+        other = rows.get(f"{values['detector']} {name}")
+        if other is not None:
+            costs.append(f"{name} {other['ap']['16'] - row['ap']['16']:+.4f} ({other['ap']['16']:.3f})")
+    if costs:
+        text += f" Against f32 ({row['ap']['16']:.3f}), AP ≥ 16 px changes by: {', '.join(costs)}."
+    own = values.get("time", {}).get("openvino", {}).get(values["detector"])
+    int8 = values.get("time", {}).get("openvino", {}).get(f"{values['detector']} INT8")
+    if own is not None and int8 is not None:
+        text += f" INT8 takes {int8['ratio'] / own['ratio']:.2f} × the time of f32 in OpenVINO here."
+    text += " `iznet train quantize-detector` makes the INT8 file; it is not the default."
+    return text
+
+
+def card_figures(values: Values) -> str:
+    """Legend, table and everything below it."""
+    return "\n".join([legend(values), "", *table(values), "", *sections(values)]).rstrip()

@@ -99,7 +99,6 @@ def test_everything_at_once(
         clips=clips,
         calibration=data,
         close_ups=3,
-        rounds=1,
         bootstrap=5,
         sheets=sheets,
     )
@@ -119,8 +118,6 @@ def test_everything_at_once(
     # Two frames, three faces; one teacher is unsure of the one on the right, two others see it.
     clip = values["clips"]
     assert (clip["frames"], clip["finds"], clip["confirmed_by_teachers"], clip["precision"]) == (2, 3, 3, 1.0)
-    assert set(values["time"]["openvino"]) >= {"rectangles", "rectangles INT8", "YuNet-n", "SCRFD-500M's shape"}
-    assert values["time"]["openvino"]["YuNet-n"]["ratio"] == 1.0
     for name in ("pictures", "misses", "false_finds", "close_ups", "doubtful"):
         assert cv2.imread(str(sheets / f"{name}.png")) is not None, name
     assert json.loads((sheets / "verdicts.json").read_text()) == []
