@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.frames import Face
 from stream.planes import PixelLayout, Samples
 from stream.styles import Hide
 from stream.tracks import RecordedFrame, Tracks
@@ -55,6 +56,11 @@ def hidden_boxes(record: Tracks, *, spare_named: bool = False) -> list[list[Box]
             corners = np.stack(near)
             hidden[index].append(np.concatenate([corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)]))
     return hidden
+
+
+def hidden_faces(faces: Iterable[Face], *, spare_named: bool = False) -> list[Box]:
+    """The same for the faces of a single picture."""
+    return [grown(face.box) for face in faces if face.name is None or not spare_named]
 
 
 def grown(box: Box) -> Box:

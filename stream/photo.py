@@ -6,6 +6,7 @@ result = label_photo("stage.jpg", "stage.labelled.jpg", detector=detector, embed
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from engine.alignment import align_face
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import UsageError
+from engine.errors import InputError, UsageError
 from engine.gallery import Gallery
 from engine.images import load_image
 from engine.types import Detections
 from stream.frames import Face, TrackVerdict, VideoInfo
 from stream.glyphs import Glyphs
+from stream.hiding import hidden_faces
 from stream.identity import Identity, Naming
 from stream.label import record_header, record_output
 from stream.overlay import draw_rgb
+from stream.render import check_belongs, unknown_of
 from stream.result import LabelResult
 from stream.sink import atomic_output, check_output
-from stream.styles import Unknown
-from stream.tracks import TracksWriter
+from stream.styles import Style, Unknown
+from stream.takes import cast
+from stream.tracks import TracksWriter, read
 
 TIME_BASE = Fraction(1, 1000)
 """Of a photo's record; its one frame stands at 0."""
@@ -88,6 +92,7 @@ def label_photo(
     picture: bool = True,
     overwrite: bool = False,
     unknown: Unknown = "none",
+    style: Style | None = None,
 ) -> LabelResult:
     """Box and name the faces of one photo, and write a record of one frame.
 
@@ -104,6 +109,7 @@ def label_photo(
         picture: False writes the record only.
         overwrite: whether files that exist may be replaced.
         unknown: what to draw for people without a name.
+        style: how people are drawn or hidden.
 
     Raises:
         InputError: the source cannot be read as a picture.
@@ -124,15 +130,14 @@ def label_photo(
         check_output(target, overwrite)
     check_output(record, overwrite)
     faces, namings = name_faces(rgb, detector, embedder, gallery)
-    height, width = rgb.shape[:2]
-    info = VideoInfo(str(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
-    header = record_header(info, detector, embedder, gallery)
+    header = record_header(photo_info(source, rgb), detector, embedder, gallery)
     with TracksWriter.open(record, header, overwrite=overwrite) as writer:
         writer.frame(index=0, pts=0, shot=0, faces=faces)
         for face, naming in zip(faces, namings, strict=True):
             writer.track(TrackVerdict(face.track, 0, naming.verdict, naming.name, naming.similarity, 0, 0, 1))
         if picture:
-            save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown)
+            people = gallery.people if gallery else ()
+            save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=people)
         summary = writer.finish()
     seconds = time.perf_counter() - started
     return LabelResult(
@@ -144,6 +149,44 @@ def label_photo(
         seconds=seconds,
         notes=tuple(Glyphs().remarks(person.name for person in summary.people)) if picture else (),
     )
+
+
+def render_photo(
+    photo: str | Path,
+    tracks: str | Path,
+    output: str | Path,
+    *,
+    style: Style | None = None,
+    unknown: Unknown | None = None,
+    overwrite: bool = False,
+) -> LabelResult:
+    """Draw the record of a photo on it again, as `stream.render.render_video` does for a video.
+
+    Raises:
+        InputError: the photo or the record cannot be read, or they do not belong together.
+        UsageError: an ending that cannot be written.
+        OutputError: the output exists or cannot be written.
+    """
+    started = time.perf_counter()
+    source, target = Path(photo), Path(output)
+    format_of(target)
+    check_output(target, overwrite)
+    record = read(Path(tracks))
+    check_belongs(record, tracks, photo_info(source, load_image(source)))
+    if len(record.frames) != 1:
+        raise InputError(f"{tracks} has {len(record.frames)} frames; a photo's record has one")
+    faces = list(record.frames[0].faces)
+    unknown = unknown or unknown_of(record)
+    save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=cast(record))
+    seconds = time.perf_counter() - started
+    people = record.summary.people if record.summary else ()
+    return LabelResult(target, Path(tracks), 1, 1 / seconds, people, seconds)
+
+
+def photo_info(source: Path, rgb: NDArray[np.uint8]) -> VideoInfo:
+    """What a record says of a photo: one frame at 0."""
+    height, width = rgb.shape[:2]
+    return VideoInfo(str(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
 
 
 def name_faces(
@@ -190,7 +233,16 @@ def format_of(output: Path) -> str:
         ) from None
 
 
-def save_labelled(source: Path, output: Path, faces: list[Face], *, overwrite: bool, unknown: Unknown) -> None:
+def save_labelled(
+    source: Path,
+    output: Path,
+    faces: list[Face],
+    *,
+    overwrite: bool,
+    unknown: Unknown,
+    style: Style | None = None,
+    people: Sequence[str] = (),
+) -> None:
     """Write a copy of the photo with the faces drawn on it.
 
     Raises:
@@ -206,7 +258,8 @@ def save_labelled(source: Path, output: Path, faces: list[Face], *, overwrite: b
             pixels = np.array(upright.convert("RGBA"))
         else:
             pixels = load_image(source)
-    draw_rgb(pixels, faces, unknown=unknown)
+    hidden = hidden_faces(faces, spare_named=style.spare_named) if style and style.hide else []
+    draw_rgb(pixels, faces, unknown=unknown, style=style, people=people, hidden=hidden)
     extra: dict[str, Any] = dict(_QUALITY.get(kind, {}))
     # A colour profile belongs to its colours: grey, CMYK and palettes have become RGB.
     if profile and image.mode in ("RGB", "RGBA"):

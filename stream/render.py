@@ -36,7 +36,7 @@ def render_video(
     output: str | os.PathLike[str],
     *,
     style: Style | None = None,
-    unknown: Unknown = "none",
+    unknown: Unknown | None = None,
     soft: bool = False,
     encoder: EncoderSettings | None = None,
     overwrite: bool = False,
@@ -52,7 +52,8 @@ def render_video(
         tracks: the record.
         output: the copy.
         style: how people are drawn or hidden.
-        unknown: what to draw for people without a name.
+        unknown: what to draw for people without a name; None as labelling does: nothing, or a box where the record was
+            made without a gallery.
         soft: copy every packet and add boxes and names as a subtitle track; the output is MKV.
         encoder: how the copy is encoded.
         overwrite: whether the output may be replaced.
@@ -75,6 +76,7 @@ def render_video(
     record = read(Path(tracks))
     with FileSource(video, threads, deinterlace=deinterlace) as reader:
         check_belongs(record, tracks, reader.info)
+        unknown = unknown or unknown_of(record)
         if soft:
             soft_output(target, style, overwrite)
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
@@ -98,6 +100,11 @@ def render_video(
         damage=reader.damage.as_dict(),
         stages={name: stage.as_dict() for name, stage in clock.stages.items()},
     )
+
+
+def unknown_of(record: Tracks) -> Unknown:
+    """What is drawn for people without a name if nobody says: a box where nobody could have had one."""
+    return "box" if record.header.gallery is None else "none"
 
 
 def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInfo) -> None:

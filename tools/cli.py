@@ -42,6 +42,8 @@ class Entry:
 
 COMMANDS = {
     "label": Entry("tools.label:label", "Label the known faces of a video or photo."),
+    "render": Entry("tools.render:render", "Draw a record on its video again, in another style or corrected."),
+    "tracks": Entry("tools.tracks:tracks", "Convert, sum up, show and correct records."),
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
     "gallery": Entry("tools.gallery:gallery", "Look into a gallery, take people out, rename them."),
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream.encoding import ENCODERS
+from tools.copy_options import ENCODING, OF_VIDEOS, encoder_options, refuse, style_options
 from tools.options import FILE, EngineOptions, engine_options, json_option
 from tools.progress import FrameProgress
 from tools.wording import result_dict, result_lines
@@ -25,16 +25,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=FILE, default=None, help="Default: NAME.labelled beside the input.")
 @click.option("--tracks", type=FILE, default=None, help="Where the record goes. Default: beside the output.")
 @click.option("--no-video", is_flag=True, help="Write the record only.")
-@click.option("--encoder", type=click.Choice(ENCODERS), default="auto", show_default=True)
-@click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow.")
-@click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger.")
-@click.option("--deinterlace", is_flag=True, help="Interlaced video in, progressive video out.")
-@click.option(
-    "--unknown",
-    type=click.Choice(["none", "box"]),
-    default=None,
-    help="What to draw for people nobody knows. Default: none with a gallery, a grey box without.",
-)
+@style_options
+@encoder_options
 @click.option(
     "--lookahead",
     type=click.FloatRange(0, 60),
@@ -43,24 +35,31 @@ if TYPE_CHECKING:
     help="Seconds a name may take to be decided before the first frame of a face is drawn.",
 )
 @click.option(
-    "--omit", type=int, multiple=True, metavar="NUMBER", help="Leave this track of the source out; may be repeated."
+    "--two-pass",
+    is_flag=True,
+    help="Analyse the whole video first and draw the final verdicts; slower by one decoding. Hiding always does.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @engine_options
 @json_option
+@click.pass_context
 def label(
+    context: click.Context,
     source: Path,
     gallery: Path | None,
     output: Path | None,
     tracks: Path | None,
     no_video: bool,
+    styles: tuple[str, ...],
+    unknown: Unknown | None,
+    soft: bool,
     encoder: str,
     preset: str | None,
     crf: float | None,
     deinterlace: bool,
-    unknown: Unknown | None,
-    lookahead: float,
     omit: tuple[int, ...],
+    lookahead: float,
+    two_pass: bool,
     overwrite: bool,
     engine: EngineOptions,
     as_json: bool,
@@ -75,10 +74,20 @@ def label(
     from stream import label_video
     from stream.encoding import EncoderSettings
     from stream.photo import is_photo, label_photo
+    from stream.styles import Style
 
+    style = Style.parse(styles)
+    if style.marks == "none":
+        refuse(context, ("unknown",), "with a style that draws no marks")
     if unknown is None:
         unknown = "box" if gallery is None else "none"
     photo = is_photo(source)
+    if photo:
+        refuse(context, OF_VIDEOS, "for a photo")
+    if no_video:
+        refuse(context, (*ENCODING, "styles", "unknown", "soft", "two_pass"), "with --no-video")
+    if soft:
+        refuse(context, (*ENCODING, "two_pass"), "with --soft, which encodes nothing")
     detector = engine.open_detector()
     embedder = engine.open_embedder() if gallery is not None else None
     people: Gallery | None = Gallery.load(gallery, embedder) if gallery is not None else None
@@ -98,6 +107,7 @@ def label(
             picture=not no_video,
             overwrite=overwrite,
             unknown=unknown,
+            style=style,
         )
     else:
         with FrameProgress(source.name, quiet=as_json) as progress:
@@ -116,6 +126,9 @@ def label(
                 lookahead=lookahead,
                 unknown=unknown,
                 omit=omit,
+                style=style,
+                soft=soft,
+                two_pass=two_pass,
             )
     if as_json:
         click.echo(json.dumps(result_dict(result), ensure_ascii=False))

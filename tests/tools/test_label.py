@@ -238,6 +238,81 @@ def test_a_photo_in_words(tmp_path: Path, gallery: Path, networks: list[str], ca
     assert "Found: ann" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--encoder", "x264"],
+        ["--encoder", "auto"],
+        ["--preset", "slow"],
+        ["--crf", "20"],
+        ["--deinterlace"],
+        ["--omit", "1"],
+        ["--lookahead", "1"],
+        ["--soft"],
+        ["--two-pass"],
+    ],
+)
+def test_what_is_for_videos_only_is_refused_for_a_photo(
+    arguments: list[str], tmp_path: Path, networks: list[str], capsys: Out
+) -> None:
+    photo = tmp_path / "stage.png"
+    Image.fromarray(picture(0)).save(photo)
+    assert _label(photo, *arguments, *networks) == 2
+    assert f"{arguments[0]} would do nothing for a photo" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["stage.png"]
+
+
+@pytest.mark.parametrize("option", [["--crf", "20"], ["--style", "corners"], ["--soft"], ["--unknown", "box"]])
+def test_what_is_for_the_copy_is_refused_without_one(
+    option: list[str], video: Path, networks: list[str], capsys: Out
+) -> None:
+    assert _label(video, "--no-video", *option, *networks) == 2
+    assert f"{option[0]} would do nothing with --no-video" in capsys.readouterr().err
+    assert [p.name for p in video.parent.iterdir()] == ["mv.mp4"]
+
+
+def test_a_missing_folder_is_told_by_the_outputs_name(video: Path, networks: list[str], capsys: Out) -> None:
+    out = video.parent / "none" / "out.mp4"
+    assert _label(video, "-o", out, *networks) == 5
+    err = capsys.readouterr().err
+    assert str(out) in err
+    assert "tracks.jsonl" not in err
+    photo = video.with_name("stage.png")
+    Image.fromarray(picture(0)).save(photo)
+    assert _label(photo, "-o", out.with_suffix(".png"), *networks) == 5
+    assert str(out.with_suffix(".png")) in capsys.readouterr().err
+
+
+def test_softly(video: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    assert _label(video, "-g", gallery, "--soft", "--style", "colours", "--json", *networks) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["video"] == str(video.with_name("mv.labelled.mkv"))
+    assert result["stages"]["join"]["calls"] == 1
+    assert "encode" not in result["stages"]
+    with av.open(result["video"]) as container, av.open(str(video)) as source:
+        assert [stream.type for stream in container.streams] == ["video", "subtitle"]
+        names = [bytes(p).decode().split(",", 8) for p in container.demux(container.streams[1]) if p.size]
+        container.seek(0)
+        copied = [bytes(p) for p in container.demux(container.streams[0]) if p.size]
+        assert copied == [bytes(p) for p in source.demux(video=0) if p.size]
+    assert {fields[3] for fields in names} == {"ann"}
+
+
+def test_hidden_from_the_first_frame(video: Path, gallery: Path, networks: list[str], capsys: Out) -> None:
+    """Ben is hidden, Ann is drawn; his outline is nowhere to be seen."""
+    style = ["--style", "pixelate-unknown", "--style", "boxes", "--encoder", "x264", "--crf", "4"]
+    assert _label(video, "-g", gallery, *style, "--json", *networks) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["frames"] == FRAMES
+    with av.open(result["video"]) as container:
+        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    for i in (0, FRAMES - 1):
+        row = shown[i][100].sum(axis=-1)
+        before = picture(i)[100].astype(int).sum(axis=-1)
+        assert abs(before[230] - before[229]) > 200  # Ben's left side
+        assert abs(row[230] - row[229]) < 40
+
+
 LONG = 900
 
 

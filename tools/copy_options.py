@@ -1,0 +1,83 @@
+"""Options of the commands that make a labelled copy: how people are drawn, and how it is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import click
+from click.core import ParameterSource
+
+from engine.errors import UsageError
+from stream.encoding import ENCODERS
+from stream.styles import STYLES
+from tools.options import Command
+
+
+def style_options(command: Command) -> Command:
+    """How people are drawn: `--style`, as `styles=`, `--unknown` and `--soft`."""
+    options = (
+        click.option(
+            "--style",
+            "styles",
+            type=click.Choice(STYLES),
+            multiple=True,
+            help="How people are drawn (boxes; colours: one a person; corners; names) or hidden (blur, pixelate: "
+            "everybody, with -unknown only those without a name). One of each kind may be given. Default: boxes.",
+        ),
+        click.option(
+            "--unknown",
+            type=click.Choice(["none", "box"]),
+            default=None,
+            help="What to draw for people nobody knows. Default: none, or a grey box where there is no gallery.",
+        ),
+        click.option(
+            "--soft",
+            is_flag=True,
+            help="Re-encode nothing: copy every packet, with boxes and names as a subtitle track (MKV).",
+        ),
+    )
+    return _with_options(command, options)
+
+
+def encoder_options(command: Command) -> Command:
+    """How a copy is made: `--encoder --preset --crf --deinterlace --omit`."""
+    options = (
+        click.option("--encoder", type=click.Choice(ENCODERS), default="auto", show_default=True),
+        click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow."),
+        click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger."),
+        click.option("--deinterlace", is_flag=True, help="Interlaced video in, progressive video out."),
+        click.option(
+            "--omit",
+            type=int,
+            multiple=True,
+            metavar="NUMBER",
+            help="Leave this track of the source out; may be repeated.",
+        ),
+    )
+    return _with_options(command, options)
+
+
+ENCODING = ("encoder", "preset", "crf", "deinterlace")
+"""What has no meaning where nothing is encoded."""
+OF_VIDEOS = (*ENCODING, "omit", "soft", "lookahead", "two_pass")
+"""What has no meaning for a photo."""
+
+
+def refuse(context: click.Context, names: Iterable[str], where: str) -> None:
+    """Raise `UsageError` if an option that would be ignored was given.
+
+    Args:
+        context: of the command.
+        names: parameters; those that the command does not have do not matter.
+        where: how the message goes on: "--crf would do nothing …".
+    """
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        spelt = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+        raise UsageError(f"{', '.join(spelt[name] for name in given)} would do nothing {where}; leave it out")
+
+
+def _with_options(command: Command, options: Iterable[Callable[[Command], Command]]) -> Command:
+    for option in reversed(tuple(options)):
+        command = option(command)
+    return command
