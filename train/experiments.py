@@ -35,7 +35,7 @@ from train.analysis.people import EmbeddedPeople
 from train.data.faces import CROP, FACE
 from train.experiments_data import ExperimentFaces, plain
 from train.experiments_figures import figures, markdown, order, row_title
-from train.experiments_plan import EXPERIMENTS, LOSSES, NETWORKS, TITLES, NetworkName, Plan, build, same_plan
+from train.experiments_plan import EXPERIMENTS, LOSSES, NETWORKS, TITLES, LossName, NetworkName, Plan, build, same_plan
 from train.experiments_stage import STAGES, Pretraining, Stage
 from train.snapshots import Snapshot, save_snapshot
 
@@ -83,7 +83,7 @@ def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
         InputError: the run in it was made with other settings, so it cannot be resumed.
     """
     kept = setting.out / "plan.json"
-    plan = {"plan": setting.plan.to_dict(), "teacher": setting.teacher.sha256, "rest": len(setting.faces.rest)}
+    plan = {**setting.plan.to_dict(), "teacher": setting.teacher.sha256, "pretraining faces": len(setting.faces.rest)}
     if kept.exists():
         if not resume:
             raise OutputError(f"{setting.out} holds a run already; go on with it: --resume, or choose another folder")
@@ -116,13 +116,24 @@ def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
     return targets
 
 
-def embed_people(network: keras.Model, setting: Setting, batch: int = 32) -> EmbeddedPeople:
-    """The twelve people as `network` sees them now."""
-    people = setting.faces.people
-    pictures = plain(people.pictures, setting.plan.side)
-    run = tf.function(lambda x: network(x, training=False), reduce_retracing=True)
-    parts = [np.asarray(run(tf.constant(pictures[i : i + batch], tf.float32))) for i in range(0, len(pictures), batch)]
-    return EmbeddedPeople(np.concatenate(parts), people.people, people.splits)
+class Examined:
+    """A network and how it answers for the twelve people."""
+
+    def __init__(self, network: keras.Model, setting: Setting, batch: int = 32) -> None:
+        """Trace the network once for batches of `batch` faces."""
+        self.network, self._people, self._batch = network, setting.faces.people, batch
+        self._pictures = plain(self._people.pictures, setting.plan.side)
+        self._answer = tf.function(lambda x: network(x, training=False), autograph=False)
+
+    def people(self) -> EmbeddedPeople:
+        """The twelve people as the network sees them now."""
+        parts = []
+        for start in range(0, len(self._pictures), self._batch):
+            faces = self._pictures[start : start + self._batch]
+            padded = np.zeros((self._batch, *faces.shape[1:]), np.float32)
+            padded[: len(faces)] = faces
+            parts.append(np.asarray(self._answer(tf.constant(padded)))[: len(faces)])
+        return EmbeddedPeople(np.concatenate(parts), self._people.people, self._people.splits)
 
 
 def _learn(stage: Stage, folder: Path, title: str, setting: Setting, after: Callable[[int], None]) -> float:
@@ -154,51 +165,52 @@ def _learn(stage: Stage, folder: Path, title: str, setting: Setting, after: Call
     return time.monotonic() - start
 
 
-def _pretrained(name: NetworkName, setting: Setting, targets: NDArray[np.float32]) -> keras.Model:
+def _pretrained(name: NetworkName, setting: Setting, targets: NDArray[np.float32]) -> Examined:
     """The network with its pretrained weights; pretrains it where that is not done."""
     keras.utils.set_random_seed(setting.plan.seed)
     network = setting.build(name, setting.plan, setting.imagenet)
     folder = setting.out / f"{name}-pretrained"
     stage = Pretraining(network, setting.plan, setting.faces.rest, targets)
     _learn(stage, folder, f"{TITLES[name]}, pretraining", setting, lambda step: None)
-    _record(f"{name}-pretrained", network, setting, stage.steps * setting.plan.batch)
-    return network
+    examined = Examined(network, setting)
+    _record(f"{name}-pretrained", examined, setting, stage.steps * setting.plan.batch)
+    return examined
 
 
-def _record(key: str, network: keras.Model, setting: Setting, faces: int) -> None:
-    """Measure `network` and write `result.json`, if it is not there."""
+def _record(key: str, examined: Examined, setting: Setting, faces: int) -> None:
+    """Measure a network and write `result.json`, if it is not there."""
     path = setting.out / key / "result.json"
     if path.exists():
         return
     result = {
         "name": row_title(key),
-        "parameters": int(network.count_params()),
+        "parameters": int(examined.network.count_params()),
         "faces": faces,
-        "figures": figures(embed_people(network, setting), setting.faces.closest),
+        "figures": figures(examined.people(), setting.faces.closest),
     }
     write_text(path, json.dumps(result, indent=1) + "\n")
 
 
-def _experiment(name: NetworkName, loss: str, network: keras.Model, setting: Setting) -> None:
+def _experiment(name: NetworkName, loss: LossName, examined: Examined, setting: Setting) -> None:
     key, plan, people = f"{name}-{loss}", setting.plan, setting.faces.people
     folder = setting.out / key
     train = np.flatnonzero(np.array(people.splits) == "train")
     labels = np.unique(np.array(people.people), return_inverse=True)[1].astype(np.intp)
-    stage = STAGES[loss](network, plan, people.pictures[train], labels[train])  # type: ignore[index]
+    stage = STAGES[loss](examined.network, plan, people.pictures[train], labels[train])
     moments = plan.snapshot_steps(stage.steps)
 
     def keep(step: int) -> None:
         if step in moments:
-            seen = Snapshot(embed_people(network, setting), step * plan.batch, row_title(key))
+            seen = Snapshot(examined.people(), step * plan.batch, row_title(key))
             save_snapshot(folder / "snapshots", step, seen)
 
     _learn(stage, folder, row_title(key), setting, keep)
-    _record(key, network, setting, stage.steps * plan.batch * (2 if loss == "binary" else 1))
+    _record(key, examined, setting, stage.steps * plan.batch * (2 if loss == "binary" else 1))
 
 
 def run_experiments(
     setting: Setting,
-    wanted: Sequence[tuple[NetworkName, str]] = EXPERIMENTS,
+    wanted: Sequence[tuple[NetworkName, LossName]] = EXPERIMENTS,
     *,
     resume: bool = False,
     table: Path | None = None,
@@ -233,13 +245,13 @@ def run_experiments(
         todo = [loss for loss in losses if not (setting.out / f"{name}-{loss}" / "result.json").exists()]
         if not todo:
             continue
-        network = _pretrained(name, setting, targets)
-        weights = checkpoint.values(network.variables)
+        examined = _pretrained(name, setting, targets)
+        weights = checkpoint.values(examined.network.variables)
         for loss in todo:
-            checkpoint.assign(network.variables, weights)
-            _experiment(name, loss, network, setting)
+            checkpoint.assign(examined.network.variables, weights)
+            _experiment(name, loss, examined, setting)
             tabulate(setting, table)
-        del network, weights
+        del examined, weights
         keras.utils.clear_session(free_memory=True)
     return tabulate(setting, table)
 

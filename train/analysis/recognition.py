@@ -41,7 +41,7 @@ class Naming:
     @property
     def named(self) -> Rows:
         """`[M]` the nearest person; of equal ones the first."""
-        return np.argmax(self.similarities, axis=1).astype(np.intp)
+        return np.asarray(np.argmax(self.similarities, axis=1), np.intp)
 
     @property
     def rank1(self) -> Rate:

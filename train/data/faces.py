@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +88,19 @@ def _open(path: Path, table: str) -> tuple[zipfile.ZipFile, list[dict[str, str]]
     return archive, rows
 
 
-def read_faces(path: Path) -> FaceSet:
+def read_faces(path: Path, keep: Callable[[dict[str, str]], bool] | None = None) -> FaceSet:
     """Read an archive of 128×128 crops with its `people.csv`.
+
+    Args:
+        path: the archive.
+        keep: says of a row of the table whether its crop is wanted; the others are not decoded.
 
     Raises:
         InputError: the archive is missing, is no zip, lacks the table or holds a broken picture.
     """
     archive, rows = _open(path, "people.csv")
+    if keep is not None:
+        rows = [row for row in rows if keep(row)]
     with archive:
         pictures = np.empty((len(rows), CROP, CROP, 3), np.uint8)
         for i, row in enumerate(rows):
