@@ -69,6 +69,8 @@ def detector(
     chosen = {"seed": seed, "steps": steps, "decay_from": decay_from}
     given = {name: value for name, value in chosen.items() if value is not None}
     if arch in ONE_GRID:
+        if show_batch is not None:
+            raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
         load = partial(
