@@ -94,7 +94,7 @@ def clip_frames(folder: Path, every: float = EVERY) -> list[Picture]:
                 step = max(1, round(every * float(stream.average_rate or 25)))
                 for index, frame in enumerate(container.decode(stream)):
                     if index % step == step // 2:
-                        rgb = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+                        rgb = np.ascontiguousarray(frame.to_ndarray(format="rgb24"), np.uint8)
                         name = f"{path.stem}#{index}"
                         nothing = np.zeros((0, 4), np.float32)
                         frames.append(Picture(name, rgb, nothing, np.zeros(0, bool), unknown_landmarks(0), path.stem))

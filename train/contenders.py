@@ -49,7 +49,7 @@ def clipped(found: Detections, rgb: NDArray[np.uint8]) -> Detections:
     """The detections with boxes cut off at the picture's edges; what lies outside is left out."""
     height, width = rgb.shape[:2]
     boxes = np.clip(found.boxes, 0, np.array([width, height] * 2, np.float32))
-    inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    inside = np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1), np.bool_)
     return Detections(boxes, found.scores, found.landmarks).select(inside)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from engine.images import load_image
 from tests.train.faces import POINTS, blank
 from train.data.boxes import Picture
 from train.data.canvas_sheet import IGNORED, LEARNT, canvas_sheet, draw_sample
@@ -72,6 +72,6 @@ def test_the_command_draws_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     options = ["--data", "x", "--teachers", "y", "--out", str(out), "--show-batch", str(sheet)]
     result = CliRunner().invoke(detector, options)
     assert result.exit_code == 0, result.output
-    assert cv2.imread(str(sheet)).shape == (4 * 256, 6 * 256, 3)
+    assert load_image(sheet).shape == (4 * 256, 6 * 256, 3)
     assert json.loads((out / "data.json").read_text())["counts"] == {"unreadable image": 1}
     assert not (out / "checkpoint.npz").exists()

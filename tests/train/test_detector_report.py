@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from engine.detector import Detector
 from engine.errors import InputError, OutputError, UsageError
+from engine.images import load_image
 from engine.types import Detections
 from tests.networks import PEOPLE, scene
 from tests.train.faces import FACES, write_rectangles
@@ -122,7 +123,7 @@ def test_everything_at_once(
         assert cv2.imread(str(sheets / f"{name}.png")) is not None, name
     assert json.loads((sheets / "verdicts.json").read_text()) == []
     report.curves(tmp_path / "curves.png")
-    assert cv2.imread(str(tmp_path / "curves.png")).std() > 5
+    assert load_image(tmp_path / "curves.png").std() > 5
     text = page(values)
     for words in ("| rectangles | 320 | 0.875 (", "rectangles INT8", "**Close-ups**", "3 finds on 2"):
         assert words in text
@@ -137,12 +138,11 @@ def test_without_teachers_there_is_the_table(detector_file: Path, tmp_path: Path
     report = evaluate(Plan(data, detector_file, sizes=(640,), bootstrap=0, sheets=sheets), silent)
     assert set(report.values) >= {"table", "curves", "sha256", "threshold"}
     assert not {"close_ups", "landmarks", "clips", "time"} & set(report.values)
-    drawn = cv2.imread(str(sheets / "pictures.png"))
-    image = drawn[..., ::-1].astype(int)
+    image = load_image(sheets / "pictures.png").astype(int)
     green, yellow = (np.abs(image - colour).max(2) < 40 for colour in ((0, 220, 0), (255, 220, 0)))
     assert green.sum() > 100
     assert yellow.sum() > 20, "the label that nothing answers to is drawn as missed"
-    missed = cv2.imread(str(sheets / "misses.png"))[..., ::-1].astype(int)
+    missed = load_image(sheets / "misses.png").astype(int)
     assert (np.abs(missed - (255, 220, 0)).max(2) < 40).sum() > 50
     assert evaluate(Plan(data, detector_file, sizes=(640,), bootstrap=0, every=3), silent).values["pictures"] == 1
 
