@@ -16,8 +16,11 @@ COMMANDS = {
     "detector": Entry("tools.train_detector:detector", "Train the face detector."),
     "eval-detector": Entry("tools.train_eval_detector:eval_detector", "Measure a detector and its rivals."),
     "quantize-detector": Entry("tools.train_eval_detector:quantize", "Make an INT8 copy of a detector."),
+    "rectangles": Entry("tools.train_rectangles:rectangles", "Prove the detection loss on plots of rectangles."),
     "faces": Entry("tools.train_faces:faces", "Cut the faces out of a folder of photos."),
     "embedder": Entry("tools.train_embedder:embedder", "Train the face embedder."),
+    "members": Entry("tools.train_members:members", "Fine-tune the embedder on your own people."),
+    "cohort": Entry("tools.train_cohort:cohort", "Make the strangers that gallery thresholds are found with."),
     "eval-embedder": Entry("tools.train_embedder:eval_embedder", "Verification figures of an embedder."),
     "experiments": Entry("tools.train_experiments:experiments", "Three networks × two losses on twelve people."),
 }

@@ -1,0 +1,381 @@
+"""Fine-tuning an embedder on one's own people: a last linear layer, learned in seconds and added to the ONNX file.
+
+The layer maps the embedding to itself, `y = x A / |x A|`, beginning with the identity. That is what fine-tuning the last
+dense layer of a network comes to when it may only recombine its outputs. It needs nothing but embeddings, so it works
+for any embedder, whatever it is made of and however it was quantised, and a hundred photos cannot spoil much of it.
+
+It learns to tell the people apart with a margin (CosFace, Wang et al., CVPR 2018) on changed views of their photos,
+and to leave strangers where they are: the drawn faces of the embedder's cohort, by distillation to the original
+(learning without forgetting, Li and Hoiem, ECCV 2016). A part of every person's photos is kept aside; the new
+embedder is kept only if more of those get their right name at the same false-accept rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import tensorflow as tf
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from engine.calibration import FAR, calibrate
+from engine.cohort import Cohort
+from engine.embedder import Embedder, unit
+from engine.enrolment import Looked
+from engine.errors import InputError, OutputError
+from engine.gallery import Gallery
+from train.data.views import Strength, degrade
+
+FEWEST = 6
+"""Photos of a person from which on some are kept aside."""
+ASIDE = 0.3
+"""Part of them that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecipe:
+    """Everything that decides the result, apart from the data."""
+
+    steps: int = 400
+    batch: int = 256
+    rate: float = 2e-3
+    views: int = 4
+    """Changed views of every photo, besides the photo itself."""
+    margin: float = 0.2
+    """Cosine by which the right person must win."""
+    scale: float = 16.0
+    """Of the cosines before the softmax."""
+    keep: float = 10.0
+    """Weight of leaving strangers where they are."""
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """The face of every used photo."""
+
+    crops: NDArray[np.uint8]
+    """`[N,112,112,3]` RGB."""
+    people: tuple[str, ...]
+    """`[N]`."""
+    files: tuple[str, ...]
+    """`[N]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevFigures:
+    """How the photos kept aside fare against a gallery of the others."""
+
+    rank1: float
+    """Share whose nearest person is the right one."""
+    named: float
+    """Share that is given the right name at the gallery's threshold."""
+    threshold: float
+    photos: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MembersResult:
+    """What came of it."""
+
+    matrix: NDArray[np.float32]
+    """`[D,D]`."""
+    before: DevFigures
+    after: DevFigures
+    train: int
+    """Photos learned from."""
+    moved: float
+    """Mean cosine between strangers before and after; 1 where they stayed where they were."""
+
+    @property
+    def better(self) -> bool:
+        """More photos are named right; where as many are, more are nearest to the right person."""
+        return (self.after.named, self.after.rank1) > (self.before.named, self.before.rank1)
+
+
+def faces_of(looked: Looked, gallery: Gallery) -> Faces:
+    """The crops behind a gallery that was assembled of photos that were looked at with `crops`."""
+    seen = {(photo.person, photo.file): photo for photo in looked.photos}
+    crops, people, files = [], [], []
+    for n, person in enumerate(gallery.persons):
+        for file, embedding in zip(person.photos, gallery.of(n), strict=True):
+            photo = seen[person.name, file]
+            assert photo.crops is not None
+            crops.append(photo.crops[int(np.argmax(photo.faces.embeddings @ embedding))])
+            people.append(person.name)
+            files.append(file)
+    return Faces(np.stack(crops), tuple(people), tuple(files))
+
+
+def kept_aside(people: Sequence[str], files: Sequence[str]) -> NDArray[np.bool_]:
+    """`[N]` which photos are kept aside: `ASIDE` of each person's, rounded, where there are `FEWEST`. Which ones hangs
+    on their names alone.
+
+    Example:
+        >>> int(kept_aside(["a"] * 10 + ["b"] * 3, [f"{n}.jpg" for n in range(13)]).sum())
+        3
+    """
+    aside = np.zeros(len(people), np.bool_)
+    order = np.argsort([hashlib.sha256(file.encode("utf-8", "replace")).hexdigest() for file in files])
+    for person in sorted(set(people)):
+        mine = [n for n in order.tolist() if people[n] == person]
+        if len(mine) >= FEWEST:
+            aside[mine[: round(ASIDE * len(mine))]] = True
+    return aside
+
+
+def train_members(
+    faces: Faces,
+    embedder: Embedder,
+    cohort: Cohort,
+    recipe: MemberRecipe = MemberRecipe(),
+    far: float = FAR,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> MembersResult:
+    """Learn the layer and measure it on the photos kept aside.
+
+    Args:
+        faces: of at least two people with `FEWEST` photos.
+        embedder: what is fine-tuned.
+        cohort: its strangers.
+        recipe: sizes, weights, seed.
+        far: at which names are compared.
+        progress: called with what is being done, how far, and of how much.
+
+    Raises:
+        InputError: too few people or photos, or a cohort of another embedder.
+    """
+    cohort.check_embedder(embedder.name, embedder.sha256)
+    aside = kept_aside(faces.people, faces.files)
+    names = sorted(set(faces.people))
+    if len({p for p, a in zip(faces.people, aside, strict=True) if a}) < 2:
+        raise InputError(
+            f"fewer than two people have {FEWEST} usable photos; without photos kept aside nobody could tell whether "
+            "it helps: add photos"
+        )
+    label = np.array([names.index(p) for p in faces.people])
+    plain = _embed(faces.crops, embedder, lambda done: progress("photos", done, len(faces.crops)))
+    rng = np.random.default_rng(recipe.seed)
+    learn = faces.crops[~aside]
+    changed = [degrade(rng, crop, Strength()) for _ in range(recipe.views) for crop in learn]
+    views = [plain[~aside]]
+    if changed:
+        views.append(_embed(np.stack(changed), embedder, lambda done: progress("views", done, len(changed))))
+    matrix = fit_layer(
+        np.concatenate(views), np.tile(label[~aside], recipe.views + 1), cohort.draw(20_000, seed=1), recipe, progress
+    )
+    strangers = cohort.draw(5_000, seed=2)
+    return MembersResult(
+        matrix,
+        before=dev_figures(plain, faces.people, aside, cohort, far),
+        after=dev_figures(unit(plain @ matrix), faces.people, aside, mapped_cohort(cohort, matrix, "", ""), far),
+        train=int((~aside).sum()),
+        moved=float(np.einsum("nd,nd->n", strangers, unit(strangers @ matrix)).mean()),
+    )
+
+
+def _embed(crops: NDArray[np.uint8], embedder: Embedder, said: Callable[[int], None]) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(crops), 64):
+        parts.append(embedder.embed(crops[start : start + 64]))
+        said(min(len(crops), start + 64))
+    return np.concatenate(parts)
+
+
+def fit_layer(
+    x: NDArray[np.float32],
+    label: NDArray[np.integer],
+    strangers: NDArray[np.float32],
+    recipe: MemberRecipe,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> NDArray[np.float32]:
+    """The layer `[D,D]`, learned from unit vectors `x` `[N,D]` of the people `label` `[N]` and of `strangers` `[M,D]`.
+
+    Raises:
+        InputError: the loss is no number any more.
+    """
+    count = int(label.max()) + 1
+    centres = unit(np.stack([x[label == k].mean(axis=0) for k in range(count)]).astype(np.float32))
+    matrix, weights = tf.Variable(np.eye(x.shape[1], dtype=np.float32)), tf.Variable(centres)
+    optimizer = tf.keras.optimizers.Adam(recipe.rate)
+    optimizer.build([matrix, weights])
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(own: tf.Tensor, who: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            right = tf.one_hot(who, count)
+            cosines = tf.math.l2_normalize(own @ matrix, -1) @ tf.transpose(tf.math.l2_normalize(weights, -1))
+            apart = tf.nn.softmax_cross_entropy_with_logits(right, recipe.scale * (cosines - recipe.margin * right))
+            stay = 1 - tf.reduce_sum(tf.math.l2_normalize(others @ matrix, -1) * others, -1)
+            loss = tf.reduce_mean(apart) + recipe.keep * tf.reduce_mean(stay)
+        variables = [matrix, weights]
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    rng = np.random.default_rng([recipe.seed, 1])
+    # Everybody counts the same, however many photos there are of them.
+    chance = 1 / np.bincount(label)[label] / len(np.unique(label))
+    for n in range(recipe.steps):
+        own = rng.choice(len(x), recipe.batch, p=chance)
+        others = strangers[rng.integers(len(strangers), size=recipe.batch)]
+        loss = float(step(tf.constant(x[own]), tf.constant(label[own], tf.int32), tf.constant(others)))
+        if not np.isfinite(loss):
+            raise InputError(f"training broke down at step {n}: the loss is {loss}; try a lower --rate")
+        progress("steps", n + 1, recipe.steps)
+    return np.asarray(matrix.numpy(), np.float32)
+
+
+def dev_figures(
+    x: NDArray[np.float32], people: Sequence[str], aside: NDArray[np.bool_], cohort: Cohort, far: float
+) -> DevFigures:
+    """The photos kept aside against a gallery (medoids, its own threshold) of the others.
+
+    Args:
+        x: `[N,D]` unit vectors.
+        people: `[N]`.
+        aside: `[N]` which are tried.
+        cohort: strangers of the same space.
+        far: false-accept rate of the threshold.
+    """
+    names = np.array(people)
+    gallery = Gallery.build({n: x[~aside & (names == n)] for n in sorted(set(people))}, cohort.embedder_sha256, 0.0)
+    gallery = calibrate(gallery, cohort, far)
+    matches = gallery.identify(np.ascontiguousarray(x[aside]))
+    nearest = np.array(gallery.people)[matches.nearest] == names[aside]
+    named = nearest & (matches.similarities >= gallery.threshold)
+    return DevFigures(float(nearest.mean()), float(named.mean()), gallery.threshold, int(aside.sum()))
+
+
+def mapped_cohort(cohort: Cohort, matrix: NDArray[np.float32], name: str, sha256: str, each: int = 200) -> Cohort:
+    """The cohort as the fine-tuned embedder sees it: `each` drawn stranger per cluster is mapped, and means and scatter
+    are taken anew."""
+    count = len(cohort.centroids)
+    rng = np.random.default_rng(0)
+    values, vectors = np.linalg.eigh(cohort.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0))).T
+    cluster = np.repeat(np.arange(count), each)
+    scatter = rng.standard_normal((len(cluster), len(root))) @ root * np.sqrt(cohort.scales[cluster])[:, None]
+    seen = unit(unit((cohort.centroids[cluster] + scatter).astype(np.float32)) @ matrix).astype(np.float64)
+    means = seen.reshape(count, each, -1).mean(axis=1)
+    rest = seen - means[cluster]
+    weight = (cohort.weights / cohort.weights.sum())[cluster] / each
+    covariance = (rest * weight[:, None]).T @ rest
+    around = (rest**2).sum(axis=1).reshape(count, each).mean(axis=1)
+    return replace(
+        cohort,
+        centroids=means.astype(np.float32),
+        scales=around / np.trace(covariance),
+        covariance=covariance,
+        embedder=name,
+        embedder_sha256=sha256,
+    )
+
+
+def same_rate_threshold(cohort: Cohort, matrix: NDArray[np.float32], threshold: float) -> float:
+    """The cosine that as many pairs of strangers reach after the layer as reached `threshold` before it."""
+    drawn = cohort.draw(2_000, seed=3)
+    upper = np.triu_indices(len(drawn), 1)
+    share = float(((drawn @ drawn.T)[upper] >= threshold).mean())
+    mapped = unit(drawn @ matrix)
+    return float(np.quantile((mapped @ mapped.T)[upper], 1 - share)) if share > 0 else threshold
+
+
+def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str, threshold: float) -> str:
+    """Write the embedder at `source` with the layer behind it to `target`, and `NAME.sha256` beside it.
+
+    Returns:
+        The checksum.
+
+    Raises:
+        InputError: `source` has no output `embeddings`.
+        OutputError: `target` cannot be written.
+    """
+    model = onnx.load(source)
+    graph = model.graph
+    if [output.name for output in graph.output].count("embeddings") != 1:
+        raise InputError(f"{source}: has no output embeddings; name an embedder")
+    for node in graph.node:  # what was the output becomes an inner tensor
+        for names in (node.input, node.output):
+            names[:] = ["members_before" if n == "embeddings" else n for n in names]
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(matrix.astype(np.float32), "members_matrix"),
+            numpy_helper.from_array(np.array(1e-12, np.float32), "members_least"),
+        ]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("MatMul", ["members_before", "members_matrix"], ["members_raw"], "members_map"),
+            helper.make_node("ReduceL2", ["members_raw"], ["members_length"], "members_norm", axes=[1], keepdims=1),
+            helper.make_node("Max", ["members_length", "members_least"], ["members_divisor"], "members_guard"),
+            helper.make_node("Div", ["members_raw", "members_divisor"], ["embeddings"], "members_unit"),
+        ]
+    )
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    del model.metadata_props[:]
+    helper.set_model_props(model, facts | {"iznet.name": name, "iznet.threshold": f"{threshold:.3f}"})
+    onnx.checker.check_model(model)
+    data = model.SerializeToString(deterministic=True)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        target.write_bytes(data)
+        target.with_suffix(".sha256").write_text(f"{digest}  {target.name}\n", "utf-8")
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
+    return digest
+
+
+def export(
+    result: MembersResult, gallery: Gallery, embedder: Embedder, cohort: Cohort, out: Path, far: float = FAR
+) -> Gallery:
+    """Write `embedder.onnx`, `.sha256`, `embedder.cohort` and `members.gallery` to the folder `out`.
+
+    Args:
+        result: what was learned.
+        gallery: of all photos, made with the original embedder.
+        embedder: the original.
+        cohort: its strangers.
+        out: made where it is missing; files of an earlier run are replaced.
+        far: false-accept rate of the new gallery's threshold.
+
+    Returns:
+        The gallery rebuilt for the new embedder, from all photos, those kept aside included.
+
+    Raises:
+        OutputError: `out` cannot be written.
+        InputError: ONNX Runtime does not answer as the layer says.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
+    name = f"{embedder.name}-members"
+    threshold = same_rate_threshold(cohort, result.matrix, embedder.threshold)
+    digest = add_layer(embedder.session.model.path, out / "embedder.onnx", result.matrix, name, threshold)
+    _check_export(out / "embedder.onnx", embedder, result.matrix)
+    moved = mapped_cohort(cohort, result.matrix, name, digest)
+    moved.save(out / "embedder.cohort")
+    people = {
+        person.name: replace(gallery.photos(n), embeddings=unit(gallery.of(n) @ result.matrix))
+        for n, person in enumerate(gallery.persons)
+    }
+    rebuilt = Gallery.build(people, digest, threshold, name, gallery.made_by, gallery.method)
+    rebuilt = calibrate(rebuilt, moved, far)
+    rebuilt.save(out / "members.gallery", overwrite=True)
+    return rebuilt
+
+
+def _check_export(path: Path, embedder: Embedder, matrix: NDArray[np.float32]) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
+    original = Embedder.open(embedder.session.model.path, backend="onnxruntime", precision="f32", threads=1)
+    tuned = Embedder.open(path, backend="onnxruntime", precision="f32", threads=1)
+    difference = float(np.abs(tuned.embed(faces) - unit(original.embed(faces) @ matrix)).max())
+    original.close()
+    tuned.close()
+    if not difference < 1e-4:
+        raise InputError(f"{path}: answers otherwise than was learned (by {difference:.3g}); do not use it")
