@@ -24,7 +24,7 @@ from train.data.faces import FACE
 from train.data.views import ViewStore
 from train.export import export_onnx
 from train.models.dlib_resnet import HEADS, DlibDesign, load_dlib_weights
-from train.teachers import project
+from train.teachers import fit_projection, project
 
 log = logging.getLogger(__name__)
 
@@ -163,3 +163,19 @@ def fit_head(
     given = x @ kernel + y_mean
     cosines = np.sum(given * (y + y_mean), axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(y + y_mean, axis=1)
     log.info("the last layer was fitted to %d faces: mean cosine to the teachers %.3f", len(x), cosines.mean())
+
+
+def fit_reduction(outputs: NDArray[np.float32], ratio: float, dimension: int) -> NDArray[np.float32]:
+    """`[2D,dimension]`: the linear map that keeps most of the cosines between `outputs`, the two halves newly weighed.
+
+    Args:
+        outputs: `[N,2D]` answers of a network of `DlibDesign`.
+        ratio: how much longer the teachers' half is made.
+        dimension: of the result.
+
+    Example:
+        >>> fit_reduction(np.eye(4, dtype=np.float32), 2.0, 2).shape
+        (4, 2)
+    """
+    scale = np.repeat(np.float32([1.0, ratio]), outputs.shape[1] // 2)
+    return np.ascontiguousarray(scale[:, None] * fit_projection(outputs * scale, dimension))

@@ -1,0 +1,63 @@
+"""Networks in 8-bit integers: nearly the same answers in both runtimes, the same inputs and outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("tf2onnx")
+
+import onnxruntime as ort  # noqa: E402
+import openvino as ov  # noqa: E402
+
+from train.export import export_onnx, write_onnx  # noqa: E402
+from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
+from train.quantize import quantize  # noqa: E402
+
+FACTS = {"iznet.kind": "embedder", "iznet.threshold": "0.3"}
+
+
+def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(5)
+    network = build_embedder(EmbedderDesign(stem=8, channels=(8, 16), blocks=(1, 1), dimension=16), 32)
+    rng = np.random.default_rng(0)
+    faces = np.clip(rng.normal(rng.uniform(60, 190, (40, 1, 1, 3)), 40, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
+    exact, path = tmp_path / "exact.onnx", tmp_path / "integers.onnx"
+    export_onnx(
+        network,
+        exact,
+        input_name="faces",
+        input_shape=(None, 32, 32, 3),
+        output_names=["embeddings"],
+        metadata=FACTS,
+        example=faces[:4],
+    )
+    digests = [write_onnx(quantize(exact, faces[:32]), path, FACTS) for _ in range(2)]
+    assert digests[0] == digests[1] == path.with_suffix(".sha256").read_text().split()[0]
+
+    model = onnx.load(path)
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert kinds["QuantizeLinear"] > 5
+    integers = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4]
+    assert len(integers) == kinds["Conv"] > 4
+    assert max(np.abs(onnx.numpy_helper.to_array(t).astype(int)).max() for t in integers) <= 64
+    assert {p.key: p.value for p in model.metadata_props} == FACTS
+    assert [i.name for i in model.graph.input] == ["faces"]
+
+    expected = np.asarray(network(faces[32:].astype(np.float32)))
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for answer in (
+        session.run(["embeddings"], {"faces": faces[32:]})[0],
+        compiled({"faces": faces[32:]})["embeddings"],
+    ):
+        cosines = np.sum(answer * expected, axis=1)
+        others = np.sum(np.roll(answer, 1, axis=0) * expected, axis=1)
+        assert cosines.min() > 0.99
+        assert (cosines > others).all()
+        assert not np.array_equal(answer, expected)
