@@ -150,6 +150,7 @@ class Analyser:
     def verdicts(self) -> list[TrackVerdict]:
         """What became of every track, by all that is known now, in order of their ids."""
         verdicts = []
+        strangers = self._identity.strangers()
         for track, life in sorted(self._lives.items()):
             naming = self._identity.naming(track)
             verdicts.append(
@@ -162,13 +163,10 @@ class Analyser:
                     first=life.first,
                     last=life.last,
                     frames=life.frames,
+                    stranger=strangers.get(track),
                 )
             )
         return verdicts
-
-    def strangers(self) -> dict[int, int]:
-        """Numbers 1, 2, … of the unknown tracks; tracks with one number are one person (`Identity.strangers`)."""
-        return self._identity.strangers()
 
     def _room(self) -> NDArray[np.uint8]:
         """Where the next small picture goes: its place in the batch, without the padding."""

@@ -112,3 +112,5 @@ class TrackVerdict:
     """pts of the first frame the track is on."""
     last: int
     frames: int
+    stranger: int | None = None
+    """For someone unknown whose face was seen: a number, the same for the same person over the whole video."""

@@ -84,6 +84,8 @@ def rename(
         if data["type"] == "track" and data["track"] in names:
             name = names[data["track"]]
             data["verdict"], data["name"] = "unknown" if name is None else "named", name
+            if name is not None:
+                data.pop("stranger", None)
             if name is not None and name != before[data["track"]]:
                 data["similarity"] = None  # what was measured was another person's
         _show(data, shown)

@@ -13,7 +13,7 @@ import numpy as np
 from stream.frames import Face, Rotation, TrackVerdict, VideoInfo
 from stream.presence import Presence
 
-SCHEMA = "iznet.tracks/1.0"
+SCHEMA = "iznet.tracks/1.1"
 SCHEMA_FILE = Path(__file__).with_name("tracks.schema.json")
 _MAJOR = 1
 
@@ -98,6 +98,7 @@ def encode(line: Line) -> dict[str, Any]:
                 "faces": [_face_line(face) for face in line.faces],
             }
         case TrackVerdict():
+            stranger = {} if line.stranger is None else {"stranger": line.stranger}
             return {
                 "type": "track",
                 "track": line.track,
@@ -108,6 +109,7 @@ def encode(line: Line) -> dict[str, Any]:
                 "first": line.first,
                 "last": line.last,
                 "frames": line.frames,
+                **stranger,
             }
         case Header():
             return _header_line(line)
@@ -191,6 +193,7 @@ def decode(data: Any) -> Line | None:
                 _whole(data["first"]),
                 _whole(data["last"]),
                 _whole(data["frames"]),
+                None if data.get("stranger") is None else _whole(data["stranger"]),
             )
         case "summary":
             return Summary(

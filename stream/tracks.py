@@ -1,4 +1,4 @@
-"""The record of a video, `NAME.tracks.jsonl` (`iznet.tracks/1.0`): who was where on every frame.
+"""The record of a video, `NAME.tracks.jsonl` (`iznet.tracks/1.1`): who was where on every frame.
 
 One JSON object a line: a header, one line for every decoded frame, one for every track, a summary. The
 shipped JSON Schema `tracks.schema.json` describes each kind of line.

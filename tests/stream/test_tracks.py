@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_a_written_record_is_what_the_design_shows(tmp_path: Path) -> None:
         VALIDATOR.validate(line)
     assert header == {
         "type": "header",
-        "schema": "iznet.tracks/1.0",
+        "schema": "iznet.tracks/1.1",
         "source": {
             "path": "mv.mp4",
             "width": 640,
@@ -501,3 +502,17 @@ def test_the_schema_has_teeth(tmp_path: Path, change: dict[str, Any], number: in
 )
 def test_partial_names(name: str, expected: str) -> None:
     assert partial_path(Path("x") / name) == Path("x") / expected
+
+
+def test_strangers_keep_their_numbers_and_older_records_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "mv.tracks.jsonl"
+    write(path, [[face(0), face(1)]], [replace(verdict(0, "unknown", None), stranger=2), verdict(1)])
+    for line in objects(path):
+        VALIDATOR.validate(line)
+    assert [v.stranger for v in read(path).tracks] == [2, None]
+    text = path.read_text()
+    path.write_text(
+        text.replace("tracks/1.1", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', "")
+    )
+    assert "stranger" not in path.read_text()
+    assert [v.stranger for v in read(path).tracks] == [None, None]
