@@ -96,18 +96,17 @@ def experiments(
         if as_json:
             click.echo(json.dumps({"plan": plan.to_dict(), "networks": [dataclasses.asdict(c) for c in costs]}))
         else:
-            show(costs, threads)
+            show(costs)
         return
     record = run_experiments(setting, wanted, resume=resume, table=table)
     click.echo(json.dumps(record) if as_json else markdown(record["rows"], record["how"]))
 
 
-def show(costs: list[Any], threads: int) -> None:
+def show(costs: list[Any]) -> None:
     """Print what each network takes."""
     for c in costs:
         click.echo(
             f"{c.network}: {c.parameters / 1e6:.1f} M parameters; a step takes {c.pretrain_step:.2f} s in the "
             f"pretraining, {c.triplet_step:.2f} s triplet, {c.binary_step:.2f} s binary: {c.minutes:.0f} min for all"
         )
-    total = sum(c.minutes for c in costs)
-    click.echo(f"together {total:.0f} min on {threads} thread{'s' * (threads > 1)} at the speed of this moment")
+    click.echo(f"together {sum(c.minutes for c in costs):.0f} minutes of CPU time, to be shared by the threads")

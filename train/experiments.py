@@ -106,7 +106,7 @@ def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
     margin = (CROP - FACE) // 2
     setting.say(f"embedding {len(setting.faces.rest)} faces with {setting.teacher.name} for the pretraining")
     centres = setting.faces.rest[:, margin : margin + FACE, margin : margin + FACE]
-    targets = setting.teacher.embed(np.ascontiguousarray(centres))
+    targets = setting.teacher.embed(centres)
     part = path.with_name("targets.partial.npz")
     try:
         np.savez(part, targets=targets)
@@ -235,9 +235,7 @@ def run_experiments(
     reference = setting.out / "teacher" / "result.json"
     if not reference.exists():
         people = setting.faces.people
-        seen = EmbeddedPeople(
-            setting.teacher.embed(np.ascontiguousarray(people.centre())), people.people, people.splits
-        )
+        seen = EmbeddedPeople(setting.teacher.embed(people.centre()), people.people, people.splits)
         teacher = {"name": setting.teacher.name, "figures": figures(seen, setting.faces.closest)}
         write_text(reference, json.dumps(teacher, indent=1) + "\n")
     for name in NETWORKS:
@@ -309,16 +307,16 @@ def tabulate(setting: Setting, table: Path | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one network's share of the table takes, measured."""
+    """What one network's share of the table takes, in CPU time: what else runs on the machine changes it little."""
 
     network: NetworkName
     parameters: int
     pretrain_step: float
-    """Seconds."""
+    """CPU-seconds."""
     triplet_step: float
     binary_step: float
     minutes: float
-    """Of its pretraining and both experiments."""
+    """CPU-minutes of its pretraining and both experiments."""
 
 
 def measure_cost(setting: Setting, name: NetworkName) -> Cost:
@@ -336,9 +334,9 @@ def measure_cost(setting: Setting, name: NetworkName) -> Cost:
     seconds = []
     for stage in stages:
         stage.run_step()
-        start = time.monotonic()
+        start = time.process_time()
         stage.run_step()
-        seconds.append(time.monotonic() - start)
+        seconds.append(time.process_time() - start)
     minutes = sum(s * stage.steps for s, stage in zip(seconds, stages, strict=True)) / 60
     parameters = int(network.count_params())
     keras.utils.clear_session(free_memory=True)

@@ -72,17 +72,17 @@ def read_experiment_faces(data: Path) -> ExperimentFaces:
         InputError: one is missing or damaged; somebody lacks a split; a person has fewer than two photos to learn from.
     """
     rows = read_table(data / "people12.csv")
-    faces = read_faces(data / "faces.zip")
+    listed = {file for _, file, _ in rows}
+    faces = read_faces(data / "faces.zip", lambda row: row["set"] == LARGE or row["file"] in listed)
     people = take_people(faces, rows, str(data / "people12.csv"))
     for name in dict.fromkeys(people.people):
         splits = [s for p, s in zip(people.people, people.splits, strict=True) if p == name]
         if splits.count("train") < 2 or "dev" not in splits or "test" not in splits:
             raise InputError(f"{data / 'people12.csv'}: {name} needs two train photos, one of dev and one of test")
     names = set(people.people)
-    used = set(people.files)
     rest = np.array(
         [
-            s == LARGE and p not in names and f not in used
+            s == LARGE and p not in names and f not in listed
             for s, p, f in zip(faces.sets, faces.people, faces.files, strict=True)
         ],
         np.bool_,

@@ -20,6 +20,7 @@ pytest.importorskip("sklearn")
 from engine.errors import InputError, UsageError
 from train.analysis.analyse import Settings, analyse, pictures, to_dict
 from train.analysis.distances import medoid_table, medoids, spreads
+from train.analysis.fonts import missing
 from train.analysis.people import Division, EmbeddedPeople, divide
 from train.analysis.recognition import all_pairs, closest_group, name_photos, verify
 from train.analysis.report import html
@@ -324,7 +325,13 @@ def test_groups_are_given_by_name() -> None:
 
 def test_names_are_shortened_in_pictures_only() -> None:
     people = crowd((6, 6, 6))
-    long = {"p00": "Ä" * 60, "p01": "b", "p02": "金采源"}
+    long = {"p00": "Ä" * 60, "p01": "b", "p02": "𐎠𐎡"}
     named = EmbeddedPeople(people.embeddings, tuple(long[p] for p in people.people))
     result = analyse(named, "names", "net", QUICK)
     assert re.search("Ä{60}", html(result, pictures(result)))
+    assert any("letters 𐎠𐎡:" in note for note in result.notes)
+
+
+def test_letters_that_a_font_has_are_not_missing() -> None:
+    assert missing(["Minju", "Ёлка", "Ω"]) == ""
+    assert missing(["a𐎠b𐎡𐎠"]) == "𐎠𐎡"

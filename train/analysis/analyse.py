@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import InputError
 from engine.metrics import OpenSet
 from engine.prototypes import METHODS, Method
-from train.analysis import plots, tsne
+from train.analysis import fonts, plots, tsne
 from train.analysis.distances import Spread, medoid_table, medoids, spreads
 from train.analysis.people import TRAIN, EmbeddedPeople, divide
 from train.analysis.recognition import FARS, Naming, Rate, Verification, closest_group, name_photos, verify
@@ -136,6 +136,8 @@ def analyse(
     if mapped.note:
         found.append(f"t-SNE: {mapped.note}.")
     sequence = _sequence(snapshots, settings, say) if snapshots else None
+    if letters := fonts.missing(people.names):
+        found.append(f"No font here has the letters {letters}: the pictures show boxes instead; tables are whole.")
     if count > SHOWN:
         found.append(f"Pictures show {SHOWN} of the {count} people: the closest and those with the most photos.")
     found.extend(

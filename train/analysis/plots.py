@@ -1,10 +1,12 @@
-"""The pictures of the report, as PNG files in memory. All are drawn without a display and without global state."""
+"""The pictures of the report, as PNG files in memory, drawn without a display."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.metrics import OpenSet, Roc
 from train.analysis.distances import Spread
+from train.analysis.fonts import families
 from train.analysis.recognition import FARS
 
 INK, QUIET, ACCENT, SOFT = "#1d2733", "#7b8794", "#b3202c", "#d8dee6"
@@ -22,6 +25,7 @@ COLOURS = (
     "#97592b", "#ff8ab7", "#9c9ea3", "#1f4e79", "#7a0f2b", "#86a500",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_FONTS = matplotlib.rc_context({"font.family": list(families())})
 WIDTH = 5.6
 """Of a picture, inches: what a phone shows without making the letters small."""
 DPI = 180
@@ -44,7 +48,9 @@ def _plain(axes: Axes) -> None:
 
 def _png(figure: Figure) -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor="white", metadata={"Software": ""})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")  # the report's notes say which letters are missing
+        figure.savefig(out, format="png", facecolor="white", metadata={"Software": ""})
     return out.getvalue()
 
 
@@ -90,6 +96,7 @@ def _short(name: str, length: int = 16) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
+@_FONTS
 def tsne_plot(
     points: NDArray[np.floating], labels: NDArray[np.integer], names: Sequence[str], shown: Sequence[int]
 ) -> bytes:
@@ -100,6 +107,7 @@ def tsne_plot(
     return _png(figure)
 
 
+@_FONTS
 def tsne_sequence(
     maps: Sequence[tuple[str, NDArray[np.floating]]],
     labels: NDArray[np.integer],
@@ -121,6 +129,7 @@ def tsne_sequence(
     return _png(figure)
 
 
+@_FONTS
 def boxplots(spreads: Sequence[Spread], nearest: float) -> bytes:
     """Within-person distances, a box for each person: quartiles, whiskers to 1.5 times their distance, outliers.
 
@@ -166,6 +175,7 @@ def _far_axis(axes: Axes, lowest: float) -> None:
     axes.grid(color=SOFT, linewidth=0.6)
 
 
+@_FONTS
 def roc_plot(roc: Roc, different: int) -> bytes:
     """True against false accepts, the latter on a logarithmic axis down to a single pair; marks at the usual rates."""
     figure, axes = _figure(4.0)
@@ -186,6 +196,7 @@ def roc_plot(roc: Roc, different: int) -> bytes:
     return _png(figure)
 
 
+@_FONTS
 def open_set_plot(curve: OpenSet, strangers: int) -> bytes:
     """Right names against strangers named, the latter on a logarithmic axis."""
     figure, axes = _figure(4.0)
@@ -203,6 +214,7 @@ def open_set_plot(curve: OpenSet, strangers: int) -> bytes:
     return _png(figure)
 
 
+@_FONTS
 def confusion_plot(matrix: NDArray[np.integer], names: Sequence[str], group: Sequence[int]) -> bytes:
     """Shares of each person's photos by the name they got; the people of `group` are printed in red."""
     count = len(names)

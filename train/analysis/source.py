@@ -80,7 +80,7 @@ def from_archive(
     if not len(faces):
         chosen = ", ".join([*(f"set {s}" for s in sets), *(f"split {s}" for s in splits)])
         raise InputError(f"{archive}: no photos of named people" + (f" in {chosen}" if chosen else ""))
-    vectors = embedder.embed(np.ascontiguousarray(faces.centre()))
+    vectors = embedder.embed(faces.centre())
     known = faces.splits if any(faces.splits) else ()
     return _enough(EmbeddedPeople(vectors, faces.people, known), [], str(archive))
 
