@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stream.encoding import EncoderSettings
     from stream.frames import Face, Frame, LabelledFrame
     from stream.label import label_video, open_stream
-    from stream.photo import label_photo
+    from stream.photo import label_photo, render_photo
+    from stream.render import render_video
     from stream.result import LabelResult
     from stream.tracks import read as read_tracks
 
@@ -31,6 +32,8 @@ _PLACES = {
     "label_photo": ("photo", "label_photo"),
     "label_video": ("label", "label_video"),
     "open_stream": ("label", "open_stream"),
+    "render_photo": ("photo", "render_photo"),
+    "render_video": ("render", "render_video"),
     "read_tracks": ("tracks", "read"),
 }
 
@@ -44,6 +47,8 @@ __all__ = [
     "label_video",
     "open_stream",
     "read_tracks",
+    "render_photo",
+    "render_video",
 ]
 
 

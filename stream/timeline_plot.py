@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor
 from pathlib import Path
 from typing import Literal
 
@@ -152,9 +153,9 @@ def timeline(record: Tracks) -> Timeline:
     ]
     top += _BAR
     step = next((s for s in _STEPS if length / s <= _MARKS), _STEPS[-1])
-    for i in range(int(length / step) + 1):
-        x = across(begin + i * step)
-        shapes += [Bar(x, top, 1, 6, _LINE), Text(x, top + 22, clock(begin + i * step), 12, _FAINT, "middle")]
+    for i in range(ceil(begin / step), floor((begin + length) / step) + 1):
+        x = across(i * step)
+        shapes += [Bar(x, top, 1, 6, _LINE), Text(x, top + 22, clock(i * step), 12, _FAINT, "middle")]
     return Timeline(_WIDTH, round(top) + _AXIS + 12, tuple(shapes))
 
 
