@@ -6,35 +6,34 @@ contact_sheet("mv.mp4", "mv.tracks.jsonl", "mv.sheet.png")
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import InputError
-from stream.frames import Face, Frame, VideoInfo
+from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
-from stream.orientation import boxes_to_coded, upright
-from stream.pictures import region_rgb
 from stream.presence import Presence, presence
 from stream.sink import atomic_output, check_output
 from stream.source import FileSource
-from stream.tracks import RecordedFrame, Tracks, read
+from stream.tracks import Tracks, read
 
-RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 CROPS = 6
 """Faces in a row."""
 UNKNOWN_ROWS = 8
-"""Unknown tracks that get a row; a crowd has hundreds."""
+"""Unknown people that get a row; a crowd has hundreds."""
+NAMED_TRACKS = 4
+"""Track numbers of an unknown person that are written out, to name them by."""
 TILE = 136
 """Side of a face on the sheet, pixels."""
+ROOM = 1.7
+"""Side of what is cut out, in longer sides of the face's box."""
 
 _MARGIN, _GAP, _HEAD, _CAPTION, _TIME = 28, 10, 92, 300, 24
 _ROW = TILE + _TIME + 2 * _GAP
@@ -48,16 +47,8 @@ _GREY: Colour = (165, 165, 172)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """A face and the frame it is on."""
-
-    frame: RecordedFrame
-    face: Face
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
-    """All sights of one person, or of one unknown track."""
+    """All sights of one person, known or not."""
 
     title: str
     known: bool
@@ -88,7 +79,7 @@ class Row:
 def contact_sheet(
     video: str | Path, tracks: str | Path, output: str | Path, *, overwrite: bool = False, partial: bool = False
 ) -> Path:
-    """Write a PNG with a row for every named person, longest on screen first, then for the longest unknown tracks.
+    """Write a PNG with a row for every named person, longest on screen first, then for the unknown ones seen longest.
 
     Args:
         video: the source of the record, or its labelled copy: faces are cut from it.
@@ -111,7 +102,7 @@ def contact_sheet(
     check_output(output, overwrite)
     record = read(tracks, partial=partial)
     groups, hidden = groups_of(record)
-    chosen = [choose(group.sights) for group in groups]
+    chosen = [choose(group.sights, CROPS) for group in groups]
     with FileSource(video) as source:
         width, height = record.header.width, record.header.height
         # Encoders that want even sides leave out a row or a column.
@@ -131,13 +122,19 @@ def contact_sheet(
 
 
 def groups_of(record: Tracks) -> tuple[list[Group], int]:
-    """Who is on the sheet, in order, and how many unknown tracks are not."""
+    """Who is on the sheet, in order, and how many unknown people are not.
+
+    Unknown tracks with one number are one person; one without a number stands for itself.
+    """
     named: defaultdict[str, list[Sight]] = defaultdict(list)
-    unknown: defaultdict[int, list[Sight]] = defaultdict(list)
+    unknown: defaultdict[str, list[Sight]] = defaultdict(list)
+    strangers = {verdict.track: verdict.stranger for verdict in record.tracks if verdict.stranger is not None}
     for frame in record.frames:
         for face in frame.faces:
             if face.name is None:
-                unknown[face.track].append(Sight(frame, face))
+                number = strangers.get(face.track)
+                title = f"unknown, track {face.track}" if number is None else f"unknown {number}"
+                unknown[title].append(Sight(frame, face))
             else:
                 named[face.name].append(Sight(frame, face))
     pts = [frame.pts for frame in record.frames]
@@ -147,60 +144,21 @@ def groups_of(record: Tracks) -> tuple[list[Group], int]:
         return Group(title, known, tuple(sights), seen)
 
     people = [group(name, True, sights) for name, sights in named.items()]
-    others = [group(f"unknown, track {track}", False, sights) for track, sights in unknown.items()]
+    others = [group(title, False, sights) for title, sights in unknown.items()]
     people.sort(key=lambda g: (-g.presence.seconds, g.title))
     others.sort(key=lambda g: (-g.presence.seconds, g.sights[0].face.track))
     return people + others[:UNKNOWN_ROWS], max(0, len(others) - UNKNOWN_ROWS)
 
 
-def choose(sights: Sequence[Sight], count: int = CROPS) -> list[Sight]:
-    """The clearest sights, spread over time: the best of each of `count` equal parts.
-
-    Large, confidently found faces are clear. A frame is taken once.
-    """
-    by_frame = {s.frame.index: s for s in sorted(sights, key=_clarity)}
-    ordered = [by_frame[index] for index in sorted(by_frame)]
-    bounds = np.linspace(0, len(ordered), min(count, len(ordered)) + 1).astype(int)
-    return [max(ordered[a:b], key=_clarity) for a, b in pairwise(bounds.tolist())]
+def _crops(source: FileSource, chosen: Sequence[Sequence[Sight]]) -> list[list[Crop]]:
+    rows = []
+    for sights, cuttings in zip(chosen, cut_out(source, chosen, ROOM), strict=True):
+        # Frames of one group come in order, and so do its sights.
+        rows.append([Crop(_tile(rgb), sight.frame.time) for sight, rgb in zip(sights, cuttings, strict=True)])
+    return rows
 
 
-def _clarity(sight: Sight) -> float:
-    left, top, right, bottom = sight.face.box.tolist()
-    return float(sight.face.score * np.sqrt(max(0.0, right - left) * max(0.0, bottom - top)))
-
-
-def _crops(source: FileSource, chosen: Iterable[Sequence[Sight]]) -> list[list[Crop]]:
-    """Cut the faces out in one pass over the video, up to the last frame that is wanted."""
-    crops: list[list[Crop]] = []
-    wanted: defaultdict[int, list[tuple[list[Crop], Sight]]] = defaultdict(list)
-    for sights in chosen:
-        row: list[Crop] = []
-        crops.append(row)
-        for sight in sights:
-            wanted[sight.frame.index].append((row, sight))
-    for frame in source.frames() if wanted else ():
-        for row, sight in wanted.pop(frame.index, ()):
-            row.append(Crop(_cut(frame, sight.face, source.info), sight.frame.time))
-        if not wanted:
-            break
-    if wanted:
-        raise InputError(
-            f"{source.path} has no frame {max(wanted)}; give the video that the record was made of, or its whole copy"
-        )
-    return crops
-
-
-def _cut(frame: Frame, face: Face, info: VideoInfo) -> RGB:
-    """The face with some room around it, square where the picture is large enough for that."""
-    left, top, right, bottom = face.box.tolist()
-    side = min(1.7 * max(right - left, bottom - top, 8.0), info.width, info.height)
-    x = min(max((left + right - side) / 2, 0.0), info.width - side)
-    y = min(max((top + bottom - side) / 2, 0.0), info.height - side)
-    region = boxes_to_coded(np.array([[x, y, x + side, y + side]], np.float32), info)[0].round().astype(int)
-    x0, y0 = max(0, int(region[0])), max(0, int(region[1]))
-    x1 = min(frame.picture.width, max(x0 + 1, int(region[2])))
-    y1 = min(frame.picture.height, max(y0 + 1, int(region[3])))
-    rgb = np.ascontiguousarray(upright(region_rgb(frame.picture, x0, y0, x1, y1), info.rotation))
+def _tile(rgb: RGB) -> RGB:
     shrinks = rgb.shape[0] > TILE
     return np.asarray(
         cv2.resize(rgb, (TILE, TILE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8
@@ -217,6 +175,10 @@ def _details(group: Group) -> tuple[str, ...]:
     ]
     if group.known and cosines:
         lines.append(f"cosine {np.median(cosines):.2f}")
+    if not group.known:
+        tracks = list(dict.fromkeys(s.face.track for s in group.sights))
+        more = f" and {len(tracks) - NAMED_TRACKS} more" if len(tracks) > NAMED_TRACKS else ""
+        lines.append(f"track{'s' * (len(tracks) > 1)} {', '.join(map(str, tracks[:NAMED_TRACKS]))}{more}")
     return tuple(lines)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import InputError, OutputError
+from stream.cuttings import choose
 from stream.frames import Face, TrackVerdict
-from stream.sheet import CROPS, TILE, UNKNOWN_ROWS, Crop, Row, choose, clock, contact_sheet, draw_sheet, groups_of
+from stream.sheet import CROPS, TILE, UNKNOWN_ROWS, Crop, Row, clock, contact_sheet, draw_sheet, groups_of
 from stream.source import FileSource
 from stream.tracks import Header, TracksWriter, read
 from tests.stream import media
@@ -85,14 +86,14 @@ def test_choose_spreads_over_time_and_takes_a_frame_once(tmp_path: Path) -> None
     assert hidden == 0
     assert [(g.title, g.known, len(g.sights)) for g in groups] == [("유리", True, 32), ("unknown, track 1", False, 18)]
     assert groups[0].presence.seconds == pytest.approx(32 / 25, abs=0.002)
-    chosen = choose([*groups[0].sights, *groups[0].sights])
+    chosen = choose([*groups[0].sights, *groups[0].sights], CROPS)
     indices = [s.frame.index for s in chosen]
     assert len(indices) == CROPS
     assert indices == sorted(set(indices))
     assert indices[0] < 10
     assert indices[-1] > 26
-    assert len(choose(groups[0].sights[:2])) == 2
-    large = choose([*groups[1].sights])
+    assert len(choose(groups[0].sights[:2], CROPS)) == 2
+    large = choose([*groups[1].sights], CROPS)
     assert [s.frame.index for s in large] == [2, 5, 8, 11, 14, 17]
 
 
@@ -105,6 +106,18 @@ def test_a_crowd_gets_a_few_rows_and_a_remark(tmp_path: Path) -> None:
     groups, hidden = groups_of(read(path))
     assert hidden == 20 - UNKNOWN_ROWS
     assert [g.sights[0].face.track for g in groups] == list(range(19, 19 - UNKNOWN_ROWS, -1))
+
+
+def test_tracks_of_one_stranger_share_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "s.tracks.jsonl"
+    writer = TracksWriter.open(path, Header("c.mp4", WIDTH, HEIGHT, 0, Fraction(1, 25), None))
+    for i in range(12):
+        writer.frame(index=i, pts=i, shot=i // 4, faces=[face(i // 4, (1, 1, 9, 9), None)])
+    for track, number in enumerate((1, 2, 1)):
+        writer.track(TrackVerdict(track, track, "unknown", None, 0.1, 4 * track, 4 * track + 3, 4, number))
+    writer.finish()
+    groups, _ = groups_of(read(path))
+    assert [(g.title, len(g.sights)) for g in groups] == [("unknown 1", 8), ("unknown 2", 4)]
 
 
 def test_other_videos_are_refused(tmp_path: Path) -> None:
