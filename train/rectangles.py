@@ -46,10 +46,10 @@ UNSEEN_SEED = 2_000_003
 class RectanglesRecipe:
     """Everything that decides what comes out."""
 
-    steps: int = 1500
-    plots: int = 32
+    steps: int = 1200
+    plots: int = 16
     """A step."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1.2e-3
     warmup: int = 30
     weight_decay: float = 0.005
     filters: int = 128

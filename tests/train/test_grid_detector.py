@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,14 @@ def face_picture(seed: int) -> Picture:
 
 def some_data() -> DetectionData:
     return DetectionData([face_picture(s) for s in range(8)], [], [], [face_picture(50)], LoadReport())
+
+
+@pytest.fixture
+def uncompiled() -> Iterator[None]:
+    """For tests of a few steps, which would mostly wait for the compiler."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def quiet(_: str) -> None:
@@ -142,7 +151,7 @@ def test_canvases_become_grids() -> None:
     assert batch.ignore.shape == (2, 3, 3, 2)
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: None) -> None:
     data = some_data()
     whole = train_grid_detector(data, RECIPE, tmp_path / "whole", backbone=TINY, say=quiet)
     half = GridTrainer(RECIPE, TINY)

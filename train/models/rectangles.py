@@ -29,12 +29,12 @@ def build_rectangles_network(filters: int = 128) -> keras.Model:
         x = layers.LeakyReLU(negative_slope=0.1, name=f"leaky{number}")(x)
     cells = SIDE // PLOTS.cell
     numbers = cells * cells * PLOTS.boxes * VALUES
+    # 28,800 inputs move an output together: made small, they move it as gently as the filters move theirs.
+    x = layers.Rescaling(0.01, name="gently")(layers.Flatten()(x))
+    start = keras.initializers.RandomNormal(stddev=0.1)
     x = layers.Dense(
-        numbers,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),  # of 28,800 inputs
-        bias_initializer=confidence_prior(numbers // VALUES),
-        name="raw",
-    )(layers.Flatten()(x))
+        numbers, kernel_initializer=start, bias_initializer=confidence_prior(numbers // VALUES), name="raw"
+    )(x)
     x = layers.Reshape((cells, cells, PLOTS.boxes * VALUES))(x)
     anchors = [[width / SIDE, height / SIDE] for width, height in PLOTS.anchors]
     return keras.Model(plots, GridBoxes(anchors, name="boxes")(x), name="iznet-rectangles")
