@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -66,7 +66,7 @@ def detector(
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    chosen = {"seed": seed, "steps": steps, "decay_from": decay_from}
+    chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from}
     given = {name: value for name, value in chosen.items() if value is not None}
     if arch in ONE_GRID:
         if show_batch is not None:

@@ -84,8 +84,8 @@ def test_overlap_is_that_of_the_metrics(seed: int) -> None:
     first, second = np.random.default_rng(seed).uniform(0.01, 1, (2, 4)).astype(np.float32)
     wanted = box_iou(corners(first), corners(second))[0, 0]
     assert overlap_in_cells(first, second, CELLS) == pytest.approx(wanted, abs=1e-5)
-    full = [np.concatenate([[1], box])[None].astype(np.float32) for box in (first, second)]
-    assert float(overlaps(*full, CELLS)[0]) == pytest.approx(wanted, abs=1e-5)
+    one, other = (np.concatenate([[1], box])[None].astype(np.float32) for box in (first, second))
+    assert float(overlaps(one, other, CELLS)[0]) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_overlap_of_nothing_with_nothing_is_none() -> None:

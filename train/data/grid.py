@@ -64,7 +64,7 @@ def closest_anchor(boxes: Floats, grid: Grid) -> NDArray[np.intp]:
     """
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6).astype(np.float64)
     apart = np.abs(np.log(sides[:, 1] / sides[:, 0])[:, None] - np.log(grid.ratios))
-    return apart.argmin(axis=1)
+    return np.asarray(apart.argmin(axis=1), np.intp)
 
 
 def encode_grid(boxes: Floats, ignore: NDArray[np.bool_], height: int, width: int, grid: Grid) -> GridTarget:

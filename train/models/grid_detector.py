@@ -27,7 +27,7 @@ LARGEST = 4.0
 
 
 @keras.saving.register_keras_serializable(package="iznet")
-class GridBoxes(layers.Layer):
+class GridBoxes(layers.Layer):  # type: ignore[misc]
     """From `[N,R,C,B·5]` numbers to boxes `[N,R,C,B,5]`: confidence, x, y through a sigmoid; w, h = anchor · exp.
 
     x and y lie in 0…1: a middle never leaves the cell that answers for it (arXiv 1612.08242, section 2).

@@ -13,7 +13,7 @@ FIRST, LAST = 24, 1024
 
 
 @keras.saving.register_keras_serializable(package="iznet")
-class ChannelShuffle(layers.Layer):
+class ChannelShuffle(layers.Layer):  # type: ignore[misc]
     """Interleaves the two halves of the channels of `[N,H,W,C]`, so that both go on through what follows."""
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -62,9 +62,7 @@ def shufflenet(
         first: channels of the first convolution.
         last: channels of the last convolution.
     """
-    x = layers.Conv2D(
-        first, 3, 2, padding="same", use_bias=False, kernel_initializer="he_normal", name="first_conv"
-    )(x)
+    x = layers.Conv2D(first, 3, 2, padding="same", use_bias=False, kernel_initializer="he_normal", name="first_conv")(x)
     x = FusedBatchNormalization(momentum=0.97, epsilon=1e-3, name="first_bn")(x)
     x = layers.ReLU(name="first_relu")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="first_pool")(x)
