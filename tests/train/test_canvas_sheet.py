@@ -58,7 +58,7 @@ def test_the_sheet_is_made_of_the_canvases_of_training() -> None:
 
 def test_the_command_draws_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sheet and the loader's report are written, and nothing is trained."""
-    pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow")
     from tools.train_detector import detector
     from train.data.boxes import LoadReport
     from train.detector import DetectionData
@@ -66,6 +66,8 @@ def test_the_command_draws_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     report = LoadReport()
     report.add("unreadable image", "x.jpg")
     data = DetectionData([blank(boxes=[[100, 100, 200, 220]])], [], [], [], report)
+    for kind in ("intra", "inter"):  # refused in a process that has computed already
+        monkeypatch.setattr(tf.config.threading, f"set_{kind}_op_parallelism_threads", lambda _: None)
     monkeypatch.setattr("train.detector.load_data", lambda *_: data)
     monkeypatch.setattr("train.detector.train_detector", lambda *_, **__: pytest.fail("it trains"))
     out, sheet = tmp_path / "run", tmp_path / "sheets" / "batch.png"
