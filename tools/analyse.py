@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from engine.errors import MissingError, OutputError, UsageError
+from engine.errors import MissingError, UsageError
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ def analyse(
     from train.analysis.analyse import analyse as measure
     from train.analysis.report import html
     from train.analysis.source import find_group
+    from train.output import write_whole
     from train.snapshots import read_snapshots
 
     if source is None and snapshots is None:
@@ -99,8 +99,8 @@ def analyse(
     )
     record = to_dict(result)
     say("drawing")
-    write(output, html(result, pictures(result)))
-    write(beside, json.dumps(record, ensure_ascii=False) + "\n")
+    write_whole(output, html(result, pictures(result)))
+    write_whole(beside, json.dumps(record, ensure_ascii=False) + "\n")
     if as_json:
         click.echo(json.dumps({"report": str(output), **record}, ensure_ascii=False))
         return
@@ -145,16 +145,3 @@ def require_libraries() -> None:
             f"an analysis needs {', '.join(absent)}; install with: pip install 'iznet[train]' "
             "(in a source tree: pip install -e '.[train]')"
         )
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file beside its name and rename it."""
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -37,12 +36,14 @@ from train.experiments_data import ExperimentFaces, plain
 from train.experiments_figures import figures, markdown, order, row_title
 from train.experiments_plan import EXPERIMENTS, LOSSES, NETWORKS, TITLES, LossName, NetworkName, Plan, build, same_plan
 from train.experiments_stage import STAGES, Pretraining, Stage
+from train.output import write_arrays, write_whole
 from train.snapshots import Snapshot, save_snapshot
 
 Build = Callable[[NetworkName, Plan, Path | None], keras.Model]
 Say = Callable[[str], None]
 LOG_EVERY = 20
 """Steps between two lines of progress."""
+TARGETS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,6 @@ class Setting:
     imagenet: Path | None = None
     build: Build = build
     say: Say = print
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file beside its name and rename it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    part = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
 
 
 def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
@@ -95,7 +79,7 @@ def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
             raise InputError(
                 f"{setting.out} was begun with other settings: {'; '.join(changed)}. Give those, or another folder"
             )
-    write_text(kept, json.dumps(plan, indent=1) + "\n")
+    write_whole(kept, json.dumps(plan, indent=1) + "\n")
     path = setting.out / "targets.npz"
     with contextlib.suppress(FileNotFoundError):
         try:
@@ -104,15 +88,14 @@ def prepare(setting: Setting, *, resume: bool) -> NDArray[np.float32]:
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is damaged ({error}); delete it, it will be made again") from error
     margin = (CROP - FACE) // 2
-    setting.say(f"embedding {len(setting.faces.rest)} faces with {setting.teacher.name} for the pretraining")
+    setting.say(f"embedding faces with {setting.teacher.name} for the pretraining")
     centres = setting.faces.rest[:, margin : margin + FACE, margin : margin + FACE]
-    targets = setting.teacher.embed(centres)
-    part = path.with_name("targets.partial.npz")
-    try:
-        np.savez(part, targets=targets)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    parts = []
+    for start in range(0, len(centres), TARGETS_AT_ONCE):
+        parts.append(setting.teacher.embed(centres[start : start + TARGETS_AT_ONCE]))
+        setting.say(f"{min(start + TARGETS_AT_ONCE, len(centres))} of {len(centres)} faces embedded")
+    targets = np.concatenate(parts)
+    write_arrays(path, targets=targets)
     return targets
 
 
@@ -188,7 +171,7 @@ def _record(key: str, examined: Examined, setting: Setting, faces: int) -> None:
         "faces": faces,
         "figures": figures(examined.people(), setting.faces.closest),
     }
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_whole(path, json.dumps(result, indent=1) + "\n")
 
 
 def _experiment(name: NetworkName, loss: LossName, examined: Examined, setting: Setting) -> None:
@@ -237,7 +220,7 @@ def run_experiments(
         people = setting.faces.people
         seen = EmbeddedPeople(setting.teacher.embed(people.centre()), people.people, people.splits)
         teacher = {"name": setting.teacher.name, "figures": figures(seen, setting.faces.closest)}
-        write_text(reference, json.dumps(teacher, indent=1) + "\n")
+        write_whole(reference, json.dumps(teacher, indent=1) + "\n")
     for name in NETWORKS:
         losses = [loss for loss in LOSSES if (name, loss) in wanted]
         todo = [loss for loss in losses if not (setting.out / f"{name}-{loss}" / "result.json").exists()]
@@ -300,8 +283,8 @@ def tabulate(setting: Setting, table: Path | None = None) -> dict[str, Any]:
     how = how_it_was_done(setting)
     record = {"plan": setting.plan.to_dict(), "how": how, "rows": rows}
     for base in (setting.out / "experiments", *([table] if table else [])):
-        write_text(base.with_name(base.name + ".json"), json.dumps(record, indent=1) + "\n")
-        write_text(base.with_name(base.name + ".md"), markdown(rows, how))
+        write_whole(base.with_name(base.name + ".json"), json.dumps(record, indent=1) + "\n")
+        write_whole(base.with_name(base.name + ".md"), markdown(rows, how))
     return record
 
 

@@ -76,6 +76,7 @@ class Stage(ABC):
 
     def run_step(self) -> float:
         """Learn from the next batch and give its loss."""
+        # Not the network's name: all three meet the same photos in the same order.
         seed = [self.plan.seed, *self.name.encode(), self.step]
         batch = [tf.constant(array) for array in self._batch(np.random.default_rng(seed))]
         rate = tf.constant(self.plan.schedule(self.step, self.steps, self.peak), tf.float32)

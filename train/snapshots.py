@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from train.analysis.people import EmbeddedPeople
+from train.output import write_arrays
 
 SUFFIX = ".snapshot.npz"
 
@@ -34,23 +33,15 @@ def save_snapshot(folder: Path, step: int, snapshot: Snapshot) -> Path:
         OutputError: it cannot be written.
     """
     path = folder / f"{step:06d}{SUFFIX}"
-    part = path.with_suffix(".partial")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(
-                file,
-                embeddings=snapshot.people.embeddings,
-                people=np.array(snapshot.people.people, dtype=np.str_),
-                splits=np.array(snapshot.people.splits, dtype=np.str_),
-                samples=np.array(snapshot.samples),
-                title=np.array(snapshot.title),
-            )
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    people = snapshot.people
+    write_arrays(
+        path,
+        embeddings=people.embeddings,
+        people=np.array(people.people, dtype=np.str_),
+        splits=np.array(people.splits, dtype=np.str_),
+        samples=np.array(snapshot.samples),
+        title=np.array(snapshot.title),
+    )
     return path
 
 
