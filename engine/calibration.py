@@ -140,10 +140,10 @@ def calibrate(gallery: Gallery, cohort: Cohort | None, far: float = FAR, reason:
     """The gallery with a threshold of its own.
 
     Strangers are a mixture of the cohort and of the enrolled people, each against the gallery without them; the
-    threshold is the lowest at which no more than `far` of the mixture is given a name. The enrolled people's part grows
-    with their number of photos n towards one half: it is `OWN_KIND` · n / (n + 1/far), so that the threshold never
-    hangs on the one or two most unlucky photos. People closer than their spread do not count as each other's
-    strangers: they may be one person enrolled twice.
+    threshold is the lowest at which no more than `far` of the mixture, and of the cohort, is given a name. The enrolled
+    people's part grows with their number of photos n towards one half: it is `OWN_KIND` · n / (n + 1/far), so that the
+    threshold never hangs on the one or two most unlucky photos. People closer than their spread do not count as each
+    other's strangers: they may be one person enrolled twice.
 
     Args:
         gallery: whose threshold it is to be.
@@ -165,7 +165,8 @@ def calibrate(gallery: Gallery, cohort: Cohort | None, far: float = FAR, reason:
         cohort.check_embedder(gallery.embedder, gallery.embedder_sha256)
         general = best_cosines(cohort.draw(max(int(20 / far), min(DRAWS, _WORK // len(gallery.prototypes)))), gallery)
         part = OWN_KIND * len(own_kind) / (len(own_kind) + 1 / far)
-        threshold = mixture_threshold(general, own_kind, part, far)
+        # People less alike than people in general are no reason to let more of these in.
+        threshold = max(mixture_threshold(general, own_kind, share, far) for share in (0.0, part))
     right, wrong = tried.verdicts(threshold)
     measured = int(np.count_nonzero(~np.isnan(tried.own)))
     return replace(

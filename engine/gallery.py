@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +184,9 @@ class Gallery:
 
     def photos(self, person: int) -> Photos:
         """The photos of the person at that position."""
-        start = sum(len(p.photos) for p in self.persons[:person])
+        return self._photos_from(person, sum(len(p.photos) for p in self.persons[:person]))
+
+    def _photos_from(self, person: int, start: int) -> Photos:
         rows = slice(start, start + len(self.persons[person].photos))
         return Photos(self.embeddings[rows], self.persons[person].photos, self.landmarks[rows], self.thumbnails[rows])
 
@@ -263,7 +265,10 @@ class Gallery:
         )
 
     def _photos_by_name(self) -> dict[str, Photos]:
-        return {name: self.photos(n) for n, name in enumerate(self.people)}
+        starts = accumulate((len(p.photos) for p in self.persons), initial=0)
+        return {
+            p.name: self._photos_from(n, start) for n, (p, start) in enumerate(zip(self.persons, starts, strict=False))
+        }
 
     def _rebuilt(self, people: Mapping[str, Photos], method: Method) -> Gallery:
         made = Gallery.build(people, self.embedder_sha256, self.threshold, self.embedder, self.made_by, method)

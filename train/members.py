@@ -1,4 +1,4 @@
-"""Fine-tuning an embedder on one's own people: a last linear layer, learned in seconds and added to the ONNX file.
+"""Fine-tuning an embedder on one's own people: a last linear layer, learned in seconds, added to the ONNX file.
 
 The layer maps the embedding to itself, `y = x A / |x A|`, beginning with the identity. That is what fine-tuning the last
 dense layer of a network comes to when it may only recombine its outputs. It needs nothing but embeddings, so it works
@@ -205,7 +205,7 @@ def fit_layer(
     optimizer = tf.keras.optimizers.Adam(recipe.rate)
     optimizer.build([matrix, weights])
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function
     def step(own: tf.Tensor, who: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             right = tf.one_hot(who, count)
@@ -305,15 +305,16 @@ def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str
     graph.initializer.extend(
         [
             numpy_helper.from_array(matrix.astype(np.float32), "members_matrix"),
-            numpy_helper.from_array(np.array(1e-12, np.float32), "members_least"),
+            numpy_helper.from_array(np.ones((len(matrix), 1), np.float32), "members_ones"),
         ]
     )
-    graph.node.extend(
+    graph.node.extend(  # operators that every version of the format has in the same form
         [
             helper.make_node("MatMul", ["members_before", "members_matrix"], ["members_raw"], "members_map"),
-            helper.make_node("ReduceL2", ["members_raw"], ["members_length"], "members_norm", axes=[1], keepdims=1),
-            helper.make_node("Max", ["members_length", "members_least"], ["members_divisor"], "members_guard"),
-            helper.make_node("Div", ["members_raw", "members_divisor"], ["embeddings"], "members_unit"),
+            helper.make_node("Mul", ["members_raw", "members_raw"], ["members_squares"], "members_square"),
+            helper.make_node("MatMul", ["members_squares", "members_ones"], ["members_sum"], "members_add"),
+            helper.make_node("Sqrt", ["members_sum"], ["members_length"], "members_norm"),
+            helper.make_node("Div", ["members_raw", "members_length"], ["embeddings"], "members_unit"),
         ]
     )
     facts = {entry.key: entry.value for entry in model.metadata_props}

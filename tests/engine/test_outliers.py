@@ -1,0 +1,70 @@
+"""Wrong photos and photos saved twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.outliers import FEWEST, same_pictures, typical_distances, wrong_photos
+
+D = 64
+
+
+def unit(v: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.asarray(v / np.linalg.norm(v, axis=-1, keepdims=True), np.float32)
+
+
+def folder(seed: int, good: int, wrong: int, noise: float = 0.5) -> NDArray[np.float32]:
+    """A person's photos (cosine about 0.8 to each other), and photos of as many strangers at the end."""
+    rng = np.random.default_rng(seed)
+    middle = unit(rng.normal(size=D))
+    own = unit(middle + noise * rng.normal(size=(good, D)) / np.sqrt(D))
+    return np.concatenate([own, unit(rng.normal(size=(wrong, D)))])
+
+
+@pytest.mark.parametrize(("good", "wrong"), [(4, 1), (6, 1), (9, 2), (20, 5), (40, 1)])
+def test_strangers_are_found_and_nobody_else(good: int, wrong: int) -> None:
+    for seed in range(20):
+        expected = [False] * good + [True] * wrong
+        assert wrong_photos(folder(seed, good, wrong), 0.45).tolist() == expected, seed
+
+
+def test_a_clean_folder_loses_next_to_nothing() -> None:
+    lost = [wrong_photos(folder(seed, 15, 0), 0.45).sum() for seed in range(100)]
+    assert sum(lost) == 0
+    # However alike the photos are, the one that is a little less so stays.
+    tight = folder(0, 10, 0, noise=0.01)
+    tight[0] = unit(tight[0] + 0.2 * np.eye(D)[0])
+    assert not wrong_photos(tight, 0.45).any()
+
+
+def test_of_few_photos_none_is_wrong() -> None:
+    for count in range(1, FEWEST):
+        assert not wrong_photos(unit(np.eye(D)[:count]), 0.45).any()
+
+
+def test_where_no_more_than_half_would_stay_all_do() -> None:
+    halves = np.concatenate([folder(1, 5, 0, 0.1), folder(2, 5, 0, 0.1)])
+    assert not wrong_photos(halves, 0.45).any()
+
+
+def test_typical_distances_by_definition() -> None:
+    vectors = folder(0, 6, 1).astype(float)
+    expected = [
+        np.median([np.linalg.norm(a - b) for j, b in enumerate(vectors) if j != i]) for i, a in enumerate(vectors)
+    ]
+    np.testing.assert_allclose(typical_distances(vectors.astype(np.float32)), expected, atol=1e-6)
+
+
+def test_one_picture_saved_twice() -> None:
+    rng = np.random.default_rng(0)
+    vectors, places = folder(0, 6, 0), rng.uniform(0.2, 0.8, (6, 5, 2)).astype(np.float32)
+    vectors[4] = unit(vectors[1].astype(float) + 0.01 * rng.normal(size=D))  # 4 is 1 again, saved anew
+    places[4] = places[1] + 0.004
+    places[5] = places[2]  # the same place, another face
+    vectors[3] = vectors[0]  # the same embedding, elsewhere in the picture
+    assert same_pictures(vectors, places).tolist() == [[1, 4]]
+    places[1, 2, 0] = np.nan
+    assert same_pictures(vectors, places).tolist() == []
+    assert len(same_pictures(vectors[:1], places[:1])) == 0
