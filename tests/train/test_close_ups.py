@@ -9,7 +9,7 @@ from engine.metrics import box_iou
 from tests.train.faces import blank, detections, seer
 from train.close_up_eval import agreed, by_kind, gather, hits
 from train.data.boxes import Picture
-from train.data.close_ups import VISIBLE, CloseUp, close_ups
+from train.data.close_ups import MOST, VISIBLE, CloseUp, close_ups
 from train.teacher_views import Sightings
 
 
@@ -24,9 +24,8 @@ def painted(name: str, boxes: list[list[int]]) -> Picture:
 
 
 PICTURES = [
-    painted("a", [[100, 100, 300, 360]]),
-    painted("b", [[20, 30, 140, 190]]),
-    painted("c", [[600, 300, 700, 430]]),
+    painted(str(k), [[40 + 23 * k, 30 + 11 * k, 40 + 23 * k + 110 + 5 * k, 30 + 11 * k + 150 + 6 * k]])
+    for k in range(28)
 ]
 
 
@@ -49,6 +48,12 @@ def test_crops_show_what_their_box_says() -> None:
     assert shares.min() < 0.65
     assert shares.max() > 1.15, "up to overfilling the frame"
     assert {kind for crop in crops for kind in crop.kinds} >= {"whole", "cut by the border"}
+
+
+def test_a_face_is_shown_a_few_times_and_never_twice_the_same() -> None:
+    crops = close_ups(PICTURES[:4], 60)
+    assert len(crops) == 4 * MOST
+    assert len({crop.picture.name for crop in crops}) == len(crops)
 
 
 def test_they_are_off_centre() -> None:
@@ -86,7 +91,7 @@ def test_faces_come_from_teachers_that_agree() -> None:
 
 
 def test_sources_share_the_crops() -> None:
-    crops = gather({"one": PICTURES[:1], "two": PICTURES[1:], "none": []}, 30)
+    crops = gather({"one": PICTURES[:6], "two": PICTURES[6:], "none": []}, 30)
     assert [sum(crop.source == name for crop in crops) for name in ("one", "two", "none")] == [10, 10, 0]
 
 

@@ -5,6 +5,7 @@ What one-stage detectors are known to miss. Crops depend on the pictures and the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ SHARES = (0.5, 1.4)
 """Height of the whole face in parts of the frame's height."""
 VISIBLE = 0.7
 """Part of the face's box that the frame must show."""
+MOST = 3
+"""Crops of one face."""
+TRIES = 12
+"""Draws for each face; a picture may have no room for what is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class CloseUp:
 
 
 def close_ups(pictures: Sequence[Picture], count: int, source: str = "", seed: int = 0) -> list[CloseUp]:
-    """Up to `count` crops, the faces of `pictures` in turn, several crops of each where there are few.
+    """Up to `count` crops, the faces of `pictures` in turn, at most `MOST` different crops of each.
 
     Frames are 16:9 where the picture is wide enough, else as wide as it is; the face lies anywhere in the frame as
     long as `VISIBLE` of its box is inside and what is inside is taller than half of the frame. A frame is moved, never
@@ -58,15 +63,17 @@ def close_ups(pictures: Sequence[Picture], count: int, source: str = "", seed: i
         if not picture.ignore[k] and (box[2:] - box[:2]).min() >= SMALLEST
     ]
     np.random.default_rng(seed).shuffle(faces)
-    made: list[CloseUp] = []
-    for turn in range(6 * count):
-        if len(made) >= count or not faces:
+    made: dict[str, CloseUp] = {}
+    crops_of: Counter[int] = Counter()
+    for turn in range(TRIES * len(faces)):
+        if len(made) >= count:
             break
-        picture, k = faces[turn % len(faces)]
-        crop = _crop(picture, k, source, np.random.default_rng((seed, turn)))
-        if crop is not None:
-            made.append(crop)
-    return made
+        face = turn % len(faces)
+        crop = _crop(*faces[face], source, np.random.default_rng((seed, turn)))
+        if crop is not None and crop.picture.name not in made and crops_of[face] < MOST:
+            made[crop.picture.name] = crop
+            crops_of[face] += 1
+    return list(made.values())
 
 
 def _crop(picture: Picture, face: int, source: str, rng: np.random.Generator) -> CloseUp | None:
