@@ -56,7 +56,7 @@ class Embedder:
         """Use a session whose network takes `faces` uint8 `[N,112,112,3]` RGB and gives `embeddings` float32 `[N,D]`.
 
         Raises:
-            InputError: it does not, or its metadata lacks `iznet.threshold`.
+            InputError: it does not, or its metadata lacks `iznet.threshold` or says that strangers are as alike as one.
         """
         model = session.model
         inputs, outputs = session.inputs, {spec.name: spec for spec in session.outputs}
@@ -84,6 +84,13 @@ class Embedder:
         self.dimension: int = embeddings.shape[1]
         self.threshold = model.number("iznet.threshold")
         """The cosine from which on two faces are taken for one person."""
+        self.strangers = model.number("iznet.strangers") if "iznet.strangers" in model.metadata else 0.0
+        """The mean cosine of two people, 0 where the network does not say: from there to 1 cosines mean something."""
+        if not -1 <= self.strangers < self.threshold:
+            raise InputError(
+                f"{model.path}: strangers with a mean cosine of {self.strangers:g} would pass the threshold "
+                f"{self.threshold:g}; correct iznet.strangers or iznet.threshold in the file"
+            )
         self.pool = RequestPool(session)
 
     @classmethod

@@ -112,8 +112,9 @@ class Analyser:
         self._shots = ShotDetector()
         self._cuts: deque[bool] = deque()
         # What is one person is the embedder's business: its cosines mean what its threshold says.
-        same = embedder.threshold if embedder is not None else 0.5
-        self._tracker = Tracker(confident=detector.threshold, unlike=0.3 * same)
+        same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
+        unlike = 0.3 * (same - strangers) / (1 - strangers)
+        self._tracker = Tracker(confident=detector.threshold, unlike=unlike, strangers=strangers)
         self._identity = Identity(gallery, same=same)
         self._lives: dict[int, _Life] = {}
         self._joined: dict[int, int] = {}

@@ -57,7 +57,8 @@ class Tracker:
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
         away: seconds unseen after which a face that is back has to look like itself.
-        unlike: cosine under which a face that was away is taken for somebody else.
+        unlike: likeness under which a face that was away is taken for somebody else.
+        strangers: cosine that is a likeness of 0, see `Embedder.strangers`; a cosine of 1 is a likeness of 1.
 
     Example:
         >>> import numpy as np
@@ -79,6 +80,7 @@ class Tracker:
         doubt: float = 0.5,
         away: float = 0.25,
         unlike: float = 0.15,
+        strangers: float = 0.0,
     ) -> None:
         self._confident = confident
         self._reach = reach
@@ -86,6 +88,7 @@ class Tracker:
         self._doubt = doubt
         self._away = away
         self._unlike = unlike
+        self._strangers = strangers
         self._next_id = 0
         self._shot = 0
         self._alive: list[Track] = []
@@ -177,7 +180,7 @@ class Tracker:
             if memory is None or look is None:
                 cost[i, j] += _UNSEEN
                 continue
-            likeness = float(memory @ look)
+            likeness = (float(memory @ look) - self._strangers) / (1 - self._strangers)
             cost[i, j] = _FAR if away[i] and likeness < self._unlike else cost[i, j] + _WEIGHT * (1.0 - likeness)
 
     @staticmethod

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Recipe:
     seed: int = 1
     design: EmbedderDesign | DlibDesign = field(default_factory=EmbedderDesign)
     frozen: tuple[str, ...] = ()
-    """Layers whose names begin with one of these keep the weights they have at the start."""
+    """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
     strength: Strength = field(default_factory=Strength)
 
     @property
@@ -151,7 +152,7 @@ class Trainer:
         self.average = recipe.design.build()
         self.average.set_weights(self.network.get_weights())
         for layer in self.network.layers:
-            layer.trainable = not layer.name.startswith(recipe.frozen)
+            layer.trainable = not any(fnmatchcase(layer.name, pattern) for pattern in recipe.frozen)
         self.optimizer = keras.optimizers.AdamW(recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay([v for v in self.network.trainable_variables if len(v.shape) < 2])
         self.optimizer.build(self.network.trainable_variables)

@@ -103,3 +103,11 @@ def test_networks_that_are_no_embedder(tmp_path: Path) -> None:
         Embedder.open(path)
     with pytest.raises(InputError, match=r"iznet\.threshold"):
         Embedder.open(write_embedder(tmp_path / "e.onnx", metadata={"iznet.threshold": ""}))
+    for strangers in ("0.95", "nan", "-2"):
+        with pytest.raises(InputError, match=r"strangers with a mean cosine of"):
+            Embedder.open(write_embedder(tmp_path / "e.onnx", metadata={"iznet.strangers": strangers}))
+
+
+def test_says_how_alike_strangers_are(embedder: Embedder, tmp_path: Path) -> None:
+    assert embedder.strangers == 0
+    assert Embedder.open(write_embedder(tmp_path / "e.onnx", metadata={"iznet.strangers": "0.7"})).strangers == 0.7

@@ -189,6 +189,19 @@ def test_who_comes_back_looking_like_another_is_another() -> None:
     assert tracker.update(faces(at(102)), 0.4, eye) == [1], "away for 0.4 s, and another face"
 
 
+def test_likeness_begins_where_the_embedder_puts_strangers() -> None:
+    """An embedder whose vectors lie around one direction: the same cosines say less."""
+    shared = 2.0
+    ann, bea = unit(1, 0, 0, shared), unit(0.1, 1, 0, shared)
+    for strangers, ids in ((0.0, [0]), (float(ann @ bea), [1])):
+        eye = Eye()
+        tracker = Tracker(strangers=strangers)
+        tracker.update(faces(at(100)), 0.0, eye)
+        tracker.remember(0, ann)
+        eye.faces = [bea]
+        assert tracker.update(faces(at(102)), 0.4, eye) == ids
+
+
 def test_who_comes_back_looking_the_same_goes_on() -> None:
     eye = Eye()
     tracker = Tracker()
