@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -25,6 +28,18 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="[DIR]", type=FILE, required=False)
 @click.option("-o", "--output", type=FILE, default=None, help="The gallery to write, NAME.gallery.")
 @click.option("--add", "existing", metavar="GALLERY", type=FILE, default=None, help="Add DIR's people to this gallery.")
+@click.option(
+    "--from",
+    "record",
+    metavar="RECORD",
+    type=FILE,
+    default=None,
+    help="Take the photos from a video: its .tracks.jsonl.",
+)
+@click.option("--track", metavar="N", type=int, multiple=True, help="With --from: a track that is this person.")
+@click.option("--stranger", metavar="N", type=int, default=None, help="With --from: `unknown N` of the record.")
+@click.option("--as", "name", metavar="NAME", default=None, help="With --from: what the person is called.")
+@click.option("--video", type=FILE, default=None, help="With --from: the video, if it is not where the record says.")
 @click.option("--remove", metavar="NAME", multiple=True, help="Take somebody out of the gallery -o (or --add) names.")
 @click.option("--rename", metavar="OLD=NEW", multiple=True, help="Give somebody in that gallery another name.")
 @click.option(
@@ -48,6 +63,11 @@ def enroll(
     folder: Path | None,
     output: Path | None,
     existing: Path | None,
+    record: Path | None,
+    track: tuple[int, ...],
+    stranger: int | None,
+    name: str | None,
+    video: Path | None,
     remove: tuple[str, ...],
     rename: tuple[str, ...],
     prototypes: str | None,
@@ -67,7 +87,76 @@ def enroll(
       iznet enroll members/ -o izone.gallery
       iznet enroll --add izone.gallery more/
       iznet enroll -o izone.gallery --remove Yuri --rename Minjoo=Minju
+      iznet enroll --add izone.gallery --from mv.tracks.jsonl --stranger 2 --as Yena
     """
+    with _photos(folder, record, track, stranger, name, video) as photos:
+        _enroll(
+            photos,
+            output,
+            existing,
+            remove,
+            rename,
+            cast("Method | None", prototypes),
+            far,
+            cohort,
+            thumbnails,
+            overwrite,
+            engine,
+            as_json,
+        )
+
+
+@contextmanager
+def _photos(
+    folder: Path | None,
+    record: Path | None,
+    track: tuple[int, ...],
+    stranger: int | None,
+    name: str | None,
+    video: Path | None,
+) -> Iterator[Path | None]:
+    """The folder of photos: the one that was given, or one that is filled from a video while it is needed.
+
+    Raises:
+        UsageError: options of `--from` that do not go together, or without it.
+    """
+    if record is None:
+        if track or stranger is not None or name is not None or video is not None:
+            raise UsageError("--track, --stranger, --as and --video belong to --from RECORD")
+        yield folder
+        return
+    if folder is not None:
+        raise UsageError(f"the photos come from {folder} or from {record}; give one of the two")
+    if name is None or not (bool(track) ^ (stranger is not None)):
+        raise UsageError("--from RECORD needs --as NAME, and either --track N or --stranger N")
+    from engine.names import clean_name
+    from stream.teach import photos_of
+
+    person_name = clean_name(name)
+    if "/" in person_name or person_name in {".", ".."}:
+        raise UsageError(f"--as {name!r}: a name with / cannot be given here; --rename can give it afterwards")
+    with tempfile.TemporaryDirectory() as place:
+        person = Path(place) / person_name
+        person.mkdir()
+        photos_of(record, person, track=track, stranger=stranger, video=video)
+        yield Path(place)
+
+
+def _enroll(
+    folder: Path | None,
+    output: Path | None,
+    existing: Path | None,
+    remove: tuple[str, ...],
+    rename: tuple[str, ...],
+    prototypes: Method | None,
+    far: float | None,
+    cohort: Path | None,
+    thumbnails: bool,
+    overwrite: bool,
+    engine: EngineOptions,
+    as_json: bool,
+) -> None:
+    """Make the gallery, or change it."""
     from engine.enrolment import Rules, add
     from engine.enrolment import enroll as make
     from engine.gallery import Gallery
@@ -83,7 +172,7 @@ def enroll(
         check_target(target, overwrite)
     else:
         edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
-    rules = Rules(cast("Method | None", prototypes), far, cohort)
+    rules = Rules(prototypes, far, cohort)
     detector, embedder = engine.open_detector(), engine.open_embedder()
     if not as_json:
         click.echo(f"Networks: {engine.explain()}", err=True)

@@ -1,0 +1,88 @@
+"""From a record to photos: the faces of a track, cut out so that somebody new can be enrolled from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from PIL import Image
+
+from engine.errors import InputError
+from stream.cuttings import Sight, choose, cut_out
+from stream.render import check_belongs
+from stream.source import FileSource
+from stream.tracks import Tracks, read
+
+PHOTOS = 12
+"""Faces that are taken, spread over the tracks' time."""
+ROOM = 2.2
+"""Side of a photo in longer sides of the face's box: enough around it to be found again."""
+
+
+def photos_of(
+    tracks: str | os.PathLike[str],
+    folder: Path,
+    *,
+    track: Collection[int] = (),
+    stranger: int | None = None,
+    video: str | os.PathLike[str] | None = None,
+) -> list[Path]:
+    """Write the clearest faces of some tracks as PNG files into `folder`, named after video and second.
+
+    Args:
+        tracks: the record.
+        folder: exists, and is written to.
+        track: the tracks that are the person.
+        stranger: or the number that the record gave an unknown person.
+        video: what the record was made of; None looks where the record says, then beside it.
+
+    Raises:
+        InputError: no such track or number, no such video, or one that the record was not made of.
+
+    Example:
+        >>> photos_of("mv.tracks.jsonl", Path("yena"), track={12})    # doctest: +SKIP
+        [PosixPath('yena/mv at 12.480 s.png'), …]
+    """
+    record = read(Path(tracks))
+    numbers = _tracks_of(record, tracks, track, stranger)
+    sights = [Sight(frame, face) for frame in record.frames for face in frame.faces if face.track in numbers]
+    if not sights:
+        raise InputError(f"{os.fspath(tracks)}: track {', '.join(map(str, sorted(numbers)))} is on no frame")
+    chosen = choose(sights, PHOTOS)
+    path = _video(record, Path(tracks), video)
+    with FileSource(path) as source:
+        check_belongs(record, tracks, source.info)
+        (cuttings,) = cut_out(source, [chosen], ROOM)
+    written = []
+    for sight, rgb in zip(chosen, cuttings, strict=True):
+        target = folder / f"{path.stem} at {sight.frame.time:.3f} s.png"
+        Image.fromarray(rgb).save(target)
+        written.append(target)
+    return written
+
+
+def _tracks_of(
+    record: Tracks, path: str | os.PathLike[str], track: Collection[int], stranger: int | None
+) -> frozenset[int]:
+    if stranger is None:
+        known = {verdict.track for verdict in record.tracks}
+        absent = sorted(set(track) - known)
+        if absent or not track:
+            raise InputError(f"{os.fspath(path)} has no track {', '.join(map(str, absent)) or '(none was named)'}")
+        return frozenset(track)
+    numbers = frozenset(verdict.track for verdict in record.tracks if verdict.stranger == stranger)
+    if not numbers:
+        count = max((verdict.stranger or 0 for verdict in record.tracks), default=0)
+        raise InputError(f"{os.fspath(path)} knows no unknown {stranger}; it counts {count} unknown people")
+    return numbers
+
+
+def _video(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None) -> Path:
+    if video is not None:
+        return Path(video)
+    named = Path(record.header.path)
+    for place in (named, tracks.parent / named.name):
+        if place.is_file():
+            return place
+    raise InputError(f"{named}, which {tracks} was made of, is not there; say where it is with --video")
