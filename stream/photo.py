@@ -28,10 +28,10 @@ from stream.hiding import hidden_faces
 from stream.identity import Identity, Naming
 from stream.label import record_header, record_output
 from stream.overlay import draw_rgb
-from stream.render import check_belongs, unknown_of
+from stream.render import check_belongs
 from stream.result import LabelResult
 from stream.sink import atomic_output, check_output
-from stream.styles import Style, Unknown
+from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast
 from stream.tracks import TracksWriter, read
 
@@ -176,7 +176,7 @@ def render_photo(
     if len(record.frames) != 1:
         raise InputError(f"{tracks} has {len(record.frames)} frames; a photo's record has one")
     faces = list(record.frames[0].faces)
-    unknown = unknown or unknown_of(record)
+    unknown = unknown or usual_unknown(record.header.gallery)
     save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=cast(record))
     seconds = time.perf_counter() - started
     people = record.summary.people if record.summary else ()

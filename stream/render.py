@@ -22,7 +22,7 @@ from stream.result import LabelResult
 from stream.soft import soft_copy, soft_output
 from stream.source import FileSource
 from stream.stages import StageClock
-from stream.styles import Style, Unknown
+from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast
 from stream.tracks import Tracks, read
 
@@ -76,7 +76,7 @@ def render_video(
     record = read(Path(tracks))
     with FileSource(video, threads, deinterlace=deinterlace) as reader:
         check_belongs(record, tracks, reader.info)
-        unknown = unknown or unknown_of(record)
+        unknown = unknown or usual_unknown(record.header.gallery)
         if soft:
             soft_output(target, style, overwrite)
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
@@ -100,11 +100,6 @@ def render_video(
         damage=reader.damage.as_dict(),
         stages={name: stage.as_dict() for name, stage in clock.stages.items()},
     )
-
-
-def unknown_of(record: Tracks) -> Unknown:
-    """What is drawn for people without a name if nobody says: a box where nobody could have had one."""
-    return "box" if record.header.gallery is None else "none"
 
 
 def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInfo) -> None:

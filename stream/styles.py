@@ -78,6 +78,11 @@ class Style:
         return cls(marks, "blur" if hiding[0].startswith("blur") else "pixelate", hiding[0].endswith("unknown"))
 
 
+def usual_unknown(gallery: object) -> Unknown:
+    """What is drawn for people without a name if nobody says: a box where, without a gallery, nobody could have one."""
+    return "box" if gallery is None else "none"
+
+
 def colour_of(name: str, people: Sequence[str]) -> Colour:
     """A person's colour in the style `colours`: by the place among `people`; a stranger's to them by the name."""
     place = people.index(name) if name in people else zlib.crc32(name.encode())

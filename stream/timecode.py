@@ -11,6 +11,8 @@ DEFAULT_RATE = Fraction(25)
 """Of a video of one frame, which has no rate of its own."""
 
 _FASTEST = 1000
+_SLACK = Fraction(1, 100)
+"""Part of the usual distance between frames by which the mean one may differ and still count."""
 _NTSC = Fraction(1000, 1001)
 """What television slowed 24, 30 and 60 frames a second down by when it got colour."""
 
@@ -19,7 +21,7 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
     """The frame rate an editor would give a video whose frames stand at `pts`: a whole number of frames a second, or
     such a multiple of 24 or 30 slowed down by 1000/1001.
 
-    It is what the frames keep on average, where they are evenly spaced; else what most of them keep.
+    It is what the frames keep on average, unless most of them keep another.
 
     Example:
         >>> nominal_rate([0, 33, 67, 100, 133], Fraction(1, 1000))
@@ -29,10 +31,12 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
     """
     if len(pts) < 2:
         return DEFAULT_RATE
+    usual = median_low(b - a for a, b in pairwise(pts))
     mean = _standard((len(pts) - 1) / ((pts[-1] - pts[0]) * time_base))
-    if is_steady(pts, time_base, mean):
+    # Missing frames lower the mean; rounding to ticks alone leaves it beside the usual step.
+    if abs(usual - 1 / (mean * time_base)) <= max(1, usual * _SLACK):
         return mean
-    return _standard(1 / (median_low(b - a for a, b in pairwise(pts)) * time_base))
+    return _standard(1 / (usual * time_base))
 
 
 def is_steady(pts: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:

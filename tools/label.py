@@ -74,13 +74,12 @@ def label(
     from stream import label_video
     from stream.encoding import EncoderSettings
     from stream.photo import is_photo, label_photo
-    from stream.styles import Style
+    from stream.styles import Style, usual_unknown
 
     style = Style.parse(styles)
     if style.marks == "none":
         refuse(context, ("unknown",), "with a style that draws no marks")
-    if unknown is None:
-        unknown = "box" if gallery is None else "none"
+    unknown = unknown or usual_unknown(gallery)
     photo = is_photo(source)
     if photo:
         refuse(context, OF_VIDEOS, "for a photo")

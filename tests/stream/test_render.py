@@ -148,6 +148,49 @@ def test_hidden_faces_are_gone_from_the_file(how: str, video: Path) -> None:
     assert not is_red(shown[5][59, 30])
 
 
+def test_hidden_in_ten_bits(tmp_path: Path) -> None:
+    """HEVC, 4:2:0, on its side: the face is gone from the file."""
+    path = media.write(
+        tmp_path / "mv.mp4",
+        media.Video(
+            frames=12,
+            width=WIDTH,
+            height=HEIGHT,
+            picture=stage,
+            codec="libx265",
+            pixel_format="yuv420p10le",
+            rotation=-90,
+            options={"preset": "ultrafast", "crf": "4", "x265-params": "log-level=error"},
+        ),
+    )
+    with FileSource(path) as source:
+        info, pts = source.info, [frame.pts for frame in source.frames()]
+    assert (info.rotation, info.width, info.height) == (90, HEIGHT, WIDTH)
+    x1, y1, x2, y2 = boxes_at(0)[1]  # as stored; a quarter turn clockwise makes the picture's left its top
+    shown = (HEIGHT - y2, x1, HEIGHT - y1, x2)
+    with TracksWriter.open(record_output(path), Header.of(info)) as writer:
+        for i, when in enumerate(pts):
+            writer.frame(index=i, pts=when, shot=0, faces=[face(0, None, shown)])
+        writer.track(TrackVerdict(0, 0, "unknown", None, None, pts[0], pts[-1], len(pts)))
+        writer.finish()
+    out = tmp_path / "out.mp4"
+    render_video(
+        path, record_output(path), out, style=Style.parse(["blur"]), encoder=EncoderSettings("x265", "ultrafast", 4)
+    )
+    for was, now in zip(media.read(path).pictures, media.read(out).pictures, strict=True):
+        assert now.format.name == "yuv420p10le"
+        before, after = (_luma(picture)[int(y1) : int(y2), int(x1) : int(x2)] for picture in (was, now))
+        assert np.abs(np.diff(before, axis=1)).mean() > 100
+        assert np.abs(np.diff(after, axis=1)).mean() < 0.2 * np.abs(np.diff(before, axis=1)).mean()
+        assert abs(np.corrcoef(before.ravel(), after.ravel())[0, 1]) < 0.5
+
+
+def _luma(picture: av.VideoFrame) -> Picture:
+    plane: Any = picture.planes[0]
+    rows = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
+    return rows[:, : plane.width].astype(np.int64)
+
+
 def test_only_strangers_are_hidden_where_the_named_are_spared(video: Path) -> None:
     shown, source = render(video, "blur-unknown", "corners"), pictures(video)
     for i in range(CUT):

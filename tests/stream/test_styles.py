@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -113,6 +113,7 @@ def test_corner_ticks_leave_the_sides_free() -> None:
     assert not red[86:134, 40:140].any()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 6), st.sampled_from(["boxes", "corners"]))
 def test_strokes_lie_in_the_box_and_do_not_overlap(wide: int, high: int, thickness: int, style: Marks) -> None:
     canvas = np.zeros((110, 110), int)

@@ -23,7 +23,11 @@ from tests.stream.export import records
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(script=st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.sets(st.sampled_from("abc"))), min_size=1, max_size=20))
+@given(
+    script=st.lists(
+        st.tuples(st.integers(1, 60), st.booleans(), st.sets(st.sampled_from("abc"))), min_size=1, max_size=20
+    )
+)
 def test_every_figure_by_counting(script: list[tuple[int, bool, set[str]]], tmp_path: Path) -> None:
     pts, shot, frames = [100], 0, []
     for i, (step, cut, names) in enumerate(script):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.takes import Ruler, Shot, Take, cast, placed_shots, shots, takes
@@ -26,6 +26,7 @@ def test_the_stage(tmp_path: Path) -> None:
     assert cast(record) == ("Yuri", "최예나")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from("abc"))), max_size=30))
 def test_takes_agree_with_looking_at_every_frame(script: list[tuple[bool, set[str]]]) -> None:
     frames, shot = [], 0
@@ -43,6 +44,7 @@ def test_takes_agree_with_looking_at_every_frame(script: list[tuple[bool, set[st
     assert [take.first for take in found] == sorted(take.first for take in found)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.integers(-500, 500))
 def test_places_rise_and_lie_near_their_time(steps: list[int], first: int) -> None:
     pts = [first]
