@@ -34,7 +34,7 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
     usual = median_low(b - a for a, b in pairwise(pts))
     mean = _standard((len(pts) - 1) / ((pts[-1] - pts[0]) * time_base))
     # Missing frames lower the mean; rounding to ticks alone leaves it beside the usual step.
-    if abs(usual - 1 / (mean * time_base)) <= max(1, usual * _SLACK):
+    if abs(usual - 1 / (mean * time_base)) <= max(Fraction(1), usual * _SLACK):
         return mean
     return _standard(1 / (usual * time_base))
 
