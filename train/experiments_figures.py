@@ -94,10 +94,7 @@ def order() -> list[str]:
 
 def markdown(rows: Mapping[str, Mapping[str, Any]], how: Sequence[str]) -> str:
     """The table as Markdown, and under it the sentences `how`. Rows that are not there yet say so."""
-    names = [
-        *[key for key in rows if key not in order()],
-        *order(),
-    ]
+    names = [*(key for key in rows if key not in order()), *order()]
     lines = [
         "| network and loss | rank-1, medoid | confused inside the closest trio | verification | area under ROC "
         "| TAR at FAR 1e-2 | TAR at FAR 1e-3 | triplets in order | faces learned from |",
@@ -115,4 +112,4 @@ def markdown(rows: Mapping[str, Mapping[str, Any]], how: Sequence[str]) -> str:
             f"| {_percent(f['tar']['0.01'])} | {_percent(f['tar']['0.001'])} "
             f"| {100 * f['triplets_in_order']['test']:.1f} | {row.get('faces', '')} |"
         )
-    return "\n".join([*lines, "", *how, ""])
+    return "\n".join([*lines, "", "\n\n".join(how), ""])

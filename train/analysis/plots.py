@@ -166,7 +166,8 @@ def boxplots(spreads: Sequence[Spread], nearest: float) -> bytes:
 def _far_axis(axes: Axes, lowest: float) -> None:
     axes.set_xscale("log")
     axes.set_xlim(lowest, 1)
-    ticks = [10.0**-k for k in range(8) if 10.0**-k >= lowest * 0.999]
+    # None at the corner, where the other axis writes its 0 %.
+    ticks = [10.0**-k for k in range(8) if 10.0**-k > lowest * 1.8]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     axes.xaxis.set_minor_formatter(NullFormatter())
