@@ -199,7 +199,7 @@ def test_adding_photos_to_somebody(path: Path) -> None:
 
 def test_five_thousand_people(tmp_path: Path) -> None:
     people = {f"person {n:04}": vectors(n, 2) for n in range(5000)}
-    gallery = Gallery.build(people, "", 0.5, method="kmeans")
+    gallery = Gallery.build(people, "", 0.5)
     gallery.save(tmp_path / "large.gallery")
     floats = gallery.embeddings.nbytes + gallery.prototypes.nbytes + gallery.landmarks.nbytes
     assert (tmp_path / "large.gallery").stat().st_size < floats + 300 * 5000

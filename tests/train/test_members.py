@@ -1,0 +1,156 @@
+"""Fine-tuning on made-up members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine import Embedder, Gallery
+from engine.cohort import Cohort
+from engine.embedder import unit
+from engine.errors import InputError
+from tests.networks import PEOPLE, scene
+from train.members import (
+    ASIDE,
+    Faces,
+    MemberRecipe,
+    add_layer,
+    dev_figures,
+    fit_layer,
+    kept_aside,
+    mapped_cohort,
+    same_rate_threshold,
+    train_members,
+)
+
+D = 16
+QUICK = MemberRecipe(steps=150, batch=64, rate=5e-3, keep=2.0)
+
+
+def sphere(sha256: str = "", dimension: int = D, name: str = "colours") -> Cohort:
+    eye = np.eye(dimension) / dimension
+    nothing = np.zeros((4, dimension), np.float32)
+    return Cohort(nothing, np.ones(4) / 4, np.ones(4), eye, 1.0, 99, 99, 99, name, sha256)
+
+
+def look_alikes(seed: int, photos: int = 24) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Three people who differ in three directions, under noise that is strong in three others."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(3), photos)
+    x = np.full((len(label), D), 0.3) + 0.4 * np.eye(D)[label] + 0.05 * rng.normal(size=(len(label), D))
+    x[:, 8:11] += 0.6 * rng.normal(size=(len(label), 3))
+    return unit(x.astype(np.float32)), label
+
+
+def test_the_layer_learns_what_tells_people_apart_and_leaves_strangers_alone() -> None:
+    x, label = look_alikes(0)
+    fresh, truth = look_alikes(1)
+    strangers = sphere().draw(2000)
+    matrix = fit_layer(x, label, strangers, QUICK)
+    people, aside = [str(n) for n in [*label, *truth]], np.arange(2 * len(x)) >= len(x)
+    both = np.concatenate([x, fresh])
+    before = dev_figures(both, people, aside, sphere(), 0.01)
+    after = dev_figures(unit(both @ matrix), people, aside, mapped_cohort(sphere(), matrix, "", ""), 0.01)
+    assert after.rank1 > before.rank1 + 0.1
+    assert after.named > before.named + 0.1
+    stayed = np.einsum("nd,nd->n", strangers, unit(strangers @ matrix)).mean()
+    loose = fit_layer(x, label, strangers, MemberRecipe(steps=150, batch=64, rate=5e-3, keep=0.0))
+    assert stayed > np.einsum("nd,nd->n", strangers, unit(strangers @ loose)).mean() + 0.02
+    np.testing.assert_allclose(fit_layer(x, label, strangers, QUICK), matrix, atol=1e-5)
+
+
+def test_a_mapped_cohort_draws_what_the_layer_makes_of_strangers() -> None:
+    rng = np.random.default_rng(0)
+    matrix = (np.eye(D) + 0.3 * rng.normal(size=(D, D))).astype(np.float32)
+    centres = (0.7 * unit(rng.normal(size=(4, D)).astype(np.float32))).astype(np.float32)
+    eye = 0.5 * np.eye(D) / D
+    cohort = Cohort(centres, np.array([0.1, 0.2, 0.3, 0.4]), np.ones(4), eye, 1.0, 99, 99, 99, "", "")
+    expected = unit(cohort.draw(20_000) @ matrix)
+    drawn = mapped_cohort(cohort, matrix, "n", "s").draw(20_000)
+    np.testing.assert_allclose(drawn.mean(0), expected.mean(0), atol=0.04)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(expected.T), atol=0.02)
+    assert same_rate_threshold(cohort, np.eye(D, dtype=np.float32), 0.3) == pytest.approx(0.3, abs=1e-3)
+
+
+def test_the_layer_is_added_to_the_network(tmp_path: Path, embedder_file: Path) -> None:
+    matrix = (np.eye(128) + 0.2 * np.random.default_rng(0).normal(size=(128, 128))).astype(np.float32)
+    digest = add_layer(embedder_file, tmp_path / "tuned.onnx", matrix, "colours-members", 0.25)
+    original = Embedder.open(embedder_file, threads=1)
+    tuned = Embedder.open(tmp_path / "tuned.onnx", threads=1)
+    assert tuned.sha256 == digest
+    assert (tuned.name, tuned.threshold) == ("colours-members", 0.25)
+    faces = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
+    np.testing.assert_allclose(tuned.embed(faces), unit(original.embed(faces) @ matrix), atol=1e-4)
+    assert add_layer(embedder_file, tmp_path / "again.onnx", matrix, "colours-members", 0.25) == digest
+    session = ort.InferenceSession(str(tmp_path / "again.onnx"), providers=["CPUExecutionProvider"])
+    assert [o.name for o in session.get_outputs()] == ["embeddings"]
+
+
+def test_who_is_kept_aside() -> None:
+    people = ["a"] * 20 + ["b"] * 6 + ["c"] * 5
+    files = [f"{p}/{n}.jpg" for n, p in enumerate(people)]
+    aside = kept_aside(people, files)
+    assert [int(aside[[p == who for p in people]].sum()) for who in "abc"] == [6, 2, 0]
+    assert ASIDE == 0.3
+    order = np.random.default_rng(0).permutation(31)
+    shuffled = kept_aside([people[n] for n in order], [files[n] for n in order])
+    np.testing.assert_array_equal(shuffled, aside[order])
+
+
+def test_too_few_photos_and_a_foreign_cohort(embedder: Embedder) -> None:
+    crops = np.zeros((8, 112, 112, 3), np.uint8)
+    few = Faces(crops, ("a",) * 7 + ("b",), tuple(map(str, range(8))))
+    with pytest.raises(InputError, match="fewer than two people have 6 usable photos"):
+        train_members(few, embedder, sphere(embedder.sha256, 128))
+    with pytest.raises(InputError, match="make a cohort for that one"):
+        train_members(few, embedder, sphere("f" * 64, 128))
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_as_typed(
+    alike: bool, detector_file: Path, embedder_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People whom the network tells apart anyway gain nothing: it says so and writes nothing. Mixed-up ones may."""
+    from tools.cli import run
+
+    rng = np.random.default_rng(0)
+    for name in ("ann", "ben"):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        for n in range(8):
+            r, g, b = PEOPLE[name]
+            if alike:  # a colour all over the place, and a little of their own
+                g = int(rng.integers(20, 235))
+                b = 110 + (25 if name == "ben" else 0) + int(rng.integers(0, 8))
+            box = (120 + 7 * n, 80 + 5 * n, 220 + 7 * n, 200 + 5 * n)
+            Image.fromarray(scene(500, 400, [(box, (r, g, b))])).save(tmp_path / "people" / name / f"{n}.png")
+    opened = Embedder.open(embedder_file, threads=1)
+    sphere(opened.sha256, 128).save(tmp_path / "c.cohort")
+    out = tmp_path / "out"
+    networks = ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
+    arguments = ["train", "members", str(tmp_path / "people"), "-o", str(out), "--cohort", str(tmp_path / "c.cohort")]
+    assert run([*arguments, *networks, "--steps", "60", "--views", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "right name at 1 % false accepts: " in said
+    assert out.exists() == ("Kept:" in said)
+    if not alike:
+        assert "Not kept" in said
+        return
+    if out.exists():
+        gallery = Gallery.load(out / "members.gallery", Embedder.open(out / "embedder.onnx", threads=1))
+        assert gallery.people == ("ann", "ben")
+        assert gallery.calibration.source == "cohort"
+
+
+def test_without_a_cohort(
+    detector_file: Path, embedder_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tools.cli import run
+
+    networks = ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
+    assert run(["train", "members", str(tmp_path), *networks]) == 3
+    assert "fine-tuning needs a cohort of strangers: " in capsys.readouterr().err
