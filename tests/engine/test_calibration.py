@@ -166,7 +166,7 @@ def test_a_cohort_as_a_file(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cut: not a cohort, or a damaged one"):
             Cohort.load(tmp_path / "cut")
     for change in ({"narrowing": 1.5}, {"weights": np.array([-1.0])}, {"covariance": np.full((D, D), np.nan)}):
-        (tmp_path / "odd").write_bytes(replace(cohort, **change).to_bytes())  # type: ignore[arg-type]
+        (tmp_path / "odd").write_bytes(replace(cohort, **change).to_bytes())
         with pytest.raises(InputError, match="odd: not a cohort"):
             Cohort.load(tmp_path / "odd")
     (tmp_path / "new").write_bytes(data.replace(b"iznet.cohort/1.0", b"iznet.cohort/2.0"))
