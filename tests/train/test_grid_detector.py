@@ -94,12 +94,10 @@ def test_backbones_are_those_of_the_papers(backbone: object, parameters: int) ->
     network = keras.Model(images, BACKBONES[backbone.__name__](images))  # type: ignore[attr-defined]
     assert network.output.shape == (None, 13, 13, 1024)
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == parameters
-
-
-def test_darknet_has_52_convolutions_and_23_residuals() -> None:
-    names = [layer.name for layer in build_grid_detector("darknet53").layers]
-    assert sum(name.endswith("_conv") for name in names) == 52
-    assert sum(name.endswith("_add") for name in names) == 23
+    if backbone is darknet53:
+        names = [layer.name for layer in network.layers]
+        assert sum(name.endswith("_conv") for name in names) == 52
+        assert sum(name.endswith("_add") for name in names) == 23
 
 
 def test_head_gives_thirteen_by_thirteen_by_two_by_five() -> None:
@@ -123,7 +121,7 @@ def test_an_unknown_architecture_names_all() -> None:
 
 def test_all_architectures_get_the_same_budget() -> None:
     recipes = [GridRecipe.of(arch) for arch in ONE_GRID]
-    assert {recipe.pictures for recipe in recipes} == {8000}
+    assert {recipe.pictures for recipe in recipes} == {10_000}
     assert len({replace(recipe, arch="", learning_rate=0) for recipe in recipes}) == 1
 
 
@@ -175,7 +173,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: 
 
 def test_trained_exported_and_run_by_the_engine(tmp_path: Path) -> None:
     """Faces of the engine are those of the network decoded by hand, and a few steps find discs on plain ground."""
-    recipe = replace(RECIPE, steps=80, phases=(Phase(6, 96, 1.0),), learning_rate=1e-2)
+    recipe = replace(RECIPE, steps=60, phases=(Phase(6, 96, 1.0),), learning_rate=1e-2)
     trainer = train_grid_detector(some_data(), recipe, tmp_path, backbone=TINY, judge_every=1000, say=quiet)
     export_grid_detector(trainer.model, tmp_path / "final")
     engine = Detector.open(tmp_path / "final" / "detector.onnx", size=416, threads=1, precision="f32")
