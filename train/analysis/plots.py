@@ -54,9 +54,11 @@ def _png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-def _cloud(axes: Axes, points: NDArray[np.floating], labels: NDArray[np.integer], shown: Sequence[int]) -> None:
+def _cloud(
+    axes: Axes, points: NDArray[np.floating], labels: NDArray[np.integer], shown: Sequence[int], scale: float = 1.0
+) -> None:
     others = ~np.isin(labels, shown)
-    size = float(np.clip(4500 / max(len(points), 1), 5, 30))
+    size = scale * float(np.clip(4500 / max(len(points), 1), 5, 30))
     axes.scatter(points[others, 0], points[others, 1], s=size * 0.6, color=SOFT, linewidths=0)
     for n, person in enumerate(shown):
         mine = points[labels == person]
@@ -121,7 +123,7 @@ def tsne_sequence(
     grid = np.ravel(figure.subplots(rows, 2, squeeze=False))
     for axes, (title, points) in zip(grid, maps, strict=False):
         _plain(axes)
-        _cloud(axes, points, labels, shown)
+        _cloud(axes, points, labels, shown, scale=0.5)
         axes.set_title(title, fontsize=9, color=INK)
     for axes in grid[len(maps) :]:
         axes.set_axis_off()
