@@ -23,7 +23,7 @@ def semi_hard_triplets(embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Example:
         >>> x = tf.constant([[0.0], [1.0], [1.5], [0.5]])
         >>> semi_hard_triplets(x, tf.constant([0, 0, 1, 1]))[:2].numpy().tolist()
-        [[0, 1, 2], [1, 0, 3]]
+        [[0, 1, 2], [1, 0, 2]]
     """
     points = tf.stop_gradient(embeddings)
     squares = tf.reduce_sum(tf.square(points[:, None] - points[None]), axis=-1)
