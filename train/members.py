@@ -1,6 +1,6 @@
 """Fine-tuning an embedder on one's own people: a last linear layer, learned in seconds, added to the ONNX file.
 
-The layer maps the embedding to itself, `y = x A / |x A|`, beginning with the identity. That is what fine-tuning the last
+The layer maps the embedding to itself, `y = x A / |x A|`, beginning with the identity: what fine-tuning the last
 dense layer of a network comes to when it may only recombine its outputs. It needs nothing but embeddings, so it works
 for any embedder, whatever it is made of and however it was quantised, and a hundred photos cannot spoil much of it.
 

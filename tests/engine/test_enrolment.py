@@ -167,7 +167,9 @@ def test_parts_of_a_better_face_are_no_faces() -> None:
 
 
 def test_faces_in_the_background_do_not_count(run: Runner) -> None:
-    take(run.folder / "ann" / "street.png", [((140, 60, 240, 180), shade("ann", 4)), ((400, 30, 430, 62), PEOPLE["ben"])])
+    take(
+        run.folder / "ann" / "street.png", [((140, 60, 240, 180), shade("ann", 4)), ((400, 30, 430, 62), PEOPLE["ben"])]
+    )
     report = run()
     assert report.notes == ()
     assert "ann/street.png" in report.gallery.persons[0].photos
