@@ -46,11 +46,11 @@ UNSEEN_SEED = 2_000_003
 class RectanglesRecipe:
     """Everything that decides what comes out."""
 
-    steps: int = 1200
+    steps: int = 4000
     plots: int = 16
     """A step."""
-    learning_rate: float = 1.2e-3
-    warmup: int = 30
+    learning_rate: float = 1e-3
+    warmup: int = 50
     weight_decay: float = 0.005
     filters: int = 128
     seed: int = 7
