@@ -37,7 +37,7 @@ def slope(function: Callable[[Array], float], x: Array, step: float = 1e-5) -> A
 
 def slow_triplet(x: Array, triplets: list[tuple[int, int, int]], margin: float) -> float:
     terms = [max(0.0, ((x[a] - x[p]) ** 2).sum() - ((x[a] - x[n]) ** 2).sum() + margin) for a, p, n in triplets]
-    return sum(terms) / len(terms)
+    return float(sum(terms) / len(terms))
 
 
 TRIPLETS = [(0, 1, 3), (1, 0, 2), (2, 3, 0), (3, 2, 4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,10 +37,10 @@ def rounds_to(count: int, printed: str) -> bool:
     number, unit = re.fullmatch(r"([\d.]+)([KMB])", printed).groups()  # type: ignore[union-attr]
     scale = {"K": 1e3, "M": 1e6, "B": 1e9}[unit]
     step = 10 ** -len(number.partition(".")[2])
-    return abs(count / scale - float(number)) <= step / 2 + 1e-9
+    return bool(abs(count / scale - float(number)) <= step / 2 + 1e-9)
 
 
-def count_of(model: keras.Model, row: str) -> int:
+def count_of(model: Any, row: str) -> int:
     """Parameters of the layers that a row of the table names."""
     prefix = row.split(" (")[0].replace("fully conn", "fully_connected")
     if found := re.match(r"inception \((\w+)\)", row):
@@ -51,7 +52,7 @@ def count_of(model: keras.Model, row: str) -> int:
     )
 
 
-def assert_sides(model: keras.Model) -> None:
+def assert_sides(model: Any) -> None:
     """What the tables print as output sizes."""
     shapes = {layer.name: layer.output.shape[1:] for layer in model.layers}
     if model.name == "nn1":
