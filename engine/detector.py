@@ -287,8 +287,7 @@ def _check(session: Session, strides: tuple[int, ...]) -> None:
         if spec is None or spec.dtype != np.float32 or channels == 0 or (channels is not None and channels % CHANNELS):
             raise InputError(
                 f"{path}: a detector of strides {','.join(map(str, strides))} has an output head{stride} float32 "
-                f"[N,H/{stride},W/{stride},{CHANNELS}], or {CHANNELS} for each box of a cell; "
-                f"this has {_listed(session.outputs)}"
+                f"[N,H/{stride},W/{stride},{CHANNELS}]; this has {_listed(session.outputs)}"
             )
 
 

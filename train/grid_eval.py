@@ -53,15 +53,20 @@ class GridRow:
         return {
             "detector": self.name,
             "size": SIDE,
-            "ap_cell": round(self.ap_cell, 4),
-            "ap_cell_interval": [round(v, 4) for v in self.ap_cell_interval],
+            "ap_cell": _number(self.ap_cell),
+            "ap_cell_interval": [_number(v) for v in self.ap_cell_interval],
             "faces": self.faces,
-            **{f"ap{m}": round(v, 4) for m, v in self.ap.items()},
-            "recall_at_12": round(self.recall, 4),
-            "precision_at_12": round(self.precision, 4),
+            **{f"ap{m}": _number(v) for m, v in self.ap.items()},
+            "recall_at_12": _number(self.recall),
+            "precision_at_12": _number(self.precision),
             **self.cost.row(),
             "ms": self.milliseconds,
         }
+
+
+def _number(value: float) -> float | None:
+    """To four places; None where there was nothing to measure, since JSON has no NaN."""
+    return round(value, 4) if np.isfinite(value) else None
 
 
 def kept_twelve(found: Detections) -> Detections:
