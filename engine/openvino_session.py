@@ -54,6 +54,9 @@ class OpenVINOSession:
             hint := str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()), hint
         )
         self.work = Work()
+        self.exact_only = model.metadata.get("iznet.precision") == "int8"
+        """Whether every shape is compiled for itself: with sizes left open, OpenVINO computes integer networks wrongly
+        (scores of a detector off by half, where ONNX Runtime and fixed sizes agree)."""
         self._exact: dict[_Shapes, Any] = {}
         self._lock = threading.Lock()
 
@@ -118,6 +121,8 @@ class OpenVINORequest:
         return HostBuffer(self._current.get_tensor(name).data)
 
     def _for(self, shapes: _Shapes) -> Any:
+        if self._session.exact_only and shapes not in self._requests:
+            self._session.prepare(dict(zip(self._specs, shapes, strict=True)))
         for key in (shapes, None):
             if key not in self._requests:
                 made = self._session.infer_request(key)

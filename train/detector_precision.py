@@ -23,6 +23,8 @@ from train.data.boxes import Picture
 
 HEAD_CHANNELS = (1, 4, 10)
 """Of the last convolutions (score, box, points): their few numbers stay in f32."""
+KINDS = ("Conv", "Relu")
+"""What is computed in integers; a ReLU, so that no range is spent on what it cuts off."""
 CALIBRATION = 60
 """Pictures that the ranges of the activations are taken from."""
 
@@ -93,7 +95,7 @@ def quantize_detector(
                 reduce_range=True,  # 7 bits: CPUs without VNNI add products in 16 bits, which would overflow with 8
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                op_types_to_quantize=["Conv"],
+                op_types_to_quantize=list(KINDS),
                 nodes_to_exclude=_last_convolutions(model),
             )
         finally:

@@ -51,6 +51,17 @@ def test_int8_finds_the_faces(int8: Path, detector: Detector, backend: str) -> N
     assert (box_iou(wanted.boxes, found.boxes).max(axis=1) > 0.6).all()
 
 
+def test_openvino_compiles_int8_for_each_shape(int8: Path) -> None:
+    """With open sizes it computes integer networks wrongly; so both runtimes have to agree at sizes nobody prepared."""
+    rgb = scene(640, 384, [(box, PEOPLE["ann"]) for box in FACES])
+    one, two = (Detector.open(int8, backend=b, threads=1) for b in ("openvino", "onnxruntime"))  # type: ignore[arg-type]
+    for size in (320, 480):
+        a, b = (d.detect([rgb], threshold=0.3, size=size)[0] for d in (one, two))
+        assert len(a) == len(b) > 0
+        assert (box_iou(a.boxes, b.boxes).max(axis=1) > 0.9).all()
+    assert one.session.exact_only  # type: ignore[attr-defined]
+
+
 def test_bfloat16_answers_nearly_the_same_and_really_rounds(detector_file: Path, detector: Detector) -> None:
     made = bfloat16_detector(detector_file)
     if made is None:
