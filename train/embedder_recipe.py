@@ -160,16 +160,16 @@ def reduce(network: keras.Model, split: Split, dimension: int, faces: int = 2048
     dev, group = embed(network, split.dev.centre()), embed(network, split.group_dev.centre())
     best, chosen = -1.0, None
     for ratio in RATIOS:
-        kernel = fit_reduction(outputs, ratio, dimension)
+        r = fit_reduction(outputs, ratio, dimension)
         tars = [
-            tar_at_far(*all_pairs(unit(x @ kernel), people), far)[0]
+            tar_at_far(*all_pairs(unit(x @ r.kernel + r.bias), people), far)[0]
             for x, people, far in ((dev, split.dev.people, 1e-3), (group, split.group_dev.people, 1e-2))
         ]
         log.info("teachers' half × %.2f: TAR %.4f on dev people, %.4f on the group", ratio, *tars)
         if sum(tars) > best:
-            best, chosen = sum(tars), kernel
+            best, chosen = sum(tars), r
     assert chosen is not None
-    return reduce_output(network, chosen)
+    return reduce_output(network, chosen.kernel, chosen.bias)
 
 
 def whiten(network: keras.Model, learn: FaceSet) -> None:

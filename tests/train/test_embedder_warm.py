@@ -16,7 +16,15 @@ from engine.errors import InputError  # noqa: E402
 from train.data.dlib_network import Convolution, DlibNetwork  # noqa: E402
 from train.data.views import ViewStore  # noqa: E402
 from train.embedder import Feed, Recipe, Trainer  # noqa: E402
-from train.embedder_warm import BothTargets, answer_file, fit_head, measure_statistics, own_answers, warm_start  # noqa: E402
+from train.embedder_warm import (  # noqa: E402
+    BothTargets,
+    answer_file,
+    fit_head,
+    fit_reduction,
+    measure_statistics,
+    own_answers,
+    warm_start,
+)
 from train.models.dlib_resnet import MEAN, DlibDesign, reduce_output  # noqa: E402
 
 DESIGN = DlibDesign(channels=(4, 6), blocks=(1, 1), dimension=5, side=40)
@@ -138,6 +146,22 @@ def test_frozen_layers_stay_and_the_others_learn(tmp_path: Path) -> None:
 def test_reducing_is_a_linear_map_and_unit_length() -> None:
     network = DESIGN.build()
     kernel = np.random.default_rng(4).normal(size=(10, 3)).astype(np.float32)
-    expected = embed(network) @ kernel
+    bias = np.array([0.1, -0.2, 0.3], np.float32)
+    expected = embed(network) @ kernel + bias
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(embed(reduce_output(network, kernel)), expected, atol=1e-5)
+    np.testing.assert_allclose(embed(reduce_output(network, kernel, bias)), expected, atol=1e-5)
+
+
+def test_the_reduction_weighs_and_centres() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal([3, 0, 0, 0, 1, 0], 0.3, (500, 6)).astype(np.float32)
+    whole = fit_reduction(x, 2.0, 6, centring=1.0)
+    weighed = x * np.float32([1, 1, 1, 2, 2, 2])
+    centred = weighed - weighed.mean(0)
+    y = x @ whole.kernel + whole.bias
+    np.testing.assert_allclose(y @ y.T, centred @ centred.T, atol=1e-3)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-4)
+    none = fit_reduction(x, 2.0, 6, centring=0.0)
+    np.testing.assert_allclose(none.bias, 0)
+    first = fit_reduction(x, 1.0, 1, centring=0.0).kernel[:, 0]
+    assert abs(first[0]) > 0.9  # without centring the mean's direction is the principal one

@@ -170,12 +170,12 @@ def build_dlib_resnet(source: DlibNetwork) -> keras.Model:
     return network
 
 
-def reduce_output(network: keras.Model, kernel: NDArray[np.float32]) -> keras.Model:
-    """`network` with the linear map `kernel` `[I,O]` after its unit vectors, and brought to unit length again."""
-    dense = layers.Dense(kernel.shape[1], use_bias=False, name="head_reduce")
+def reduce_output(network: keras.Model, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> keras.Model:
+    """`network` with the map `kernel` `[I,O]`, `bias` `[O]` after its unit vectors, and brought to unit length again."""
+    dense = layers.Dense(kernel.shape[1], name="head_reduce")
     x = layers.UnitNormalization(name="reduced_embeddings")(dense(network.output))
     reduced = keras.Model(network.input, x, name="embedder")
-    dense.set_weights([kernel])
+    dense.set_weights([kernel, bias])
     return reduced
 
 
