@@ -54,7 +54,7 @@ def test_int8_finds_the_faces(int8: Path, detector: Detector, backend: str) -> N
 def test_openvino_compiles_int8_for_each_shape(int8: Path) -> None:
     """With open sizes it computes integer networks wrongly; so both runtimes have to agree at sizes nobody prepared."""
     rgb = scene(640, 384, [(box, PEOPLE["ann"]) for box in FACES])
-    one, two = (Detector.open(int8, backend=b, threads=1) for b in ("openvino", "onnxruntime"))  # type: ignore[arg-type]
+    one, two = (Detector.open(int8, backend=b, threads=1) for b in ("openvino", "onnxruntime"))
     for size in (320, 480):
         a, b = (d.detect([rgb], threshold=0.3, size=size)[0] for d in (one, two))
         assert len(a) == len(b) > 0
