@@ -48,7 +48,7 @@ def face_picture(seed: int) -> Picture:
 
 
 def some_data() -> DetectionData:
-    return DetectionData([face_picture(s) for s in range(6)], [], [face_picture(50)], LoadReport())
+    return DetectionData([face_picture(s) for s in range(6)], [], [], [face_picture(50)], LoadReport())
 
 
 def quiet(_: str) -> None:
