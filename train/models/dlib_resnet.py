@@ -171,7 +171,7 @@ def build_dlib_resnet(source: DlibNetwork) -> keras.Model:
 
 
 def reduce_output(network: keras.Model, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> keras.Model:
-    """`network` with the map `kernel` `[I,O]`, `bias` `[O]` after its unit vectors, and brought to unit length again."""
+    """`network` with the map `kernel` `[I,O]`, `bias` `[O]` after its unit vectors, to unit length again."""
     dense = layers.Dense(kernel.shape[1], name="head_reduce")
     x = layers.UnitNormalization(name="reduced_embeddings")(dense(network.output))
     reduced = keras.Model(network.input, x, name="embedder")
