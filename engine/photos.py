@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class Photos:
     """`[n,D]` unit vectors."""
     files: tuple[str, ...] = ()
     """Names of the photos, relative to the folder they were enrolled from."""
-    landmarks: NDArray[np.float32] = None  # type: ignore[assignment]
+    landmarks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5, 2), np.float32))
     """`[n,5,2]` the face's five points as parts of the photo's width and height; NaN where nobody knows."""
     thumbnails: tuple[bytes, ...] = ()
     """A small JPEG of each face; none unless they were asked for."""
@@ -33,7 +33,7 @@ class Photos:
     def __post_init__(self) -> None:
         if not self.files:
             object.__setattr__(self, "files", tuple(str(n) for n in range(len(self.embeddings))))
-        if self.landmarks is None:
+        if not len(self.landmarks):
             object.__setattr__(self, "landmarks", np.full((len(self.embeddings), 5, 2), np.nan, np.float32))
 
     @classmethod

@@ -121,7 +121,7 @@ def held_out(vectors: NDArray[np.float32], method: Method) -> NDArray[np.float32
         # Without photo i the total of j loses their distance; i itself must not be chosen.
         totals = (apart.sum(1)[None] - apart).round(6)
         np.fill_diagonal(totals, np.inf)
-        return cosines[np.arange(count), totals.argmin(1)].astype(np.float32)
+        return np.asarray(cosines[np.arange(count), totals.argmin(1)], np.float32)
     labels = groups(vectors, method)
     member = (labels[:, None] == np.arange(int(labels.max()) + 1)[None]).astype(np.float64)
     sums = member.T @ wide

@@ -57,7 +57,7 @@ def glance(rgb: NDArray[np.uint8], blank_contrast: float = 4.0) -> Glance:
     else:
         luma[:] = 0
     cells = small.reshape(GRID[1] // 3, 3, GRID[0] // 4, 4 * 3).sum(axis=1).reshape(-1, 4, 3).sum(axis=1)
-    return Glance(luma, np.ascontiguousarray(cells.T) / np.float32(12 * 255))
+    return Glance(luma, np.asarray(cells.T / (12 * 255), np.float32))
 
 
 def difference(a: Glance, b: Glance) -> float:

@@ -192,7 +192,7 @@ def fit_reduction(outputs: NDArray[np.float32], ratio: float, dimension: int, ce
         >>> fit_reduction(np.eye(4, dtype=np.float32), 2.0, 2).kernel.shape
         (4, 2)
     """
-    scale = np.repeat(np.float32([1.0, ratio]), outputs.shape[1] // 2)
+    scale = np.repeat(np.array([1.0, ratio], np.float32), outputs.shape[1] // 2)
     weighed = outputs * scale
     mean = centring * weighed.mean(axis=0)
     projection = fit_projection(weighed - mean, dimension)

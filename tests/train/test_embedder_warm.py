@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,10 +53,10 @@ def source(design: DlibDesign = DESIGN) -> DlibNetwork:
 def targets(count: int) -> np.ndarray:
     t = np.random.default_rng(2).normal(size=(count, 2, DESIGN.dimension))
     t /= np.linalg.norm(t, axis=2, keepdims=True)
-    return (t.reshape(count, -1) / np.sqrt(2)).astype(np.float32)
+    return np.asarray(t.reshape(count, -1) / np.sqrt(2), np.float32)
 
 
-def embed(network: keras.Model, *, training: bool = False) -> np.ndarray:
+def embed(network: Any, *, training: bool = False) -> np.ndarray:
     return np.asarray(network(tf.constant(FACES, tf.float32), training=training))
 
 
@@ -156,7 +157,7 @@ def test_the_reduction_weighs_and_centres() -> None:
     rng = np.random.default_rng(5)
     x = rng.normal([3, 0, 0, 0, 1, 0], 0.3, (500, 6)).astype(np.float32)
     whole = fit_reduction(x, 2.0, 6, centring=1.0)
-    weighed = x * np.float32([1, 1, 1, 2, 2, 2])
+    weighed = x * np.array([1, 1, 1, 2, 2, 2], np.float32)
     centred = weighed - weighed.mean(0)
     y = x @ whole.kernel + whole.bias
     np.testing.assert_allclose(y @ y.T, centred @ centred.T, atol=1e-3)

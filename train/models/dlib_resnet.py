@@ -123,7 +123,7 @@ def _pad(x: keras.KerasTensor, rows: int, channels: int, name: str) -> keras.Ker
 
 
 @keras.saving.register_keras_serializable(package="iznet")
-class Widen(layers.Layer):
+class Widen(layers.Layer):  # type: ignore[misc]
     """Appends channels of zeros to `[N,H,W,C]` until there are `channels` of them."""
 
     def __init__(self, channels: int, **kwargs: object) -> None:
