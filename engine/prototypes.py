@@ -59,7 +59,7 @@ def choose(vectors: NDArray[np.float32], method: Method) -> NDArray[np.float32]:
         float32 `[k,D]` unit vectors, 1 ≤ k ≤ n.
 
     Example:
-        >>> choose(np.eye(2, dtype=np.float32), "centroid").round(3).tolist()
+        >>> choose(np.eye(2, dtype=np.float32), "centroid").astype(float).round(3).tolist()
         [[0.707, 0.707]]
     """
     if method == "medoid":

@@ -144,7 +144,9 @@ def test_enrols_the_people_of_the_montage(
     report = enroll(folder, shipped_detector, shipped_embedder)
     assert report.gallery.people == tuple(sorted(path.name for path in folder.iterdir()))
     assert [*report.left_out, *report.duplicates] == []
-    assert sum(p.photos for p in report.people) >= 0.9 * len(list(folder.glob("*/*.jpg")))
+    # Frames of one video are nearly the same picture now and then; nothing else is left out.
+    assert all("nearly the same picture" in skipped.reason for skipped in report.skipped)
+    assert sum(p.photos for p in report.people) + len(report.skipped) == len(list(folder.glob("*/*.jpg")))
     assert report.warnings == []
     gallery = report.gallery
     matches = gallery.identify(gallery.embeddings)

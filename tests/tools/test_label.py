@@ -333,6 +333,8 @@ def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: P
     process = subprocess.Popen(
         [sys.executable, "-m", "tools", "label", str(endless), "--preset", "slow", *networks],
         cwd=ROOT,
+        # Who runs the tests in the background of a shell has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -81,7 +81,7 @@ def test_a_thinned_curve_keeps_points_of_the_curve_and_its_ends(seed: int, count
     curve = average_precision([detections(shifted.tolist(), rng.random(count).tolist())], [truth])
     thin = thinned(curve, 50)
     assert len(thin["score"]) <= 51
-    points = set(zip(curve.recall.round(4), curve.precision.round(4), strict=True))
+    points = {(round(float(r), 4), round(float(p), 4)) for r, p in zip(curve.recall, curve.precision, strict=True)}
     assert set(zip(thin["recall"], thin["precision"], strict=True)) <= points
     assert thin["recall"][-1] == pytest.approx(curve.recall[-1], abs=1e-4)
     assert thin["recall"] == sorted(thin["recall"])
