@@ -89,21 +89,46 @@ def enroll(
       iznet enroll -o izone.gallery --remove Yuri --rename Minjoo=Minju
       iznet enroll --add izone.gallery --from mv.tracks.jsonl --stranger 2 --as Yena
     """
-    with _photos(folder, record, track, stranger, name, video) as photos:
-        _enroll(
-            photos,
-            output,
-            existing,
-            remove,
-            rename,
-            cast("Method | None", prototypes),
-            far,
-            cohort,
-            thumbnails,
-            overwrite,
-            engine,
-            as_json,
-        )
+    from engine.enrolment import Rules, add
+    from engine.enrolment import enroll as make
+    from engine.gallery import Gallery
+    from engine.gallery_edit import edit
+    from engine.gallery_file import check_target
+    from tools.gallery import say_changed
+
+    folder = click.get_current_context().with_resource(_photos(folder, record, track, stranger, name, video))
+    target = _target(folder, output, existing, bool(remove or rename))
+    if folder is None:
+        say_changed(Gallery.update(target, lambda gallery: edit(gallery, remove, rename)), target, as_json)
+        return
+    if existing is None:
+        check_target(target, overwrite)
+    else:
+        edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
+    rules = Rules(cast("Method | None", prototypes), far, cohort)
+    detector, embedder = engine.open_detector(), engine.open_embedder()
+    if not as_json:
+        click.echo(f"Networks: {engine.explain()}", err=True)
+    with PhotoProgress() as progress:
+        if existing is None:
+            report = make(folder, detector, embedder, progress, rules=rules, thumbnails=thumbnails)
+            report.gallery.save(target, overwrite)
+        else:
+            report = add(
+                target,
+                folder,
+                detector,
+                embedder,
+                progress,
+                rules=rules,
+                thumbnails=thumbnails,
+                first=lambda gallery: edit(gallery, remove, rename) if remove or rename else gallery,
+            )
+    if as_json:
+        result = {"gallery": str(target), "sha256": report.gallery.sha256} | report.to_dict()
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        show(report, target)
 
 
 @contextmanager
@@ -140,62 +165,6 @@ def _photos(
         person.mkdir()
         photos_of(record, person, track=track, stranger=stranger, video=video)
         yield Path(place)
-
-
-def _enroll(
-    folder: Path | None,
-    output: Path | None,
-    existing: Path | None,
-    remove: tuple[str, ...],
-    rename: tuple[str, ...],
-    prototypes: Method | None,
-    far: float | None,
-    cohort: Path | None,
-    thumbnails: bool,
-    overwrite: bool,
-    engine: EngineOptions,
-    as_json: bool,
-) -> None:
-    """Make the gallery, or change it."""
-    from engine.enrolment import Rules, add
-    from engine.enrolment import enroll as make
-    from engine.gallery import Gallery
-    from engine.gallery_edit import edit
-    from engine.gallery_file import check_target
-    from tools.gallery import say_changed
-
-    target = _target(folder, output, existing, bool(remove or rename))
-    if folder is None:
-        say_changed(Gallery.update(target, lambda gallery: edit(gallery, remove, rename)), target, as_json)
-        return
-    if existing is None:
-        check_target(target, overwrite)
-    else:
-        edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
-    rules = Rules(prototypes, far, cohort)
-    detector, embedder = engine.open_detector(), engine.open_embedder()
-    if not as_json:
-        click.echo(f"Networks: {engine.explain()}", err=True)
-    with PhotoProgress() as progress:
-        if existing is None:
-            report = make(folder, detector, embedder, progress, rules=rules, thumbnails=thumbnails)
-            report.gallery.save(target, overwrite)
-        else:
-            report = add(
-                target,
-                folder,
-                detector,
-                embedder,
-                progress,
-                rules=rules,
-                thumbnails=thumbnails,
-                first=lambda gallery: edit(gallery, remove, rename) if remove or rename else gallery,
-            )
-    if as_json:
-        result = {"gallery": str(target), "sha256": report.gallery.sha256} | report.to_dict()
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(report, target)
 
 
 def _target(folder: Path | None, output: Path | None, existing: Path | None, changes: bool) -> Path:
