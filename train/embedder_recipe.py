@@ -23,7 +23,7 @@ from train.embedder import Recipe, Targets, embed, train_embedder
 from train.embedder_eval import Embed, Figure, all_figures, all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_views import make_projection, make_views, prepare
-from train.embedder_warm import FITTED, BothTargets, fit_reduction, own_answers, warm_start
+from train.embedder_warm import FITTED, BothTargets, fit_reduction, go_on, own_answers, warm_start
 from train.export import export_onnx, write_onnx
 from train.models.dlib_resnet import DlibDesign, reduce_output
 from train.models.embedder import EmbedderDesign
@@ -63,14 +63,13 @@ def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
     return Recipe(
         steps=steps,
         seed=seed,
-        design=DlibDesign(),
+        design=DlibDesign(weight=1.5),
         # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them. The
         # batches are too small, and too unlike clean faces, to take moments from.
         frozen=("stem*", "level1*", "*_norm"),
-        peak_rate=3e-5,
-        last_rate=1e-6,
-        warm_up=50,
-        averaging=0.995,
+        peak_rate=1e-4,
+        last_rate=2e-6,
+        averaging=0.998,
     )
 
 
@@ -97,6 +96,12 @@ class Start:
 def start_for(design: EmbedderDesign | DlibDesign, work: Path, weights: Path | None) -> Start:
     """What training `design` on the views in `work` starts from; asks dlib's network about the views, where need be.
 
+    Args:
+        design: of the network.
+        work: folder with the projection and the views.
+        weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
+            takes the installed package's.
+
     Raises:
         InputError: no projection, no views or no `weights`, or they are damaged.
         OutputError: `work` cannot be written.
@@ -104,16 +109,19 @@ def start_for(design: EmbedderDesign | DlibDesign, work: Path, weights: Path | N
     projection, store = read_projection(work), ViewStore(work / "views")
     if isinstance(design, EmbedderDesign):
         return Start(lambda number, answers: project(answers, projection))
-    file = installed_weights() if weights is None else weights
-    source = read_dlib_network(file)
+    earlier = weights if weights is not None and weights.suffix == ".keras" else None
+    source = read_dlib_network(installed_weights() if weights is None or earlier is not None else weights)
     own_answers(store, source, work / "dlib", design)
     targets = BothTargets(work / "dlib", projection, design.weight)
 
     def begin(network: keras.Model) -> None:
         last = store.count() - 1
         shard = store.open(last)
-        wanted = targets(last, np.asarray(shard.targets[:FITTED]))
-        warm_start(network, source, np.asarray(shard.faces[:FITTED]), wanted)
+        faces, wanted = np.asarray(shard.faces[:FITTED]), targets(last, np.asarray(shard.targets[:FITTED]))
+        if earlier is not None:
+            go_on(network, earlier, faces, wanted)
+        else:
+            warm_start(network, source, faces, wanted)
 
     return Start(targets, begin)
 
@@ -129,7 +137,7 @@ def train_and_export(
         work: folder for everything that is made on the way.
         shards: of views, at least.
         recipe: of the training.
-        weights: dlib's file to begin with; None takes the installed package's. Only for that architecture.
+        weights: what to begin with, as in `start_for`.
         resume: go on from the checkpoint in `work`.
 
     Raises:

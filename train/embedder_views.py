@@ -20,10 +20,8 @@ log = logging.getLogger(__name__)
 SHARD = 4096
 """Views per shard."""
 
-STRONG_SHARDS = 12
-"""So many shards are made with every change of `Strength`; the ones after them show faces nearly as they are."""
-
 PLAIN = Strength(blend=0, splice=0, warp=0, tint=0, shade=0, grey=0.02, occlude=0)
+"""Faces nearly as they are: every other shard. The last one of an even number is such a one."""
 
 
 def prepare(data: Path) -> Split:
@@ -52,7 +50,7 @@ def make_views(faces: FaceSet, teachers: Teachers, store: ViewStore, shards: int
     weights = weights_of(faces)
     for number in range(store.count(), shards):
         start = time.monotonic()
-        strength = Strength() if number < STRONG_SHARDS else PLAIN
+        strength = PLAIN if number % 2 else Strength()
         store.write(number, *make_shard(number, faces.pictures, SHARD, seed, teachers, strength, weights))
         log.info("shard %d of %d, %.0f s", number + 1, shards, time.monotonic() - start)
 

@@ -122,6 +122,30 @@ def warm_start(
     fit_head(network, faces, targets[:, source.dense.shape[1] :])
 
 
+def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> None:
+    """Change `network` (of a `DlibDesign`) in place to an earlier one of the same form, its last layer fitted anew.
+
+    The teachers' space is fitted to data (`fit_projection`), so its axes need not be those of the earlier training.
+
+    Args:
+        network: as built.
+        earlier: the `embedder.keras` that a training left; what comes after its `embeddings` is passed over.
+        faces: `[N,112,112,3]` RGB, a few thousand, not much distorted.
+        targets: `[N,2D]` what the embeddings of `faces` should be.
+
+    Raises:
+        InputError: no such file, damaged, or of another form.
+    """
+    try:
+        trained = keras.saving.load_model(earlier, compile=False)
+        for layer in network.layers:
+            if layer.weights:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{earlier} is no embedder to go on from ({error}); give the .keras file of one") from error
+    fit_head(network, faces, targets[:, network.get_layer(HEADS[0]).units :])
+
+
 def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:
     """Give every batch normalisation the moments of its inputs for `faces` as averages, in place.
 

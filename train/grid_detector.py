@@ -9,13 +9,11 @@ step alone, and a resumed run gives the same batches as one that was never inter
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,13 +27,14 @@ from train import checkpoint
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sample
 from train.data.grid import FACES, decode_grid, encode_grid
+from train.detections import padded
 from train.detector import DetectionData
 from train.grid_eval import IOU
+from train.loop import Logged, Say, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
 
-Say = Callable[[str], None]
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
 PARTS = ("xy", "wh", "object", "background")
@@ -209,11 +208,7 @@ class GridTrainer:
 def find_in_grid(predict: Predict, rgb: NDArray[np.uint8], side: int = SIDE, threshold: float = 0.01) -> Detections:
     """Faces in pixels of `rgb`, its longer side scaled to `side`, padded with black to whole cells."""
     height, width = rgb.shape[:2]
-    factor = side / max(height, width)
-    inner = max(1, round(width * factor)), max(1, round(height * factor))
-    canvas = np.zeros((-(-inner[1] // FACES.cell) * FACES.cell, -(-inner[0] // FACES.cell) * FACES.cell, 3), np.uint8)
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    canvas[: inner[1], : inner[0]] = cv2.resize(rgb, inner, interpolation=way)
+    canvas, inner = padded(rgb, side, FACES.cell)
     boxes, scores = decode_grid(predict(canvas[None])[0], FACES, threshold)
     boxes = np.clip(boxes, 0, [inner[0], inner[1]] * 2) * np.tile([width / inner[0], height / inner[1]], 2)
     kept = nms(boxes.astype(np.float32), scores, IOU)
@@ -250,43 +245,39 @@ def train_grid_detector(
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    log = folder / "log.jsonl"
     trainer = GridTrainer(recipe, backbone)
     spent = 0.0
     if resume:
-        spent = float(trainer.load(path).get("seconds", 0.0))
+        spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
     else:
         log.unlink(missing_ok=True)
     true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
     (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))
-    started = saved = time.monotonic()
-    sums: dict[str, float] = {}
-    since = 0
-    try:
-        while trainer.step < recipe.steps:
-            for name, value in trainer.train_step(pool).items():
-                sums[name] = sums.get(name, 0.0) + value
-            since += 1
-            now = time.monotonic()
-            judge = trainer.step % judge_every == 0 or trainer.step == recipe.steps
-            if trainer.step % log_every == 0 or judge:
-                line: dict[str, Any] = {"step": trainer.step, **{k: round(v / since, 4) for k, v in sums.items()}}
-                line["side"] = recipe.phase(trainer.step - 1).side
-                line["rate"] = round(recipe.rate(trainer.step - 1), 6)
-                line["seconds"] = round(spent + now - started, 1)
-                if judge and data.dev:
-                    line["ap"] = round(grid_curve(trainer.predict, data.dev).ap, 4)
-                with log.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                say(json.dumps(line))
-                sums, since = {}, 0
-            if now - saved > save_every:
-                trainer.save(path, {"seconds": spent + now - started})
-                saved = time.monotonic()
-    finally:
-        if trainer.step:
-            trainer.save(path, {"seconds": spent + time.monotonic() - started})
+
+    def rest(due: Logged) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "side": recipe.phase(trainer.step - 1).side,
+            "rate": round(recipe.rate(trainer.step - 1), 6),
+            "seconds": round(due.seconds, 1),
+        }
+        if due.judge and data.dev:
+            line["ap"] = round(grid_curve(trainer.predict, data.dev).ap, 4)
+        return line
+
+    run_steps(
+        trainer,
+        recipe.steps,
+        folder,
+        lambda: trainer.train_step(pool),
+        rest,
+        log_every=log_every,
+        judge_every=judge_every,
+        save_every=save_every,
+        spent=spent,
+        say=say,
+    )
     draw_loss_curve(log, folder / "loss.png", PARTS, "ap")
     return trainer

@@ -6,7 +6,6 @@ Plots are made as they are needed, so none is seen twice; those that are judged 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,12 +26,12 @@ from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
 from train.detector_sheets import write_png
+from train.loop import Say, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.rectangles import build_rectangles_network
 from train.rectangles_sheet import rectangles_sheet
 
-Say = Callable[[str], None]
 ARCHITECTURE = "rectangles"
 PARTS = ("xy", "wh", "object", "background")
 LEAST = 0.5
@@ -200,34 +199,25 @@ def train_rectangles(
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
     trainer = RectanglesTrainer(recipe)
     if resume:
-        trainer.load(path)
+        trainer.load(folder / "checkpoint.npz")
         say(f"resumed at step {trainer.step}")
     else:
-        log.unlink(missing_ok=True)
+        (folder / "log.jsonl").unlink(missing_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    saved = time.monotonic()
-    sums: dict[str, float] = {}
-    since = 0
-    try:
-        while trainer.step < recipe.steps:
-            for name, value in trainer.train_step().items():
-                sums[name] = sums.get(name, 0.0) + value
-            since += 1
-            if trainer.step % 50 == 0 or trainer.step == recipe.steps:
-                line = {"step": trainer.step, **{k: round(v / since, 5) for k, v in sums.items()}}
-                with log.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                say(json.dumps(line))
-                sums, since = {}, 0
-            if time.monotonic() - saved > save_every:
-                trainer.save(path, {})
-                saved = time.monotonic()
-    finally:
-        if trainer.step:
-            trainer.save(path, {})
+    run_steps(
+        trainer,
+        recipe.steps,
+        folder,
+        trainer.train_step,
+        lambda _: {},
+        log_every=50,
+        judge_every=recipe.steps,
+        save_every=save_every,
+        digits=5,
+        say=say,
+    )
     return trainer
 
 

@@ -1,0 +1,91 @@
+"""The loop of a training: step after step, with a log and checkpoints, so that a killed run loses minutes at most."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+Say = Callable[[str], None]
+
+
+class Steps(Protocol):
+    """What is trained: it counts its steps and can write itself down."""
+
+    step: int
+    """Steps done."""
+
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write a checkpoint (`train.checkpoint.save`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A line of the log that is due."""
+
+    judge: bool
+    """Whether the time has come for figures that cost something."""
+    seconds: float
+    """Spent on the training, earlier runs included."""
+
+
+def run_steps(
+    trainer: Steps,
+    steps: int,
+    folder: Path,
+    learn: Callable[[], dict[str, float]],
+    rest: Callable[[Logged], dict[str, Any]],
+    *,
+    log_every: int,
+    judge_every: int,
+    save_every: float,
+    spent: float = 0.0,
+    digits: int = 4,
+    say: Say = print,
+) -> None:
+    """Call `learn` until `trainer.step` is `steps`; the checkpoint is written in the end, whatever ends it.
+
+    Args:
+        trainer: `learn` moves its `step` on by one.
+        steps: how many there are to be.
+        folder: of `checkpoint.npz` and `log.jsonl`, a line of JSON each: the step, the means of what `learn` gave since
+            the line before, and `rest`.
+        learn: takes one step and gives its losses.
+        rest: what else a line says.
+        log_every: steps between two lines.
+        judge_every: steps between two lines with figures; the last line has some too.
+        save_every: seconds between two checkpoints.
+        spent: seconds of earlier runs.
+        digits: of the means.
+        say: is told every line.
+
+    Raises:
+        OutputError: a checkpoint cannot be written; the last good one is intact.
+    """
+    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    started = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    since = 0
+    try:
+        while trainer.step < steps:
+            for name, value in learn().items():
+                sums[name] = sums.get(name, 0.0) + value
+            since += 1
+            now = time.monotonic()
+            judge = trainer.step % judge_every == 0 or trainer.step == steps
+            if trainer.step % log_every == 0 or judge:
+                means = {name: round(value / since, digits) for name, value in sums.items()}
+                text = json.dumps({"step": trainer.step, **means, **rest(Logged(judge, spent + now - started))})
+                with log.open("a") as file:
+                    file.write(text + "\n")
+                say(text)
+                sums, since = {}, 0
+            if now - saved > save_every:
+                trainer.save(path, {"seconds": spent + now - started})
+                saved = time.monotonic()
+    finally:
+        if trainer.step:
+            trainer.save(path, {"seconds": spent + time.monotonic() - started})
