@@ -123,13 +123,13 @@ class EncoderPlan:
         return stream
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for a journal; equal plans give equal values."""
+        """What the encoder's bytes depend on, in plain values; equal plans give equal values."""
         values = asdict(self)
+        del values["notes"]
         values["time_base"] = str(self.time_base)
         values["rate"] = str(self.rate)
         values["sample_aspect"] = str(self.sample_aspect) if self.sample_aspect else None
         values["display_matrix"] = list(self.display_matrix) if self.display_matrix else None
-        values["notes"] = list(self.notes)
         return values
 
     def _configure(self, context: VideoCodecContext) -> None:

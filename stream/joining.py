@@ -63,6 +63,7 @@ def join(
     omit: Collection[int] = (),
     overwrite: bool = False,
     partial: bool = False,
+    folder: Path | None = None,
 ) -> JoinReport:
     """Write the segments' video and the source's other tracks to `output`, atomically.
 
@@ -72,6 +73,7 @@ def join(
         plan: the plan they were encoded with.
         streams: what `plan_streams` decided; decided here if not given.
         partial: the segments end early; the other tracks are cut off where they end.
+        folder: where the file lies until it is whole; None beside `output`.
 
     Raises:
         OutputError: the output exists, cannot be written, or cannot hold a track.
@@ -82,7 +84,7 @@ def join(
     check_headers(list(segments))
     streams = streams or plan_streams(source, output, plan, omit)
     report = JoinReport(Path(output), sum(s.frames for s in segments), notes=list(streams.notes))
-    with atomic_output(output, overwrite) as temporary, opened(source) as container:
+    with atomic_output(output, overwrite, folder) as temporary, opened(source) as container:
         times = decoding_times(segments, None if partial else _stated_end(container.streams[streams.picture]))
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)

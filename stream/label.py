@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from engine.runtime import Session
 from engine.version import VERSION
 from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.labelled_copy import LabelledCopy
+from stream.journal import content_of, mark_of, marked
+from stream.labelled_copy import LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.renaming import settle
 from stream.render import draw
@@ -28,7 +33,8 @@ from stream.soft import soft_copy, soft_output, soft_plan
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
-from stream.tracks import Header, Model, TracksWriter
+from stream.tracklines import encode
+from stream.tracks import Header, Model, Tracks, TracksWriter, read
 
 
 def label_video(
@@ -51,6 +57,7 @@ def label_video(
     style: Style | None = None,
     soft: bool = False,
     two_pass: bool = False,
+    resume: bool = False,
 ) -> LabelResult:
     """Label a video file: the same video with every known face boxed and named, and a per-frame record.
 
@@ -73,9 +80,12 @@ def label_video(
         style: how people are drawn or hidden. Hiding needs the whole record, so it implies `two_pass`.
         soft: copy every packet and add boxes and names as a subtitle track, with the final verdicts; the output is MKV.
         two_pass: analyse the whole video first and draw the final verdicts.
+        resume: go on with what an earlier run, killed or interrupted, has finished; the files come out as if it had
+            never stopped. The video is analysed again up to there, but neither drawn nor encoded.
 
     Raises:
-        UsageError: a soft copy that is to hide somebody, or is not to be MKV.
+        UsageError: a soft copy that is to hide somebody, or is not to be MKV; the run to go on with was of another
+            video, or with other settings, networks or another gallery.
         InputError: the source or the gallery cannot be used.
         OutputError: an output exists, or cannot be written or hold a track of the source.
         MissingError: an encoder or backend that was asked for is not here.
@@ -93,58 +103,73 @@ def label_video(
         target = Path(output) if output is not None else video_output(source, soft=soft)
         record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
         style = style or Style()
+        work = work_folder(target)
+        encoded = video and not soft
+        later = encoded and (two_pass or style.hide is not None)
         if video:
-            check_output(target, overwrite)
+            check_output(target, overwrite or (resume and encoded and marked(work, "video")))
         if video and soft:
             soft_output(target, style, overwrite)
             soft_plan(reader, target, omit)
-        check_output(record, overwrite)
+        record_overwrite = overwrite or (resume and encoded and marked(work, "record"))
+        check_output(record, record_overwrite)
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
         header = record_header(reader.info, detector, embedder, people)
-        settings, names = encoder or EncoderSettings(), people.people if people else ()
-        copy = (
-            LabelledCopy(reader, target, settings, overwrite, unknown, clock, omit, style=style, people=names)
-            if video and not soft
-            else None
-        )
-        later = copy is not None and (two_pass or style.hide is not None)
-        try:
-            writer = TracksWriter.open(record, header, overwrite=overwrite)
-            pipeline = Pipeline(reader, analyser, None if later else copy, writer, clock, progress)
-        except BaseException:
-            if copy is not None:
-                copy.discard()
-            raise
-        try:
+
+        def analyse(drawn: LabelledCopy | None, before_rename: Callable[[], None] | None = None) -> Pipeline:
+            writer = TracksWriter.open(record, header, overwrite=record_overwrite, before_rename=before_rename)
+            pipeline = Pipeline(reader, analyser, drawn, writer, clock, progress)
             pipeline.work()
-        except BaseException:
-            if later and copy is not None:
-                copy.discard()
-            raise
-        notes = [*reader.notes, *analyser.notes]
-        damage = reader.damage.as_dict()
-        if later and copy is not None:
-            with FileSource(source, threads, deinterlace=deinterlace) as again:
-                draw(again, settle(record), record, copy, clock, progress)
-        if video and soft:
-            with clock("join"):
-                final = settle(record)
-                notes += soft_copy(reader, final, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
-        if copy is not None:
+            return pipeline
+
+        notes: list[str] = []
+        if not encoded:
+            pipeline = analyse(None)
+            done, seen, damage = pipeline.done, pipeline.people, reader.damage
+            if video:
+                with clock("join"):
+                    final = settle(record)
+                    notes += soft_copy(
+                        reader, final, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit
+                    )
+        else:
+            job = _job(header, detector, embedder, {"lookahead": lookahead, "two_pass": later})
+            with LabelledCopy(
+                *(reader, target, encoder or EncoderSettings(), overwrite, unknown, clock, omit),
+                style=style,
+                people=people.people if people else (),
+                job=job,
+                resume=resume,
+            ) as copy:
+                before_rename = partial(copy.work.mark, "record")
+                if later:
+                    analysed = _analysed(record, work) if resume else None
+                    if analysed is None:
+                        analyse(None, before_rename)
+                        analysed = settle(record)
+                        copy.work.mark("analysed", content_of(record))
+                    with FileSource(source, threads, deinterlace=deinterlace) as again:
+                        draw(again, analysed, record, copy, clock, progress)
+                    done, damage = len(analysed.frames), again.damage
+                    seen = analysed.summary.people if analysed.summary else ()
+                else:
+                    pipeline = analyse(copy, before_rename)
+                    done, seen, damage = pipeline.done, pipeline.people, reader.damage
             notes += copy.notes
+        notes = [*reader.notes, *analyser.notes, *notes]
         if video and style.marks != "none":
-            notes += Glyphs().remarks(person.name for person in pipeline.people)
+            notes += Glyphs().remarks(person.name for person in seen)
     seconds = time.perf_counter() - started
     return LabelResult(
         video=target if video else None,
         tracks=record,
-        frames=pipeline.done,
-        fps=pipeline.done / seconds,
-        people=pipeline.people,
+        frames=done,
+        fps=done / seconds,
+        people=seen,
         seconds=seconds,
         notes=tuple(notes),
-        damage=damage,
+        damage=damage.as_dict(),
         stages={name: stage.as_dict() for name, stage in clock.stages.items()},
     )
 
@@ -183,6 +208,30 @@ def video_output(source: Path, *, soft: bool = False) -> Path:
     """
     suffix = source.suffix if source.suffix.lower() in CONTAINERS and not soft else ".mkv"
     return source.with_name(f"{source.stem}.labelled{suffix}")
+
+
+def _job(header: Header, detector: Detector, embedder: Embedder | None, analysis: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that names and boxes depend on, for a run that goes on with another's work."""
+    record = encode(header)
+    models = {"detector": {"size": detector.size, "threshold": detector.threshold, **_of_session(detector.session)}}
+    if embedder is not None:
+        models["embedder"] = _of_session(embedder.session)
+    return {"iznet": record["iznet"], "gallery": record["gallery"], **models, **analysis}
+
+
+def _of_session(session: Session) -> dict[str, Any]:
+    return {
+        "network": session.model.sha256,
+        "backend": f"{session.backend} {import_module(session.backend).__version__}",
+        "device": session.device,
+        "precision": session.precision,
+    }
+
+
+def _analysed(record: Path, work: Path) -> Tracks | None:
+    """The record, if the earlier run's analysis was complete and the file is still what it was."""
+    noted = mark_of(work, "analysed")
+    return read(record) if noted is not None and record.exists() and noted == content_of(record) else None
 
 
 def _networks(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from stream.encoding import EncoderSettings
-from stream.frames import LabelledFrame
+from stream.frames import Face, LabelledFrame
 from stream.hiding import Box
 from stream.joining import join
+from stream.journal import marked
 from stream.overlay import Overlay
 from stream.pictures import convert
 from stream.segments import Segment, SegmentWriter
@@ -29,8 +31,20 @@ def partial_output(target: Path) -> Path:
     return target.with_name(f"{target.stem}.partial{target.suffix}")
 
 
+def work_folder(target: Path) -> Path:
+    """Where a copy is while it is made, and what an interrupted one goes on from.
+
+    Example:
+        >>> work_folder(Path("mv.labelled.mp4")).name
+        'mv.labelled.mp4.iznet'
+    """
+    return target.with_name(target.name + ".iznet")
+
+
 class LabelledCopy:
-    """One copy on its way; call `write` from one thread, then one of `finish`, `keep` and `discard`.
+    """One copy on its way; call `write` from one thread, then one of `finish`, `keep`, `leave` and `discard`.
+
+    As a context it removes the work folder where all went well; after a failure it leaves what is finished there.
 
     Args:
         reader: the source.
@@ -42,10 +56,12 @@ class LabelledCopy:
         style: how people are drawn or hidden.
         people: everybody who may be named, for their colours.
         omit: numbers of tracks of the source that may be left out.
+        job: what the faces that are drawn depend on (see `WorkFolder`).
+        resume: go on from what an earlier run of the same job has finished.
 
     Raises:
         OutputError: the target exists, cannot be written, or its container cannot hold a track of the source.
-        UsageError, MissingError: the encoder cannot be had.
+        UsageError, MissingError: the encoder cannot be had, or the earlier run was another job.
     """
 
     def __init__(
@@ -60,60 +76,110 @@ class LabelledCopy:
         *,
         style: Style | None = None,
         people: Sequence[str] = (),
+        job: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
-        check_output(target, overwrite)
+        self.style = style or Style()
+        drawing = {
+            "style": {"marks": self.style.marks, "hide": self.style.hide, "spare_named": self.style.spare_named},
+            "unknown": unknown,
+            "people": list(people),
+            "interlaced": reader.info.interlaced,
+        }
+        self._overwrite = overwrite or (resume and marked(work_folder(target), "video"))
+        check_output(target, self._overwrite)
         self.target = target
         self._source = reader.path
-        self._overwrite = overwrite
         self._clock = clock
-        self.style = style or Style()
         self._overlay = Overlay(reader.info, unknown=unknown, style=self.style, people=people)
-        self._folder = target.with_name(target.name + ".iznet")
-        self._segments = SegmentWriter(self._folder, reader, settings)
+        self._segments = SegmentWriter(
+            work_folder(target), reader, settings, job={**drawing, **(job or {})}, resume=resume
+        )
+        self.work = self._segments.work
+        self._finished = False
         try:
             self._streams: StreamPlan = plan_streams(reader.path, target, self._segments.plan, omit)
         except BaseException:
-            self.discard()
+            self.leave()
             raise
-        self._own_notes = list(self._segments.plan.notes)
+        self._own_notes = [*self._segments.plan.notes]
+        if resume:
+            self._own_notes.append(_resumed(self._segments))
         if self.style.hide and any(track.cover for track in reader.facts.tracks):
             self._own_notes.append("faces on the cover picture are not hidden; it is copied as it is")
         self.notes = (*self._own_notes, *self._streams.notes)
         """What the user should know; `finish` adds what came up while copying."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.leave()
+            return
+        if self.work.resumed:
+            partial_output(self.target).unlink(missing_ok=True)  # what the interrupted run had kept
+        self.work.remove()
+
     def write(self, labelled: LabelledFrame, hidden: Sequence[Box] = ()) -> None:
         """Draw on the frame and encode it; its picture is not to be used afterwards. What is `hidden` is wiped out, if
-        the style hides anything."""
+        the style hides anything. A frame that an earlier run has finished is passed over."""
         frame, plan = labelled.frame, self._segments.plan
+        drawn = drawing_of(labelled.faces, hidden)
+        if self._segments.skip(frame, drawn):
+            return
         frame.picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
         with self._clock("draw"):
             self._overlay.draw(frame.picture, labelled.faces, hidden)
         with self._clock("encode"):
-            self._segments.write(frame)
+            self._segments.write(frame, drawn)
 
     def finish(self) -> None:
-        """Join all there is into the target."""
+        """Join all there is into the target. The work folder stays, so that a run which is killed before its other
+        files are complete can be gone on with."""
         with self._clock("encode"):
             segments = self._segments.finish()
-        with self._clock("join"):
-            self._join(segments, self.target, self._overwrite, partial=False)
-        shutil.rmtree(self._folder)
+        self.work.mark("video")
+        try:
+            with self._clock("join"):
+                self._join(segments, self.target, self._overwrite, partial=False)
+        except BaseException:
+            self.work.unmark("video")
+            raise
+        self._finished = True
 
     def keep(self) -> Path | None:
-        """Join what was finished under the partial name; None if that is nothing."""
-        segments = self._segments.finish()
-        if not segments:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return None
-        kept = partial_output(self.target)
-        self._join(segments, kept, overwrite=True, partial=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Join what was finished under the partial name; None if that is nothing. A later run can go on from it."""
+        try:
+            if self._finished:
+                return self.target
+            segments = self._segments.finish(early=True)
+            if not segments:
+                return None
+            kept = partial_output(self.target)
+            self._join(segments, kept, overwrite=True, partial=True)
+        finally:
+            self.leave()
         return kept
+
+    def hint(self, why: str) -> str:
+        """What to add to the message `why` a run ended, if another can go on from here."""
+        return "; --resume goes on from there" if self._segments.whole and "--resume" not in why else ""
+
+    def leave(self) -> None:
+        """Stop where it is. What is finished stays in the work folder, for a later run to go on from."""
+        self._segments.abort()
+        if self._segments.whole:
+            self.work.release()
+        else:
+            self.work.remove()
 
     def discard(self) -> None:
         """Leave nothing behind."""
         self._segments.abort()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.work.remove()
 
     def _join(self, segments: list[Segment], target: Path, overwrite: bool, partial: bool) -> None:
         report = join(
@@ -124,5 +190,18 @@ class LabelledCopy:
             streams=self._streams,
             overwrite=overwrite,
             partial=partial,
+            folder=self.work.path,
         )
         self.notes = (*self._own_notes, *report.notes)
+
+
+def drawing_of(faces: Sequence[Face], hidden: Sequence[Box] = ()) -> bytes:
+    """What a drawing depends on, to the last bit: equal values make equal pictures of equal frames."""
+    parts = [part for face in faces for part in (face.box.tobytes(), repr(face.name).encode())]
+    return b"".join([*parts, *(box.tobytes() for box in hidden), b"\n"])
+
+
+def _resumed(segments: SegmentWriter) -> str:
+    if segments.earlier_frames:
+        return f"went on after {segments.earlier_frames} frames that an interrupted run had finished"
+    return "no run to go on with was found here, so everything was made from the start"

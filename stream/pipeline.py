@@ -109,7 +109,7 @@ class Pipeline:
         except BaseException:
             self._end_threads()
             if self._copy is not None:
-                self._copy.discard()
+                self._copy.leave()
             self._record.abort()
             raise
 
@@ -156,12 +156,13 @@ class Pipeline:
 
     def _keep(self, why: str) -> str:
         """Keep what was finished under partial names; `why` the run ended, and where that is."""
+        hint = self._copy.hint(why) if self._copy is not None else ""
         try:
             kept = self._copy.keep() if self._copy is not None else None
             self._close_record(complete=False)
         except (IznetError, OSError) as failure:
             self._record.abort(keep=True)
             where = f"; {failure}" if str(failure) not in why else ""
-            return f"{why}{where}"
+            return f"{why}{where}{hint}"
         places = [str(path) for path in (kept, self._record.path) if path is not None]
-        return f"{why}; {self.done} frames are finished, in {' and '.join(places)}"
+        return f"{why}; {self.done} frames are finished, in {' and '.join(places)}{hint}"

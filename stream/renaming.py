@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError
+from stream.journal import writing
 from stream.presence import Presence, presence
-from stream.segments import writing
 from stream.sink import atomic_output, check_output
 from stream.takes import cast
 from stream.tracklines import Summary

@@ -12,10 +12,12 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import InputError, InterruptedByUser, IznetError
+from engine.version import VERSION
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
+from stream.journal import content_of
 from stream.labelled_copy import LabelledCopy
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
@@ -44,6 +46,7 @@ def render_video(
     deinterlace: bool = False,
     omit: Collection[int] = (),
     threads: int | None = None,
+    resume: bool = False,
 ) -> LabelResult:
     """Draw the final verdicts of a record on the video it was made of.
 
@@ -61,11 +64,13 @@ def render_video(
         deinterlace: make whole pictures out of interlaced ones.
         omit: numbers of tracks of the video that may be left out of the copy.
         threads: decoder threads; None for as many as there are processors.
+        resume: go on with what an earlier run, killed or interrupted, has finished.
 
     Raises:
         InputError: the video or the record cannot be read, or they do not belong together.
         OutputError: the output exists, or cannot be written or hold a track of the video.
-        UsageError: a soft copy that is to hide somebody, or is not to be MKV.
+        UsageError: a soft copy that is to hide somebody, or is not to be MKV; the run to go on with was of another
+            video or record, or with other settings.
         InterruptedByUser: Ctrl-C; what was finished is kept under a partial name.
 
     Example:
@@ -82,10 +87,15 @@ def render_video(
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         else:
             settings = encoder or EncoderSettings()
-            copy = LabelledCopy(
-                *(reader, target, settings, overwrite, unknown, clock, omit), style=style, people=cast(record)
-            )
-            draw(reader, record, tracks, copy, clock, progress)
+            job = {"record": content_of(tracks), "iznet": VERSION}
+            with LabelledCopy(
+                *(reader, target, settings, overwrite, unknown, clock, omit),
+                style=style,
+                people=cast(record),
+                job=job,
+                resume=resume,
+            ) as copy:
+                draw(reader, record, tracks, copy, clock, progress)
             notes = (*reader.notes, *copy.notes)
     seconds = time.perf_counter() - started
     people = record.summary.people if record.summary else ()
@@ -163,9 +173,6 @@ def draw(
         raise InterruptedByUser(_keep(copy, "interrupted", done)) from interrupt
     except IznetError as failure:
         raise type(failure)(_keep(copy, str(failure), done)) from failure
-    except BaseException:
-        copy.discard()
-        raise
 
 
 class _Mismatch(Exception):
@@ -191,5 +198,5 @@ def _keep(copy: LabelledCopy, why: str, done: int) -> str:
     try:
         kept = copy.keep()
     except (IznetError, OSError) as failure:
-        return f"{why}; {failure}" if str(failure) not in why else why
-    return why if kept is None else f"{why}; {done} frames are finished, in {kept}"
+        return (f"{why}; {failure}" if str(failure) not in why else why) + copy.hint(why)
+    return why if kept is None else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"

@@ -2,8 +2,8 @@
 
 A segment depends on its own frames and the plan alone, so segments can be made again, or elsewhere, and come out the
 same. In the work folder a segment is two files: `000012.bin`, the encoded packets one after the other, and
-`000012.json`, written last and atomically, which says where each packet begins, its exact time, and the SHA-256 of
-the whole. So the folder is its own journal: what has a `.json` is finished.
+`000012.json`, written last and atomically, which says where each packet begins, its exact time, what was drawn on its
+frames, and the SHA-256 of the whole. So the folder is its own journal: what has a `.json` is finished.
 
     writer = SegmentWriter(folder, source, EncoderSettings())
     for frame in source.frames():
@@ -14,12 +14,10 @@ the whole. So the folder is its own journal: what has a `.json` is finished.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +29,12 @@ import av.error
 from engine.errors import InputError, OutputError
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
+from stream.journal import WorkFolder, content_of, write_json, writing
 from stream.pictures import convert
 from stream.source import FileSource
 
-JOURNAL_VERSION = 1
-JOB_FILE = "job.json"
+FRAMES_PER_SEGMENT = 250
+"""What is lost at most when a run is killed; as long as the encoders let a group of pictures grow by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ class Segment:
     """The encoder's headers, the same in every segment of a job."""
     packets: tuple[Coded, ...]
     sha256: str
+    drawn: str = ""
+    """SHA-256 of what was drawn on its frames, as the caller put it."""
 
     @property
     def frames(self) -> int:
@@ -90,14 +91,17 @@ class SegmentWriter:
     """Frames in, segments out. Call it from one thread.
 
     Args:
-        folder: the work folder, made here; what an earlier run left in it is removed.
+        folder: the work folder, made here.
         source: where the frames come from; gives size, time base, colour and HDR data.
         settings: what the user asked for.
-        frames_per_segment: length of every segment but the last.
+        frames_per_segment: length of every segment but the last; None takes `FRAMES_PER_SEGMENT`.
+        job: everything that what is drawn depends on (see `WorkFolder`).
+        resume: keep the segments that an earlier run of the same job finished, and skip their frames; otherwise what
+            it left is removed.
 
     Raises:
-        UsageError, MissingError: the encoder cannot be had (see `stream.encoding`).
-        OutputError: the folder cannot be made, or something else has its name.
+        UsageError, MissingError: the encoder cannot be had (see `stream.encoding`), or the earlier run was another job.
+        OutputError: the folder cannot be made, something else has its name, or another process works in it.
     """
 
     def __init__(
@@ -105,62 +109,101 @@ class SegmentWriter:
         folder: str | os.PathLike[str],
         source: FileSource,
         settings: EncoderSettings | None = None,
-        frames_per_segment: int = 250,
+        frames_per_segment: int | None = None,
+        *,
+        job: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
-        if frames_per_segment < 1:
-            raise ValueError(f"{frames_per_segment = } must be at least 1")
+        length = FRAMES_PER_SEGMENT if frames_per_segment is None else frames_per_segment
+        if length < 1:
+            raise ValueError(f"frames_per_segment = {length} must be at least 1")
         self.plan: EncoderPlan = plan_encoder(settings or EncoderSettings(), source.facts)
         """Pixel format to draw in, and `notes` to tell the user."""
-        self.folder = Path(folder)
-        self._length = frames_per_segment
+        description = {
+            "source": content_of(source.path),
+            "encoder": self.plan.to_json(),
+            "FFmpeg": f"PyAV {av.__version__}",
+            "frames_per_segment": length,
+            **(job or {}),
+        }
+        self.work = WorkFolder(Path(folder), description, resume=resume)
+        self._length = length
         self._written = 0
         self._open: _OpenSegment | None = None
-        self._finished: list[Segment] = []
+        # Segments that the end of a run cut short are made again.
+        earlier = sound_segments(self.work.path) if resume else []
+        self._finished = [s for s in earlier if s.frames == length]
+        self._earlier = _EarlierFrames(self._finished)
         self._closing: Future[Segment] | None = None
         self._closer = ThreadPoolExecutor(1, thread_name_prefix="segment-closer")
-        with writing(self.folder):
-            if self.folder.exists():
-                if not (self.folder / JOB_FILE).exists():
-                    raise OutputError(f"{self.folder} is in the way and no work folder; remove or rename it")
-                shutil.rmtree(self.folder)
-            self.folder.mkdir()
-            job = {
-                "version": JOURNAL_VERSION,
-                "frames_per_segment": frames_per_segment,
-                "plan": self.plan.to_json(),
-                "source": {"path": source.path, "bytes": os.path.getsize(source.path)},
-            }
-            write_json(self.folder / JOB_FILE, job)
 
-    def write(self, frame: Frame) -> None:
+    @property
+    def earlier_frames(self) -> int:
+        """How many frames an earlier run has finished."""
+        return self._earlier.count
+
+    @property
+    def whole(self) -> int:
+        """How many segments of full length are finished."""
+        return sum(s.frames == self._length for s in self._finished)
+
+    def skip(self, frame: Frame, drawn: bytes = b"") -> bool:
+        """Whether the frame is finished since an earlier run, so that it need not be drawn and written.
+
+        Args:
+            frame: the next one.
+            drawn: what would be drawn on it, as given to `write` then.
+
+        Raises:
+            InputError: the earlier run had another frame here, or drew something else.
+        """
+        if self._written >= self._earlier.count:
+            return False
+        self._earlier.check(self._written, frame.pts, drawn)
+        self._written += 1
+        return True
+
+    def write(self, frame: Frame, drawn: bytes = b"") -> None:
         """Encode one frame at `frame.pts`. Times must rise strictly.
 
         The picture is encoded as it stands and left alone, except that its `pict_type` is cleared so that the
-        encoder decides for itself.
+        encoder decides for itself. `drawn` stands for what was drawn on it.
 
         Raises:
             OutputError: the disk is full or the folder has gone.
         """
-        if self._open is None:
-            with writing(self.folder):
-                self._open = _OpenSegment(self.folder, self._written // self._length, self._written, self.plan)
-        with writing(self.folder):
-            self._open.write(frame)
+        with writing(self.work.path):
+            if self._open is None:
+                self._open = _OpenSegment(self.work.path, self._written // self._length, self._written, self.plan)
+            self._open.write(frame, drawn)
         self._written += 1
         if self._written % self._length == 0:
             self._hand_over()
 
-    def finish(self) -> list[Segment]:
-        """Close what is open, wait, and give all segments in order."""
+    def finish(self, *, early: bool = False) -> list[Segment]:
+        """Close what is open, wait, and give all segments in order.
+
+        Args:
+            early: not all frames were given; of an earlier run's segments only those come that were reached.
+
+        Raises:
+            InputError: an earlier run had more frames.
+        """
         if self._open is not None:
             self._hand_over()
         self._collect()
         self._closer.shutdown()
         check_headers(self._finished)
-        return list(self._finished)
+        if self._written < self._earlier.count and not early:
+            raise InputError(
+                f"the source ends after {self._written} frames, where the interrupted run had "
+                f"{self._earlier.count}; {_AFRESH}"
+            )
+        return [s for s in self._finished if s.first_frame + s.frames <= self._written]
 
     def abort(self) -> list[Segment]:
-        """Drop the open segment; give those that are finished. Never raises for a segment that failed."""
+        """Drop the open segment; give those that are finished, which stay in the folder. Never raises for a segment
+        that failed."""
         if self._open is not None:
             self._open.discard()
             self._open = None
@@ -179,7 +222,7 @@ class SegmentWriter:
     def _collect(self) -> None:
         if self._closing is not None:
             closing, self._closing = self._closing, None
-            with writing(self.folder):
+            with writing(self.work.path):
                 self._finished.append(closing.result())
 
 
@@ -191,15 +234,18 @@ class _OpenSegment:
         self._first_frame = first_frame
         self._plan = plan
         self._path = folder / f"{index:06d}.bin"
+        self._path.with_suffix(".json").unlink(missing_ok=True)  # of a segment that was not sound
         self._encoder = plan.open()
         self._extradata = self._encoder.extradata or b""
         self._file = self._path.open("wb")
         self._durations: dict[int, int] = {}
         self._packets: list[Coded] = []
         self._digest = hashlib.sha256()
+        self._drawn = hashlib.sha256()
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, drawn: bytes) -> None:
         plan = self._plan
+        self._drawn.update(drawn)
         picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
         picture.pts = frame.pts
         picture.time_base = plan.time_base
@@ -229,6 +275,7 @@ class _OpenSegment:
             self._extradata or self._encoder.extradata or b"",
             tuple(self._packets),
             self._digest.hexdigest(),
+            self._drawn.hexdigest(),
         )
         write_json(self._path.with_suffix(".json"), _segment_to_json(segment))
         return segment
@@ -249,22 +296,63 @@ class _OpenSegment:
             self._file.write(data)
 
 
+class _EarlierFrames:
+    """The frames of segments that an earlier run finished: times and drawings have to be what they were."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = list(segments)
+        self.count = sum(s.frames for s in segments)
+        self._times: list[int] = []
+        self._digest = hashlib.sha256()
+
+    def check(self, index: int, pts: int, drawn: bytes) -> None:
+        length = self._segments[0].frames
+        number, place = divmod(index, length)
+        segment = self._segments[number]
+        if place == 0:
+            self._times = sorted(p.pts for p in segment.packets)
+            self._digest = hashlib.sha256()
+        self._digest.update(drawn)
+        if pts != self._times[place]:
+            raise InputError(f"frame {index} is at another time than when the interrupted run saw it; {_AFRESH}")
+        if place == length - 1 and self._digest.hexdigest() != segment.drawn:
+            raise InputError(
+                f"the faces on frames {index - place} to {index} are not what the interrupted run drew; {_AFRESH}"
+            )
+
+
+_AFRESH = "label from the start without --resume"
+
+
+def sound_segments(folder: str | os.PathLike[str]) -> list[Segment]:
+    """The finished segments up to the first that is not as it was written, or whose journal entry cannot be read."""
+    sound: list[Segment] = []
+    with contextlib.suppress(InputError):
+        for segment in _journal(folder):
+            for _ in segment.read():
+                pass
+            sound.append(segment)
+    return sound
+
+
 def finished_segments(folder: str | os.PathLike[str]) -> list[Segment]:
     """The segments that a work folder holds complete, from the first without a gap.
 
     Raises:
         InputError: a journal entry cannot be read.
     """
-    segments: list[Segment] = []
-    for path in sorted(Path(folder).glob("[0-9]*.json")):
+    return list(_journal(folder))
+
+
+def _journal(folder: str | os.PathLike[str]) -> Iterator[Segment]:
+    for number, path in enumerate(sorted(Path(folder).glob("[0-9]*.json"))):
         try:
             segment = _segment_from_json(path, json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is no journal entry ({error}); delete its folder and label again") from error
-        if segment.index != len(segments):
-            break
-        segments.append(segment)
-    return segments
+        if segment.index != number:
+            return
+        yield segment
 
 
 def check_headers(segments: list[Segment]) -> None:
@@ -278,42 +366,13 @@ def check_headers(segments: list[Segment]) -> None:
             raise RuntimeError(f"segment {segment.path.name} was encoded with other headers than the first")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that it is there whole or not at all."""
-    temporary = path.with_suffix(".json.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-@contextlib.contextmanager
-def writing(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the system's refusals to write at `place` into `OutputError`s that say what to do."""
-    try:
-        yield
-    except OSError as error:  # FFmpeg's errors of this kind are OSErrors too
-        name = os.fspath(place)
-        if error.errno == errno.ENOSPC:
-            raise OutputError(f"{name}: the disk is full; free some space or choose another folder") from error
-        if error.errno == errno.EDQUOT:
-            raise OutputError(f"{name}: the disk quota is used up; free some space") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OutputError(f"{name}: no permission to write there; choose another folder") from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise OutputError(f"{name}: its folder does not exist; make it first") from error
-        if error.errno == errno.EFBIG:
-            raise OutputError(f"{name}: larger than the file system or limit allows") from error
-        raise OutputError(f"{name} cannot be written ({error.strerror or error})") from error
-
-
 def _segment_to_json(segment: Segment) -> dict[str, Any]:
     return {
         "index": segment.index,
         "first_frame": segment.first_frame,
         "extradata": segment.extradata.hex(),
         "sha256": segment.sha256,
+        "drawn": segment.drawn,
         "packets": [[p.pts, p.duration, p.size, int(p.key)] for p in segment.packets],
     }
 
@@ -326,4 +385,5 @@ def _segment_from_json(path: Path, value: dict[str, Any]) -> Segment:
         extradata=bytes.fromhex(value["extradata"]),
         packets=tuple(Coded(int(p), int(d), int(s), bool(k)) for p, d, s, k in value["packets"]),
         sha256=str(value["sha256"]),
+        drawn=str(value["drawn"]),
     )

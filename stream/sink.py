@@ -20,8 +20,8 @@ from av.stream import AttachmentStream, Disposition, Stream
 
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderPlan
+from stream.journal import writing
 from stream.probe import Track, opened, track_of, video_stream
-from stream.segments import writing
 from stream.tags import file_tags, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -254,15 +254,23 @@ def _refusal(
 
 
 @contextlib.contextmanager
-def atomic_output(output: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+def atomic_output(
+    output: str | os.PathLike[str], overwrite: bool = False, folder: Path | None = None
+) -> Iterator[Path]:
     """A temporary name beside `output`, which becomes `output` when the block ends well and vanishes when it does not.
+
+    Args:
+        output: the final name.
+        overwrite: whether it may be replaced.
+        folder: where the temporary lies instead, on the same file system: what is left there by a run that is killed is
+            removed with the folder.
 
     Raises:
         OutputError: `output` exists and `overwrite` is false, or it cannot be written.
     """
     target = Path(output)
     check_output(target, overwrite)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    temporary = (folder or target.parent) / f".{target.stem}.{os.getpid()}.part{target.suffix}"
     try:
         with writing(target):
             yield temporary

@@ -10,8 +10,9 @@ import json
 import os
 import re
 import time
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,19 +109,28 @@ class TracksWriter:
         self._stream = stream
         self._target = target
         self._overwrite = False
+        self._before_rename: Callable[[], None] = lambda: None
         self._scale = header.time_base.numerator, header.time_base.denominator
         self._time_base = header.time_base
         self._waiting: list[bytes] = []
         self._flushed = 0.0
-        self._pts: list[int] = []
-        self._seen: defaultdict[int, list[int]] = defaultdict(list)  # track → positions of its frames
+        self._pts = array("q")
+        self._seen: defaultdict[int, array[int]] = defaultdict(lambda: array("L"))  # track → positions of its frames
         self._names: dict[int, str] = {}  # track → final name
         self._write(header)
 
     @classmethod
-    def open(cls, path: str | Path, header: Header, *, overwrite: bool = False) -> TracksWriter:
+    def open(
+        cls,
+        path: str | Path,
+        header: Header,
+        *,
+        overwrite: bool = False,
+        before_rename: Callable[[], None] | None = None,
+    ) -> TracksWriter:
         """Start the record `path`. Until `finish` it grows under the name that `partial_path` gives; what an
-        earlier, interrupted run left under that name is replaced.
+        earlier, interrupted run left under that name is replaced. `before_rename` is called when the record is
+        complete and about to get its final name.
 
         Raises:
             OutputError: the file exists and may not be overwritten, or its folder is missing or not writable.
@@ -141,6 +151,7 @@ class TracksWriter:
             partial_path(target).unlink(missing_ok=True)
             raise
         writer._overwrite = overwrite
+        writer._before_rename = before_rename or writer._before_rename
         return writer
 
     @property
@@ -185,6 +196,8 @@ class TracksWriter:
         )
         self._write(summary)
         if self._target is not None:
+            if complete:
+                self._sync()
             self._stream.close()
             if complete:
                 self._rename(self._target)
@@ -211,9 +224,17 @@ class TracksWriter:
         if self._target is not None and not self._stream.closed:
             self.abort()
 
+    def _sync(self) -> None:
+        """Onto the disk itself: the final name says that all of it is there."""
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
     def _rename(self, target: Path) -> None:
         if target.exists() and not self._overwrite:
             raise OutputError(f"{target} has appeared meanwhile; the record is in {self.path}")
+        self._before_rename()
         try:
             os.replace(partial_path(target), target)
         except OSError as error:

@@ -40,7 +40,7 @@ def style_options(command: Command) -> Command:
 
 
 def encoder_options(command: Command) -> Command:
-    """How a copy is made: `--encoder --preset --crf --deinterlace --omit`."""
+    """How a copy is made: `--encoder --preset --crf --deinterlace --omit --resume`."""
     options = (
         click.option("--encoder", type=click.Choice(ENCODERS), default="auto", show_default=True),
         click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow."),
@@ -53,11 +53,16 @@ def encoder_options(command: Command) -> Command:
             metavar="NUMBER",
             help="Leave this track of the source out; may be repeated.",
         ),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Go on with what an earlier run of the same command, killed or interrupted, has finished.",
+        ),
     )
     return _with_options(command, options)
 
 
-ENCODING = ("encoder", "preset", "crf", "deinterlace")
+ENCODING = ("encoder", "preset", "crf", "deinterlace", "resume")
 """What has no meaning where nothing is encoded."""
 OF_VIDEOS = (*ENCODING, "omit", "soft", "lookahead", "two_pass")
 """What has no meaning for a photo."""

@@ -39,6 +39,7 @@ def render(
     crf: float | None,
     deinterlace: bool,
     omit: tuple[int, ...],
+    resume: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -74,6 +75,7 @@ def render(
                 progress=progress,
                 deinterlace=deinterlace,
                 omit=omit,
+                resume=resume,
             )
     if as_json:
         click.echo(json.dumps(result_dict(result), ensure_ascii=False))

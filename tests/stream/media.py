@@ -422,4 +422,6 @@ def relabel(
         writer = SegmentWriter(output.with_name(f"{output.name}.iznet"), source, settings, per_segment)
         for frame in source.frames():
             writer.write(frame)
-        return join(writer.finish(), path, output, plan=writer.plan, overwrite=overwrite)
+        report = join(writer.finish(), path, output, plan=writer.plan, overwrite=overwrite)
+        writer.work.release()
+        return report

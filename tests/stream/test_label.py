@@ -291,12 +291,12 @@ def test_a_full_disk_is_an_error_and_nothing_stands_under_the_final_name(
     write = SegmentWriter.write
     written = 0
 
-    def full(self: SegmentWriter, frame: object) -> None:
+    def full(self: SegmentWriter, frame: object, drawn: bytes) -> None:
         nonlocal written
         written += 1
         if written == 15:
             raise OutputError("the disk is full") from OSError(errno.ENOSPC, "No space left on device")
-        write(self, frame)  # type: ignore[arg-type]
+        write(self, frame, drawn)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SegmentWriter, "write", full)
     with pytest.raises(OutputError, match="the disk is full; 14 frames are finished"):

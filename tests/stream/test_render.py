@@ -17,12 +17,11 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, InterruptedByUser, OutputError, UsageError
 from engine.gallery import Gallery
-from stream import label_video
+from stream import label_video, segments
 from stream.encoding import EncoderSettings
 from stream.frames import Face, TrackVerdict
 from stream.label import record_output
 from stream.render import render_video
-from stream.segments import SegmentWriter
 from stream.source import FileSource
 from stream.styles import Style
 from stream.tracks import Header, TracksWriter, read
@@ -277,17 +276,25 @@ def test_what_exists_is_kept(video: Path) -> None:
 
 
 def test_an_interrupt_keeps_what_was_finished(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SegmentWriter.__init__, "__defaults__", (None, 10))
+    monkeypatch.setattr(segments, "FRAMES_PER_SEGMENT", 10)
+    whole = render(video)
+    packets = media.read(video.with_name("out.mkv")).packets
+    video.with_name("out.mkv").unlink()
 
     def stop(done: int, total: int | None) -> None:
         assert total == FRAMES
         if done == 25:
             raise KeyboardInterrupt
 
-    with pytest.raises(InterruptedByUser, match=r"25 frames are finished, in .*out\.partial\.mkv"):
+    kept = r"25 frames are finished, in .*out\.partial\.mkv; --resume goes on from there"
+    with pytest.raises(InterruptedByUser, match=kept):
         render(video, progress=stop)
-    assert sorted(p.name for p in video.parent.iterdir()) == ["mv.mkv", "mv.tracks.jsonl", "out.partial.mkv"]
+    there = ["mv.mkv", "mv.tracks.jsonl"]
+    assert sorted(p.name for p in video.parent.iterdir()) == [*there, "out.mkv.iznet", "out.partial.mkv"]
     assert len(pictures(video.with_name("out.partial.mkv"))) == 25
+    assert np.array_equal(render(video, resume=True), whole)
+    assert media.read(video.with_name("out.mkv")).packets == packets
+    assert sorted(p.name for p in video.parent.iterdir()) == [*there, "out.mkv"]
 
 
 def test_labelling_in_two_passes_draws_and_records_the_verdicts(

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InputError, OutputError
-from stream import segments as segments_module
 from stream.encoding import EncoderSettings
 from stream.joining import decoding_times, join
+from stream.journal import write_json
 from stream.segments import Coded, Segment, SegmentWriter, check_headers, finished_segments
 from stream.source import FileSource
 from tests.stream.media import Video, audio, read, vfr, write
@@ -56,7 +56,7 @@ def test_lengths_and_journal(clip: Path, tmp_path: Path) -> None:
     assert all(s.packets[0].key for s in segments)
     assert finished_segments(tmp_path / "work") == segments
     job = json.loads((tmp_path / "work" / "job.json").read_text("utf-8"))
-    assert job["plan"] == writer.plan.to_json()
+    assert job["encoder"] == writer.plan.to_json()
     assert job["frames_per_segment"] == 16
     assert sorted(p.pts for s in segments for p in s.packets) == vfr(50, 512)
 
@@ -94,7 +94,9 @@ def test_a_segment_depends_on_its_own_frames_alone(clip: Path, tmp_path: Path) -
 
 
 def test_what_was_there_before_is_removed(clip: Path, tmp_path: Path) -> None:
-    written(clip, tmp_path / "work", 5).finish()
+    before = written(clip, tmp_path / "work", 5)
+    before.finish()
+    before.work.release()
     segments = written(clip, tmp_path / "work", 40).finish()
     assert finished_segments(tmp_path / "work") == segments
     assert len(segments) == 2
@@ -170,14 +172,12 @@ def test_other_headers_are_noticed(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_output_error(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = segments_module.write_json
-
     def full(path: Path, value: object) -> None:
         if path.name == "000001.json":
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, value)
+        write_json(path, value)
 
-    monkeypatch.setattr(segments_module, "write_json", full)
+    monkeypatch.setattr("stream.segments.write_json", full)
     with FileSource(clip, 1) as source:
         writer = SegmentWriter(tmp_path / "work", source, None, 10)
         with pytest.raises(OutputError, match="full") as caught:  # noqa: PT012

@@ -227,3 +227,4 @@ def test_a_full_disk_while_encoding(tmp_path: Path, tiny_disk: Path) -> None:
                 writer.write(frame)
             writer.finish()
         assert writer.abort()
+        writer.work.release()

@@ -1,0 +1,201 @@
+"""The work folder beside a copy that is being made: what was asked for, and how far it has come.
+
+A run that is killed leaves the folder behind; another that was asked for the very same goes on with what is finished
+in it. Every file in it is there whole or not at all, so whatever moment the power fails at, the folder can be read.
+
+    work = WorkFolder(Path("mv.labelled.mp4.iznet"), job, resume=True)
+    ...
+    work.remove()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InputError, OutputError, UsageError
+from engine.gallery_file import locked
+
+JOB_FILE = "job.json"
+VERSION = 2
+"""Of the journal: a folder of another version cannot be gone on with."""
+
+_LOCK_FILE = ".job.lock"
+_SAMPLES = 16
+_SAMPLE_BYTES = 1 << 16
+
+
+class WorkFolder:
+    """A folder for one job, held against every other process until it is released or removed.
+
+    Args:
+        path: where; made here, its parent has to exist.
+        job: everything that the result depends on, plain JSON values. Keys are shown to people.
+        resume: go on with what an earlier run of the same job left; otherwise that is removed.
+
+    Raises:
+        OutputError: it cannot be made, is something else's, or another process works in it.
+        UsageError: it was left by a job that differs from this one; the message says in what.
+        InputError: its journal cannot be read.
+
+    Example:
+        >>> work = WorkFolder(Path("mv.labelled.mp4.iznet"), {"style": "boxes"}, resume=True)   # doctest: +SKIP
+        >>> work.resumed                                                                        # doctest: +SKIP
+        True
+    """
+
+    def __init__(self, path: Path, job: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.path = path
+        self.resumed = False
+        """Whether something of an earlier run is gone on with."""
+        self._lock = contextlib.ExitStack()
+        with writing(path):
+            if path.exists() and not _is_work_folder(path):
+                raise OutputError(f"{path} is in the way and no work folder; remove or rename it")
+            path.mkdir(exist_ok=True)
+            self._take()
+        try:
+            with writing(path):
+                self._begin({"version": VERSION, **job}, resume)
+        except BaseException:
+            self.release()
+            raise
+
+    def mark(self, event: str, value: Any = None) -> None:
+        """Note durably that `event` has happened in this job."""
+        with writing(self.path):
+            write_json(self.path / f"{event}.mark.json", value)
+
+    def unmark(self, event: str) -> None:
+        """It has not happened after all."""
+        (self.path / f"{event}.mark.json").unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Leave the folder as it is, for a later run."""
+        self._lock.close()
+
+    def remove(self) -> None:
+        """The job is done, or given up: nothing stays."""
+        self.release()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _take(self) -> None:
+        try:
+            self._lock.enter_context(locked(self.path / "job", patience=0))
+        except OutputError as error:
+            if error.__cause__ is not None:  # the file system refused
+                raise
+            raise OutputError(f"{self.path}: another process is at work in it; wait for its end") from error
+
+    def _begin(self, job: Mapping[str, Any], resume: bool) -> None:
+        file = self.path / JOB_FILE
+        if resume and file.exists():
+            earlier = _read(file)
+            if changed := list(differences(earlier, json.loads(json.dumps(job)))):
+                raise UsageError(
+                    f"{self.path}: cannot go on, {'; '.join(changed)}. Give what was given then, or label from the "
+                    "start without --resume"
+                )
+            self.resumed = True
+            return
+        # The description goes first: without it, the rest is nobody's.
+        file.unlink(missing_ok=True)
+        for entry in self.path.iterdir():
+            if entry.name != _LOCK_FILE:
+                entry.unlink()
+        write_json(file, job)
+
+
+def marked(path: Path, event: str) -> bool:
+    """Whether the job of the work folder `path`, if there is one, noted that `event` happened."""
+    return (path / f"{event}.mark.json").exists()
+
+
+def mark_of(path: Path, event: str) -> Any:
+    """What was noted with the mark; None if there is none."""
+    return _read(path / f"{event}.mark.json") if marked(path, event) else None
+
+
+def differences(earlier: Any, now: Any, name: str = "") -> Iterator[str]:
+    """What is not the same in two descriptions of a job, in words.
+
+    Example:
+        >>> list(differences({"style": "boxes", "video": {"bytes": 7}}, {"style": "names", "video": {"bytes": 7}}))
+        ["style was 'boxes' and is 'names' now"]
+    """
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*earlier, *now]):
+            yield from differences(earlier.get(key), now.get(key), f"{name} {key}".strip())
+    elif earlier != now:
+        yield f"{name} was {_short(earlier)} and is {_short(now)} now"
+
+
+def _short(value: Any) -> str:
+    text = "not given" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def content_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What tells a file from a changed one: its length, and the SHA-256 of samples from its first byte to its last.
+
+    A container's index lies at one of its ends and names the size of every packet, so a few samples see nearly every
+    change; time stamps and the name do not matter.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for i in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return {"bytes": size, "content": digest.hexdigest()}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is there whole or not at all."""
+    temporary = path.with_suffix(".json.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def writing(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the system's refusals to write at `place` into `OutputError`s that say what to do."""
+    try:
+        yield
+    except OSError as error:  # FFmpeg's errors of this kind are OSErrors too
+        name = os.fspath(place)
+        if error.errno == errno.ENOSPC:
+            raise OutputError(f"{name}: the disk is full; free some space or choose another folder") from error
+        if error.errno == errno.EDQUOT:
+            raise OutputError(f"{name}: the disk quota is used up; free some space") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(f"{name}: no permission to write there; choose another folder") from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise OutputError(f"{name}: its folder does not exist; make it first") from error
+        if error.errno == errno.EFBIG:
+            raise OutputError(f"{name}: larger than the file system or limit allows") from error
+        raise OutputError(f"{name} cannot be written ({error.strerror or error})") from error
+
+
+def _is_work_folder(path: Path) -> bool:
+    """Also one whose run was killed before it had described its job."""
+    if (path / JOB_FILE).exists():
+        return True
+    return path.is_dir() and {entry.name for entry in path.iterdir()} <= {_LOCK_FILE, f"{JOB_FILE}.part"}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); label from the start without --resume") from error
