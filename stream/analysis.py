@@ -3,6 +3,9 @@
 Everything is decided by the content alone and in frame order, never by the clock: the same frames and settings
 give the same names, with one thread or eight. Frames are held back for a look-ahead so that a track carries, from
 its first frame, the best name known by then.
+
+Every frame is compared with its neighbours to find the cuts; faces are looked for on as few frames as `Cadence` allows,
+always on the first and the last of a shot, and are put in between where they must have been.
 """
 
 from __future__ import annotations
@@ -16,20 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.alignment import face_region, shifted, similarity_transform, warp_face
-from engine.detector import DetectionJob, Detector
+from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
+from stream.cadence import EVERY_FRAME, Cadence
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
 from stream.orientation import to_coded, upright
-from stream.pictures import region_rgb, small_rgb
-from stream.shots import ShotDetector, glance
+from stream.pictures import coarse_rgb, region_rgb, small_rgb
+from stream.shots import GRID, ShotDetector, glance
 from stream.stages import StageClock
 from stream.tracker import Looks, Tracker
 
 WORTH_A_LOOK = 0.1
 """Quality of a face from which its embedding may settle a doubt of the tracker."""
+MARGIN = 0.05
+"""How much surer than its threshold the detector has to be of a face whose coming and going is followed to the frame:
+one on the brink comes and goes all the time."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
 
@@ -56,7 +63,7 @@ class Analyser:
         embedder: tells them apart; needed with a gallery only.
         gallery: whom to name; None leaves everybody unknown.
         lookahead: seconds a frame is held back before its names are decided.
-        batch: frames detected together.
+        every_frame: look for faces on every frame, as the cadence otherwise does where much happens.
         clock: where the time of each stage is added up.
 
     Example:
@@ -78,7 +85,7 @@ class Analyser:
         gallery: Gallery | None = None,
         *,
         lookahead: float = 2.0,
-        batch: int = 4,
+        every_frame: bool = False,
         clock: StageClock | None = None,
     ) -> None:
         if gallery is not None and embedder is None:
@@ -99,18 +106,19 @@ class Analyser:
             )
         self._letterbox = detector.letterbox(info.width, info.height)
         self._weak = 0.4 * detector.threshold
-        self._batch_size = batch
-        # Hundreds of batches of this one shape follow.
-        detector.prepare(batch, self._letterbox.padded_height, self._letterbox.padded_width)
-        self._job: DetectionJob | None = None
-        """The batch being filled, in the memory that the network reads."""
-        self._batch: list[Frame] = []
-        """The frames in it."""
-        self._flying: tuple[DetectionJob, list[Frame]] | None = None
-        """The batch that the network is working on."""
-        self._detected: deque[tuple[Frame, Detections]] = deque()
-        self._shots = ShotDetector()
+        # One picture at a time: a batch saves nothing on a CPU, and which frame is next depends on this one's faces.
+        detector.prepare(1, self._letterbox.padded_height, self._letterbox.padded_width)
+        if embedder is not None and gallery is not None:
+            embedder.prepare(1)
+        confident = detector.threshold + MARGIN
+        self._cadence = Cadence(confident, longest=EVERY_FRAME) if every_frame else Cadence(confident)
+        self._waiting: deque[Frame] = deque()
+        """Frames after the latest that was looked at, not tracked yet."""
         self._cuts: deque[bool] = deque()
+        """Whether a shot starts there, for the first of them."""
+        self._before: tuple[float, Detections] | None = None
+        """When the latest look of this shot was, seconds, and what it found."""
+        self._shots = ShotDetector()
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
         unlike = 0.3 * (same - strangers) / (1 - strangers)
@@ -128,22 +136,15 @@ class Analyser:
 
     def push(self, frame: Frame) -> list[LabelledFrame]:
         """Take the next frame; return those whose names are decided now, in order."""
-        pixels = self._room()
-        with self._clock("scale"):
-            self._shrink(frame, pixels)
         with self._clock("shots"):
-            self._cuts.extend(self._shots.push(glance(pixels)))
-        self._batch.append(frame)
-        if len(self._batch) == self._batch_size:
-            self._launch()
+            self._cuts.extend(self._shots.push(glance(coarse_rgb(frame.picture, *GRID))))
+        self._waiting.append(frame)
         return self._advance()
 
     def finish(self) -> list[LabelledFrame]:
         """The frames still held, after the last one was pushed."""
-        self._launch()
-        self._land()
         self._cuts.extend(self._shots.flush())
-        released = self._advance()
+        released = self._advance(ended=True)
         released += [self._named(held) for held in self._held]
         self._held.clear()
         return released
@@ -169,14 +170,64 @@ class Analyser:
             )
         return verdicts
 
-    def _room(self) -> NDArray[np.uint8]:
-        """Where the next small picture goes: its place in the batch, without the padding."""
+    def _advance(self, ended: bool = False) -> list[LabelledFrame]:
+        """Track as far as shots are known; release what has waited long enough."""
+        released: list[LabelledFrame] = []
+        while gap := self._gap(ended):
+            self._follow(gap)
+            now = gap[-1].time
+            while self._held and (
+                now - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit
+            ):
+                released.append(self._named(self._held.popleft()))
+        return released
+
+    def _gap(self, ended: bool) -> list[Frame]:
+        """The next frames of one shot up to the next that has to be looked at; none while it is not known which."""
+        if not self._cuts:
+            return []
+        if self._cuts[0] or self._before is None:
+            if self._cuts[0]:
+                self._tracker.cut()
+                self._here.clear()
+            self._before = None
+            count = 1
+        else:
+            known = len(self._cuts)
+            same_shot = next((i for i in range(1, known) if self._cuts[i]), known)
+            count = self._cadence.gap(self._before[0], [self._waiting[i].time for i in range(same_shot)])
+            if count == known and not ended:
+                return []  # the frame after it may be a cut, or belong to the gap
+        for _ in range(count):
+            self._cuts.popleft()
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _follow(self, gap: Sequence[Frame]) -> None:
+        """Look at a gap where the cadence says so, and track its faces."""
+        before = None if self._before is None else self._before[1]
+        looks = self._cadence.looks(len(gap), before, lambda i: self._detect(gap[i]))
+        self._before = (gap[-1].time, looks[len(gap) - 1])
+        for i, frame in enumerate(gap):
+            frame.shot = self._tracker.shot
+            faces: list[Face] = []
+            if i in looks:
+                with self._clock("track"):
+                    faces = self._track(frame, looks[i])
+                self._look(frame, faces)
+                faces = self._reunite(frame, faces)
+            self._held.append(LabelledFrame(frame, self._info.rotation, faces))
+
+    def _detect(self, frame: Frame) -> Detections:
+        """The faces of a frame, weak ones too."""
         box = self._letterbox
-        if self._job is None:
-            self._job = self._detector.job(self._batch_size, box.padded_height, box.padded_width)
-            self._job.pixels[:, box.inner_height :] = 0
-            self._job.pixels[:, :, box.inner_width :] = 0
-        return self._job.pixels[len(self._batch), : box.inner_height, : box.inner_width]
+        job = self._detector.job(1, box.padded_height, box.padded_width)
+        with self._clock("scale"):
+            pixels = job.pixels[0]
+            pixels[box.inner_height :] = 0
+            pixels[:, box.inner_width :] = 0
+            self._shrink(frame, pixels[: box.inner_height, : box.inner_width])
+        with self._clock("detect"):
+            return job.start([box], self._weak).result()[0]
 
     def _shrink(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         height, width = out.shape[:2]
@@ -189,44 +240,6 @@ class Analyser:
         stored = np.empty((height, width, 3), np.uint8)
         small_rgb(frame.picture, width, height, stored)
         out[...] = upright(stored, rotation)
-
-    def _launch(self) -> None:
-        """Start the network on the batch, after the one before has landed; the next is filled meanwhile."""
-        self._land()
-        if self._job is not None and self._batch:
-            # A batch that the video's end left short goes as it is; what its unused rows say is not looked at.
-            job = self._job.start([self._letterbox] * self._batch_size, self._weak)
-            self._flying = (job, self._batch)
-            self._job, self._batch = None, []
-
-    def _land(self) -> None:
-        if self._flying is None:
-            return
-        job, frames = self._flying
-        self._flying = None
-        with self._clock("detect"):
-            found = job.result()
-        self._detected.extend(zip(frames, found[: len(frames)], strict=True))
-
-    def _advance(self) -> list[LabelledFrame]:
-        """Track as far as shots are known; release what has waited long enough."""
-        released: list[LabelledFrame] = []
-        while self._detected and self._cuts:
-            frame, found = self._detected.popleft()
-            if self._cuts.popleft():
-                self._tracker.cut()
-                self._here.clear()
-            frame.shot = self._tracker.shot
-            with self._clock("track"):
-                faces = self._track(frame, found)
-            self._look(frame, faces)
-            faces = self._reunite(frame, faces)
-            self._held.append(LabelledFrame(frame, self._info.rotation, faces))
-            while self._held and (
-                frame.time - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit
-            ):
-                released.append(self._named(self._held.popleft()))
-        return released
 
     def _track(self, frame: Frame, found: Detections) -> list[Face]:
         ids = self._tracker.update(found, frame.time, self._looks(frame, found))
@@ -345,13 +358,17 @@ class Analyser:
     def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
         """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
         assert self._embedder is not None
-        job = self._embedder.job(len(faces))
-        with self._clock("crop"):
-            for face, out in zip(faces, job.faces, strict=True):
-                self._crop(frame, face, out)
-            sharp = [sharpness(crop) for crop in job.faces]
-        with self._clock("embed"):
-            return job.start().result().copy(), sharp
+        embeddings = np.empty((len(faces), self._embedder.dimension), np.float32)
+        sharp = []
+        for face, embedding in zip(faces, embeddings, strict=True):
+            # One by one: a batch saves nothing on a CPU, and integer networks are compiled anew for every size of it.
+            job = self._embedder.job(1)
+            with self._clock("crop"):
+                self._crop(frame, face, job.faces[0])
+                sharp.append(sharpness(job.faces[0]))
+            with self._clock("embed"):
+                embedding[:] = job.start().result()[0]
+        return embeddings, sharp
 
     def _is_seen(self, face: Face) -> bool:
         """Whether the middle of the face's five points lies inside the picture."""

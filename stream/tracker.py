@@ -41,6 +41,8 @@ class Track:
     """`[2]` pixels a second of the box's centre."""
     look: NDArray[np.float32] | None = None
     """`[D]` unit embedding: a running mean of what the face looked like, None before the first look."""
+    missed: bool = False
+    """Whether it was looked for since `time`, and not found."""
 
     def predicted(self, time: float) -> NDArray[np.float32]:
         """`[4]` where the box should be at `time`, if it goes on as it went."""
@@ -56,7 +58,7 @@ class Tracker:
         reach: how far a centre may be from where it was expected, in face sizes, a frame gap apart.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
-        away: seconds unseen after which a face that is back has to look like itself.
+        away: seconds after which a face that was looked for in vain and is back has to look like itself.
         unlike: likeness under which a face that was away is taken for somebody else.
         strangers: cosine that is a likeness of 0, see `Embedder.strangers`; a cosine of 1 is a likeness of 1.
 
@@ -131,6 +133,8 @@ class Tracker:
                     track.look = _blend(track.look, seen[row])
                 ids[row] = track.id
                 free.remove(track)
+        for track in free:
+            track.missed = True
         for new in np.flatnonzero(confident & (ids < 0)):
             track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time, look=seen.get(int(new)))
             self._next_id += 1
@@ -167,7 +171,7 @@ class Tracker:
         seen: dict[int, NDArray[np.float32]],
     ) -> None:
         """Add, in place, how unlike the faces are where motion leaves a doubt; rule out who came back as another."""
-        away = np.array([time - track.time > self._away for track in tracks])
+        away = np.array([track.missed and time - track.time > self._away for track in tracks])
         remembered = np.array([track.look is not None for track in tracks])
         asked = doubtful(cost, self._doubt) | ((cost < _FAR) & away[:, None])
         asked &= (asked & remembered[:, None]).any(axis=0)  # without a memory there is nothing to compare with
@@ -191,6 +195,7 @@ class Tracker:
             track.velocity = (0.6 * track.velocity + 0.4 * moved).astype(np.float32)
         track.box = box.copy()
         track.time = time
+        track.missed = False
 
 
 _WEIGHT = 1.5
@@ -231,10 +236,21 @@ def assignment_cost(expected: NDArray[np.float32], boxes: NDArray[np.float32], r
     `expected` is `[T,4]`, `boxes` `[D,4]`, both xyxy pixels. The cost is the distance between the centres in
     face sizes plus the logarithm of the ratio of the sizes.
     """
-    sizes = [np.sqrt(np.maximum(np.prod(b[:, 2:] - b[:, :2], axis=1), 1.0)) for b in (expected, boxes)]
-    centres = [(b[:, :2] + b[:, 2:]) / 2 for b in (expected, boxes)]
-    distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=2)
-    distance = distance / np.sqrt(sizes[0][:, None] * sizes[1][None])
-    ratio = np.abs(np.log(sizes[0][:, None] / sizes[1][None]))
+    distance, ratio = apart(expected, boxes)
     cost: NDArray[np.float64] = np.where((distance > reach) | (ratio > np.log(2.0)), _FAR, distance + ratio)
     return cost
+
+
+def apart(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each of the `[N,4]` boxes is from each of the `[M,4]`, both xyxy pixels: `[N,M]` distances between the
+    centres in face sizes, and `[N,M]` logarithms of the ratios of the sizes, without sign.
+    """
+    ends = []
+    for boxes in (before, after):
+        corners = boxes.astype(np.float64)
+        sides = corners[:, 2:] - corners[:, :2]
+        ends.append((corners[:, :2] + sides / 2, np.sqrt(np.maximum(sides[:, 0] * sides[:, 1], 1.0))))
+    (a, size_a), (b, size_b) = ends
+    shift = a[:, None] - b[None]
+    distance = np.hypot(shift[..., 0], shift[..., 1]) / np.sqrt(size_a[:, None] * size_b[None])
+    return distance, np.abs(np.log(size_a[:, None] / size_b[None]))

@@ -51,7 +51,7 @@ def test_boxes_landmarks_and_embeddings_agree(
     picture = coded(rgb, rotation, pixel_format)
     base = Fraction(1, 25)
     info = VideoInfo("a.mp4", picture.width, picture.height, rotation, base, None, None, pixel_format)
-    analyser = Analyser(info, shipped_detector, shipped_embedder, gallery)
+    analyser = Analyser(info, shipped_detector, shipped_embedder, gallery, every_frame=True)
     frames = [frame for i in range(12) for frame in analyser.push(Frame(picture, i, i, base))]
     frames += analyser.finish()
     assert len(frames) == 12

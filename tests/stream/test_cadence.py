@@ -1,0 +1,117 @@
+"""Where the detector looks: seldom while nothing happens, on the very frame where something does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from engine.types import Detections
+from stream.cadence import EVERY_FRAME, Cadence
+
+SIZE = 40.0
+STILL = 100.0
+
+
+def faces(*left: float, score: float = 0.9, size: float = SIZE) -> Detections:
+    """Square faces side by side, by their left edges in pixels."""
+    boxes = np.array([[x, 50, x + size, 50 + size] for x in left], np.float32).reshape(-1, 4)
+    return Detections(boxes, np.full(len(left), score, np.float32), np.zeros((len(left), 5, 2), np.float32))
+
+
+NOBODY = faces()
+
+
+def looked_at(clip: Sequence[Detections], cadence: Cadence | None = None) -> list[int]:
+    """The frames of the gap `clip[1:]` that are looked at; `clip[0]` is the look before it."""
+    asked: list[int] = []
+
+    def look(frame: int) -> Detections:
+        asked.append(frame)
+        return clip[frame + 1]
+
+    found = (cadence or Cadence()).looks(len(clip) - 1, clip[0], look)
+    assert sorted(found) == sorted(asked)
+    assert all(found[frame] is clip[frame + 1] for frame in asked)
+    return sorted(asked)
+
+
+@pytest.mark.parametrize("there", [NOBODY, faces(STILL), faces(STILL, 300, 500)])
+def test_where_nothing_happens_only_the_end_is_looked_at(there: Detections) -> None:
+    assert looked_at([there] * 9) == [7]
+
+
+@pytest.mark.parametrize("frame", range(8))
+def test_a_face_that_appears_is_found_on_its_first_frame(frame: int) -> None:
+    looks = looked_at([NOBODY] * (frame + 1) + [faces(STILL)] * (8 - frame))
+    assert frame in looks
+    assert frame == 0 or frame - 1 in looks
+    assert len(looks) <= 4
+
+
+@pytest.mark.parametrize("frame", range(8))
+def test_a_face_that_leaves_is_followed_to_its_last_frame(frame: int) -> None:
+    looks = looked_at([faces(STILL)] * (frame + 1) + [NOBODY] * (8 - frame))
+    assert frame in looks
+    assert frame == 0 or frame - 1 in looks
+
+
+def test_a_second_face_counts_like_the_first() -> None:
+    assert 2 in looked_at([faces(STILL)] * 3 + [faces(STILL, 300)] * 6)
+
+
+def moving(step: float) -> list[Detections]:
+    return [faces(STILL + step * i) for i in range(9)]
+
+
+def test_the_faster_a_face_the_more_looks() -> None:
+    counts = [len(looked_at(moving(pixels))) for pixels in (0.5, 3.0, 6.0, 12.0)]
+    assert counts == [1, 2, 4, 8]
+
+
+def test_a_face_that_grows_fast_is_looked_at() -> None:
+    assert len(looked_at([faces(STILL, size=SIZE * 1.08**i) for i in range(9)])) > 1
+    assert len(looked_at([faces(STILL, size=SIZE * 1.01**i) for i in range(9)])) == 1
+
+
+def test_faces_that_meet_are_in_doubt_however_little_they_move() -> None:
+    assert looked_at([faces(STILL, STILL + 10)] * 9) == list(range(8))
+    assert looked_at([faces(STILL, STILL + 30)] * 9) == [7]
+
+
+def test_faces_that_cross_are_looked_at_where_they_meet() -> None:
+    crossing = [faces(STILL + 3 * i, STILL + 45 - 3 * i) for i in range(9)]
+    assert set(looked_at(crossing)) >= {5, 6, 7}
+
+
+def test_a_weak_face_asks_for_nothing_by_itself() -> None:
+    assert looked_at([NOBODY] + [faces(STILL, score=0.3)] * 8) == [7]
+
+
+def test_a_weak_face_confirms_a_sure_one() -> None:
+    assert looked_at([faces(STILL)] + [faces(STILL, score=0.3)] * 8) == [7]
+
+
+def test_a_shot_of_one_frame_is_looked_at_once() -> None:
+    assert list(Cadence().looks(1, None, lambda frame: NOBODY)) == [0]
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(30, 8), (60, 16), (25, 6), (10, 2), (2, 1)])
+def test_a_gap_is_so_many_seconds_and_one_frame_at_least(rate: float, frames: int) -> None:
+    assert Cadence().gap(1.0, [1.0 + i / rate for i in range(1, 40)]) == frames
+
+
+def test_every_frame_means_every_frame() -> None:
+    cadence = Cadence(longest=EVERY_FRAME)
+    assert cadence.gap(0.0, [0.04, 0.08, 0.12]) == 1
+
+
+def test_uneven_times_are_measured_not_counted() -> None:
+    assert Cadence().gap(0.0, [0.01, 0.02, 0.03, 0.2, 0.5]) == 4
+
+
+@pytest.mark.parametrize("clip", [moving(7.0), [NOBODY] * 4 + [faces(STILL)] * 5])
+def test_the_same_faces_give_the_same_looks(clip: list[Detections]) -> None:
+    ask: Callable[[], list[int]] = lambda: looked_at(clip)  # noqa: E731
+    assert ask() == ask()
