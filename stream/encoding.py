@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import av
 import av.error
@@ -21,11 +21,9 @@ from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from engine.errors import MissingError, UsageError
+from engine.errors import IznetError, MissingError, UsageError
+from stream.encoders import ENCODERS, KINDS, Family, Kind, hardware, hardware_options
 from stream.probe import Colour, MasteringDisplay, VideoFacts
-
-Encoder = Literal["auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc"]
-ENCODERS: tuple[str, ...] = ("auto", "x264", "x265", "svtav1", "nvenc", "nvenc-hevc")
 
 BT709 = 1
 
@@ -37,40 +35,19 @@ is one or two per cent of its time."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    codec: str
-    """FFmpeg's encoder name."""
-    preset: str
-    crf: int
-    formats: tuple[str, ...]
-    """Pixel formats that it takes and that names can be drawn in."""
-
-
-_YUV8 = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
-_YUV10 = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
-_YUV12 = ("yuv420p12le", "yuv422p12le", "yuv444p12le")
-_KINDS = {
-    "x264": _Kind("libx264", "veryfast", 20, (*_YUV8, *_YUV10)),
-    "x265": _Kind("libx265", "veryfast", 20, (*_YUV8, *_YUV10, *_YUV12)),
-    "svtav1": _Kind("libsvtav1", "10", 30, ("yuv420p", "yuv420p10le")),
-    "nvenc": _Kind("h264_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
-    "nvenc-hevc": _Kind("hevc_nvenc", "p4", 20, ("yuv420p", "yuv444p")),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class EncoderSettings:
     """What the user asked for; None means the encoder's own default.
 
     `encoder` auto keeps the source's family: HEVC and everything of more than 8 bits → x265, AV1 → SVT-AV1,
-    interlaced and all else → x264.
+    interlaced and all else → x264. `hardware` is the same in a chip, where one answers, and otherwise in software.
     """
 
     encoder: str = "auto"
     preset: str | None = None
-    """The encoder's own word: `veryfast` … for x264 and x265, 0-13 for SVT-AV1, `p1`-`p7` for NVENC."""
+    """The encoder's own word: `veryfast` … for x264, x265 and QSV, 0-13 for SVT-AV1, `p1`-`p7` for NVENC, `speed`
+    `balanced` `quality` for AMF; VideoToolbox has none."""
     crf: float | None = None
-    """Constant rate factor: 0-51 for x264, x265 and NVENC (as `cq`), 0-63 for SVT-AV1; smaller is better."""
+    """Constant quality: 0-51 for H.264 and HEVC, 0-63 for AV1; smaller is better."""
     threads: int | None = None
     """Encoder threads. None chooses by the picture's height alone, so that every machine writes the same bytes."""
 
@@ -152,13 +129,16 @@ class EncoderPlan:
         context.options = dict(self.options)
 
     def _refusal(self, error: av.error.FFmpegError) -> MissingError | UsageError:
-        if self.encoder.startswith("nvenc"):
+        picture = f"{self.width}x{self.height} {self.pixel_format}"
+        maker = KINDS[self.encoder].maker
+        if maker is not None:
             return MissingError(
-                f"encoder {self.encoder}: no NVIDIA device or driver answers ({error.strerror}); use --encoder x264"
+                f"encoder {self.encoder}: no {maker} device or driver answers for {picture} ({error.strerror}); "
+                "use --encoder x264"
             )
-        given = ", ".join(f"{k} {v}" for k, v in self.options.items() if k in ("preset", "crf", "cq"))
+        given = ", ".join(f"{k} {v}" for k, v in self.options.items() if k in ("preset", "crf"))
         return UsageError(
-            f"encoder {self.encoder} refuses {given} for {self.width}x{self.height} {self.pixel_format} "
+            f"encoder {self.encoder} refuses {given} for {picture} "
             f"({error.strerror}); check --preset and --crf, or choose another --encoder"
         )
 
@@ -172,19 +152,40 @@ def plan_encoder(settings: EncoderSettings, facts: VideoFacts) -> EncoderPlan:
     """
     if settings.encoder not in ENCODERS:
         raise UsageError(f"encoder {settings.encoder!r} is unknown; choose from {', '.join(ENCODERS)}")
-    info = facts.info
-    depth = _depth(info.pixel_format)
+    depth = _depth(facts.info.pixel_format)
     if settings.encoder == "auto":
         name, why = _automatic(facts, depth)
-        notes = [f"encoder: {name} ({why})"]
-    else:
-        name, notes = settings.encoder, [f"encoder: {settings.encoder}"]
-    kind = _KINDS[name]
+        return _plan(name, settings, facts, f"encoder: {name} ({why})")
+    if settings.encoder == "hardware":
+        return _in_hardware(settings, facts, depth)
+    return _plan(settings.encoder, settings, facts, f"encoder: {settings.encoder}")
+
+
+def _in_hardware(settings: EncoderSettings, facts: VideoFacts, depth: int) -> EncoderPlan:
+    """The first chip that opens for this very picture; else software."""
+    software, why = _automatic(facts, depth)
+    family: Family = KINDS[software].family
+    refused = []
+    for name in hardware(family) if facts.field_order is None else ():
+        try:
+            plan = _plan(name, settings, facts, f"encoder: {name} ({KINDS[name].maker} hardware; {why})")
+            plan.open()
+        except IznetError:
+            refused.append(name)
+        else:
+            return plan
+    absent = f"none of {', '.join(refused)} answers here" if refused else "no hardware keeps fields"
+    return _plan(software, settings, facts, f"encoder: {software} in software, since {absent} ({why})")
+
+
+def _plan(name: str, settings: EncoderSettings, facts: VideoFacts, said: str) -> EncoderPlan:
+    info, kind, notes = facts.info, KINDS[name], [said]
     _create(kind.codec)
-    top = 63 if name == "svtav1" else 51
     crf = kind.crf if settings.crf is None else settings.crf
-    if not 0 <= crf <= top:
-        raise UsageError(f"crf {crf:g} is outside {name}'s range 0 to {top}")
+    if not 0 <= crf <= kind.worst:
+        raise UsageError(f"crf {crf:g} is outside {name}'s range 0 to {kind.worst}")
+    if settings.preset is not None and kind.preset is None:
+        raise UsageError(f"--preset {settings.preset}: {name} has no presets; leave it out")
 
     pixel_format, changed = _pixel_format(info.pixel_format, info.coded_width, info.coded_height, name, kind)
     notes += changed
@@ -194,8 +195,10 @@ def plan_encoder(settings: EncoderSettings, facts: VideoFacts) -> EncoderPlan:
         notes.append(f"{name} cannot mark fields as interlaced; use --encoder x264 or --deinterlace")
         field_order = None
     notes += [f"{words} cannot be written again and is left out" for words in facts.unwritable]
-    if facts.captions and name == "svtav1":
-        notes.append("closed captions (A53) cannot be written by svtav1; use --encoder x264 or x265 to keep them")
+    if facts.captions and not kind.captions:
+        notes.append(f"closed captions (A53) cannot be written by {name}; use --encoder x264 or x265 to keep them")
+    if kind.maker is not None and (facts.mastering is not None or facts.light_level is not None):
+        notes.append(f"the HDR display data cannot be written by {name}; use --encoder x265 to keep them")
 
     threads = settings.threads or max(1, min(16, info.coded_height // 120))
     return EncoderPlan(
@@ -232,15 +235,18 @@ def _depth(pixel_format: str) -> int:
     return max((c.bits for c in av.VideoFormat(pixel_format).components), default=8)
 
 
-def _pixel_format(source: str, width: int, height: int, name: str, kind: _Kind) -> tuple[str, list[str]]:
+def _pixel_format(source: str, width: int, height: int, name: str, kind: Kind) -> tuple[str, list[str]]:
     """The nearest pixel format that the encoder takes at this size, and what to say about it."""
     fmt = av.VideoFormat(source)
     depth = _depth(source)
     wanted = source if source in kind.formats else min(kind.formats, key=partial(_distance, fmt, depth))
     # H.264 and HEVC count cropping in chroma samples, so a subsampled picture has even sides; AV1 has no such rule.
-    odd_width, odd_height = width % 2 == 1, height % 2 == 1
-    if name != "svtav1" and ((odd_width and ("420" in wanted or "422" in wanted)) or (odd_height and "420" in wanted)):
+    chroma = _chroma(av.VideoFormat(wanted))
+    odd = (width % 2 == 1 and chroma != "444") or (height % 2 == 1 and chroma == "420")
+    if kind.family != "av1" and odd:
         wanted = wanted.replace("420", "444").replace("422", "444")
+        if wanted not in kind.formats or _chroma(av.VideoFormat(wanted)) != "444":
+            raise UsageError(f"{width}x{height} has an odd side, which {name} cannot keep; use --encoder x264")
         return wanted, [f"{width}x{height} has an odd side, which {name} takes as {wanted} only; the size is kept"]
     if wanted != source:
         alpha = "; transparency is lost" if any(c.is_alpha for c in fmt.components) else ""
@@ -284,8 +290,10 @@ def _sane_rate(rate: Fraction) -> Fraction:
     return min(max(rate, Fraction(1)), Fraction(240)).limit_denominator(60000)
 
 
-def _options(name: str, preset: str, crf: float, threads: int, facts: VideoFacts) -> dict[str, str]:
-    options = {"preset": preset, "crf": f"{crf:g}"}
+def _options(name: str, preset: str | None, crf: float, threads: int, facts: VideoFacts) -> dict[str, str]:
+    if KINDS[name].maker is not None:
+        return hardware_options(name, preset, crf)
+    options = {"preset": str(preset), "crf": f"{crf:g}"}
     if facts.colour.chroma_location is not None:
         options["chroma_sample_location"] = facts.colour.chroma_location
     if name == "x264":
@@ -306,13 +314,8 @@ def _options(name: str, preset: str, crf: float, threads: int, facts: VideoFacts
         if hdr := _hdr(facts, "master-display", "max-cll", ","):
             extra += ":" + hdr
         options |= {"a53cc": "1", "udu_sei": "1", "x265-params": extra}
-    elif name == "svtav1":
-        extra = _svt_hdr(facts)
-        if extra:
-            options["svtav1-params"] = extra
-    else:
-        del options["crf"]
-        options |= {"rc": "vbr", "cq": f"{crf:g}", "a53cc": "1", "udu_sei": "1"}
+    elif extra := _svt_hdr(facts):
+        options["svtav1-params"] = extra
     return options
 
 
@@ -353,6 +356,7 @@ def _create(codec: str) -> VideoCodecContext:
     try:
         context = av.CodecContext.create(codec, "w")
     except (av.error.FFmpegError, ValueError) as error:
-        raise MissingError(f"encoder {codec} is not in this FFmpeg; choose another --encoder") from error
+        only = ", which has it on macOS only" if codec.endswith("videotoolbox") else ""
+        raise MissingError(f"encoder {codec} is not in this FFmpeg{only}; choose another --encoder") from error
     assert isinstance(context, VideoCodecContext)
     return context

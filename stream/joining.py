@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import OutputError
 from stream.clock import Clock
+from stream.encoders import KINDS
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
 from stream.segments import Segment, check_headers
@@ -164,7 +165,7 @@ def _mux(
             video = plan.add_stream(target)
             video.metadata.update(track_tags(stream.metadata, video=True))
             video.disposition = stream.disposition
-            if plan.codec in ("libx265", "hevc_nvenc") and streams.format in ("mp4", "mov"):
+            if KINDS[plan.encoder].family == "hevc" and streams.format in ("mp4", "mov"):
                 video.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
         elif stream.index in streams.copied:
             if is_cover(stream) and streams.format == "matroska":

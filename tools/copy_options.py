@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from engine.errors import UsageError
-from stream.encoding import ENCODERS
+from stream.encoders import ENCODERS
 from stream.styles import STYLES
 from tools.options import Command
 
@@ -42,7 +42,13 @@ def style_options(command: Command) -> Command:
 def encoder_options(command: Command) -> Command:
     """How a copy is made: `--encoder --preset --crf --deinterlace --omit --resume`."""
     options = (
-        click.option("--encoder", type=click.Choice(ENCODERS), default="auto", show_default=True),
+        click.option(
+            "--encoder",
+            type=click.Choice(ENCODERS),
+            default="auto",
+            show_default=True,
+            help="auto keeps the source's family, in software; hardware does too, in a chip where one answers.",
+        ),
         click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow."),
         click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger."),
         click.option("--deinterlace", is_flag=True, help="Interlaced video in, progressive video out."),

@@ -12,6 +12,7 @@ from fractions import Fraction
 from importlib import metadata
 
 from engine.errors import IznetError
+from stream.encoders import KINDS, Kind
 from tools import version
 
 LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba", "numpy", "scipy", "pillow")
@@ -24,15 +25,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """The modules behind each optional part of the package."""
 
-ENCODERS: Mapping[str, str] = {
-    "x264": "libx264",
-    "x265": "libx265",
-    "svtav1": "libsvtav1",
-    "nvenc": "h264_nvenc",
-    "nvenc-hevc": "hevc_nvenc",
-}
-"""What `--encoder` takes, and FFmpeg's name of it."""
-HARDWARE = ("nvenc",)
 DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores", "h264_cuvid", "hevc_cuvid")
 
 
@@ -63,7 +55,7 @@ def examine() -> dict[str, object]:
         "devices": [asdict(item) for item in devices],
         "auto": choice,
         "models": [asdict(item) for item in models],
-        "encoders": [asdict(encoder(*names)) for names in ENCODERS.items()],
+        "encoders": [asdict(encoder(*item)) for item in KINDS.items()],
         "decoders": [asdict(decoder(name)) for name in DECODERS],
         "extras": [asdict(extra(name)) for name in EXTRAS],
         "problems": problems,
@@ -86,15 +78,16 @@ def extra(name: str) -> Finding:
     return Finding(name, True, "installed")
 
 
-def encoder(name: str, codec: str) -> Finding:
-    """Whether FFmpeg has the encoder that it calls `codec`, and for hardware, whether it opens here."""
+def encoder(name: str, kind: Kind) -> Finding:
+    """Whether FFmpeg has the encoder, and for hardware, whether it opens here."""
+    codec, maker = kind.codec, kind.maker
     try:
         import av
 
         context = av.CodecContext.create(codec, "w")
     except (ImportError, OSError, ValueError) as error:  # an unknown codec is a ValueError
         return Finding(name, False, f"{codec}: {_absent(error)}")
-    if not codec.endswith(HARDWARE):
+    if maker is None:
         return Finding(name, True, f"{codec}, compiled in")
     assert isinstance(context, av.VideoCodecContext)
     context.width, context.height, context.pix_fmt = 256, 256, "nv12"
@@ -103,7 +96,7 @@ def encoder(name: str, codec: str) -> Finding:
         with _quiet_ffmpeg():
             context.open()
     except (av.FFmpegError, OSError, ValueError):
-        return Finding(name, False, f"{codec}, compiled in, but no device or driver for it here")
+        return Finding(name, False, f"{codec}, compiled in, but no {maker} device or driver here")
     return Finding(name, True, f"{codec}, opens on this machine")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,9 @@ import av
 import pytest
 
 from engine.errors import MissingError, UsageError
-from stream.encoding import ENCODERS, EncoderPlan, EncoderSettings, plan_encoder
+from stream import encoding
+from stream.encoders import KINDS, hardware, hardware_options
+from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import VideoInfo
 from stream.probe import Colour, VideoFacts
 
@@ -113,14 +116,73 @@ def test_an_encoder_that_is_not_here_is_named() -> None:
         replace(plan, codec="libnone").open()
 
 
-def test_a_missing_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "h264_nvenc" not in av.codecs_available:
-        with pytest.raises(MissingError, match="nvenc"):
-            plan_encoder(EncoderSettings("nvenc"), facts())
+@pytest.mark.parametrize("name", [name for family in ("h264", "hevc", "av1") for name in hardware(family)])
+def test_hardware_that_was_named_is_used_or_missed_aloud(name: str) -> None:
+    """Whatever this machine has: either the encoder opens, or the message says whose device it wants."""
+    codec, maker = KINDS[name].codec, KINDS[name].maker
+    if codec not in av.codecs_available:
+        with pytest.raises(MissingError, match=f"{codec} is not in this FFmpeg"):
+            plan_encoder(EncoderSettings(name), facts())
         return
-    if not Path("/dev/nvidia0").exists():
-        with pytest.raises(MissingError, match="NVIDIA"):
-            plan_encoder(EncoderSettings("nvenc"), facts()).open()
+    plan = plan_encoder(EncoderSettings(name), facts())
+    assert plan.codec == codec
+    with contextlib.suppress(MissingError):
+        plan.open()
+        return
+    with pytest.raises(MissingError, match=f"no {maker} device or driver"):
+        plan.open()
+
+
+def test_hardware_falls_to_software_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(self: EncoderPlan) -> None:
+        raise MissingError("no device")
+
+    monkeypatch.setattr(EncoderPlan, "open", absent)
+    plan = plan_encoder(EncoderSettings("hardware"), facts(codec="hevc"))
+    assert plan.codec == "libx265"
+    tried = [name for name in hardware("hevc") if KINDS[name].codec in av.codecs_available]
+    assert all(name in plan.notes[0] for name in tried)
+    assert "in software" in plan.notes[0]
+    assert "keeps fields" in plan_encoder(EncoderSettings("hardware"), facts(field_order="tt")).notes[0]
+
+
+def test_hardware_takes_the_first_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_create", lambda codec: None)
+    monkeypatch.setattr(EncoderPlan, "open", lambda self: None)
+    plan = plan_encoder(EncoderSettings("hardware"), facts("yuv420p10le", "hevc"))
+    assert (plan.encoder, plan.pixel_format) == ("nvenc-hevc", "p010le")
+    assert plan.notes[0].startswith("encoder: nvenc-hevc (NVIDIA hardware")
+    assert plan_encoder(EncoderSettings("hardware"), facts(codec="av1")).encoder == "nvenc-av1"
+
+
+@pytest.mark.parametrize(
+    ("name", "crf", "wanted"),
+    [
+        ("nvenc", 20, {"rc": "vbr", "cq": "20"}),
+        ("qsv", 0, {"global_quality": "1"}),
+        ("qsv-av1", 63, {"global_quality": "51"}),
+        ("amf", 23, {"rc": "cqp", "qp_i": "23", "qp_p": "23"}),
+        ("amf-av1", 63, {"qp_i": "255"}),
+        ("videotoolbox", 0, {"global_quality": str(118 * 100)}),
+        ("videotoolbox-hevc", 51, {"global_quality": "118"}),
+    ],
+)
+def test_quality_in_each_encoders_own_scale(name: str, crf: float, wanted: dict[str, str]) -> None:
+    options = hardware_options(name, KINDS[name].preset, crf)
+    assert options.items() >= wanted.items()
+    assert ("preset" in options) == (KINDS[name].preset is not None)
+
+
+def test_what_hardware_cannot_keep_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_create", lambda codec: None)
+    said = plan_encoder(EncoderSettings("qsv"), facts(light_level=(1000, 400))).notes
+    assert any("HDR" in note for note in said)
+    assert any("A53" in note for note in plan_encoder(EncoderSettings("amf"), facts(captions=True)).notes)
+    with pytest.raises(UsageError, match="odd side"):
+        plan_encoder(EncoderSettings("qsv"), facts(size=(853, 480)))
+    assert plan_encoder(EncoderSettings("nvenc"), facts(size=(853, 480))).pixel_format == "yuv444p"
+    with pytest.raises(UsageError, match="no presets"):
+        plan_encoder(EncoderSettings("videotoolbox", preset="fast"), facts())
 
 
 def encode(plan: EncoderPlan, frames: int = 12) -> tuple[bytes, bytes]:
@@ -150,7 +212,7 @@ def test_bytes_do_not_depend_on_the_machine() -> None:
     assert plan_encoder(EncoderSettings(threads=3), facts(size=(1280, 720))).threads == 3
 
 
-@pytest.mark.parametrize("encoder", [e for e in ENCODERS if not e.startswith("nvenc")])
+@pytest.mark.parametrize("encoder", ["auto", "hardware", *(name for name, kind in KINDS.items() if kind.maker is None)])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_the_stream_of_the_joined_file_has_the_encoders_headers(tmp_path: Path, encoder: str, suffix: str) -> None:
     plan = plan_encoder(EncoderSettings(encoder), facts(size=(64, 64)))
