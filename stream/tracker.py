@@ -41,8 +41,6 @@ class Track:
     """`[2]` pixels a second of the box's centre."""
     look: NDArray[np.float32] | None = None
     """`[D]` unit embedding: a running mean of what the face looked like, None before the first look."""
-    missed: bool = False
-    """Whether it was looked for since `time`, and not found."""
 
     def predicted(self, time: float) -> NDArray[np.float32]:
         """`[4]` where the box should be at `time`, if it goes on as it went."""
@@ -58,7 +56,8 @@ class Tracker:
         reach: how far a centre may be from where it was expected, in face sizes, a frame gap apart.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
-        away: seconds after which a face that was looked for in vain and is back has to look like itself.
+        away: seconds unseen after which a face that is back has to look like itself; more than the widest gap between
+            two looks.
         unlike: likeness under which a face that was away is taken for somebody else.
         strangers: cosine that is a likeness of 0, see `Embedder.strangers`; a cosine of 1 is a likeness of 1.
 
@@ -80,7 +79,7 @@ class Tracker:
         reach: float = 0.9,
         patience: float = 0.7,
         doubt: float = 0.5,
-        away: float = 0.25,
+        away: float = 0.3,
         unlike: float = 0.15,
         strangers: float = 0.0,
     ) -> None:
@@ -133,8 +132,6 @@ class Tracker:
                     track.look = _blend(track.look, seen[row])
                 ids[row] = track.id
                 free.remove(track)
-        for track in free:
-            track.missed = True
         for new in np.flatnonzero(confident & (ids < 0)):
             track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time, look=seen.get(int(new)))
             self._next_id += 1
@@ -171,7 +168,7 @@ class Tracker:
         seen: dict[int, NDArray[np.float32]],
     ) -> None:
         """Add, in place, how unlike the faces are where motion leaves a doubt; rule out who came back as another."""
-        away = np.array([track.missed and time - track.time > self._away for track in tracks])
+        away = np.array([time - track.time > self._away for track in tracks])
         remembered = np.array([track.look is not None for track in tracks])
         asked = doubtful(cost, self._doubt) | ((cost < _FAR) & away[:, None])
         asked &= (asked & remembered[:, None]).any(axis=0)  # without a memory there is nothing to compare with
@@ -195,7 +192,6 @@ class Tracker:
             track.velocity = (0.6 * track.velocity + 0.4 * moved).astype(np.float32)
         track.box = box.copy()
         track.time = time
-        track.missed = False
 
 
 _WEIGHT = 1.5
