@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -17,9 +18,12 @@ class Stopped(Exception):
 class Channel(Generic[T]):
     """A bounded queue between two threads; `put` waits for room, iteration ends at `close`."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, name: str = "") -> None:
         if capacity < 1:
             raise ValueError(f"a channel needs room for one item at least, got {capacity = }")
+        self.name = name
+        self._puts = self._depths = self._deepest = 0
+        self._put_wait = self._take_wait = 0.0
         self._capacity = capacity
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
@@ -29,13 +33,31 @@ class Channel(Generic[T]):
     def put(self, item: T) -> None:
         """Hand over an item, waiting for room. Raises `Stopped` when the crew stops."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            if len(self._items) >= self._capacity:
+                started = time.perf_counter()
+                self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+                self._put_wait += time.perf_counter() - started
             if self._stopped:
                 raise Stopped
             if self._closed:
                 raise ValueError("put on a closed channel")
             self._items.append(item)
+            self._puts += 1
+            self._depths += len(self._items)
+            self._deepest = max(self._deepest, len(self._items))
             self._changed.notify_all()
+
+    def as_dict(self) -> dict[str, float]:
+        """How full it was when something was put in, and how long each side waited for the other, milliseconds."""
+        with self._changed:
+            return {
+                "items": self._puts,
+                "capacity": self._capacity,
+                "depth_mean": round(self._depths / max(1, self._puts), 2),
+                "depth_max": self._deepest,
+                "put_wait_ms": round(self._put_wait * 1e3, 1),
+                "take_wait_ms": round(self._take_wait * 1e3, 1),
+            }
 
     def close(self) -> None:
         """No more items will come; what is in the channel can still be taken."""
@@ -53,7 +75,10 @@ class Channel(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
+                if not self._items:
+                    started = time.perf_counter()
+                    self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
+                    self._take_wait += time.perf_counter() - started
                 if self._stopped:
                     raise Stopped
                 if not self._items:
@@ -85,11 +110,15 @@ class Crew:
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
-    def channel(self, capacity: int) -> Channel[T]:
+    def channel(self, capacity: int, name: str = "") -> Channel[T]:
         """A new channel that stops when the crew does."""
-        made: Channel[T] = Channel(capacity)
+        made: Channel[T] = Channel(capacity, name)
         self._channels.append(made)  # type: ignore[arg-type]
         return made
+
+    def queues(self) -> dict[str, dict[str, float]]:
+        """How the named channels fared."""
+        return {channel.name: channel.as_dict() for channel in self._channels if channel.name}
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         """Run `work` in a thread of its own."""

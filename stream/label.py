@@ -116,11 +116,15 @@ def label_video(
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
         header = record_header(reader.info, detector, embedder, people)
+        sessions = {"detector": detector.session} | ({"embedder": embedder.session} if embedder else {})
+        networks = {name: _Counts(session) for name, session in sessions.items()}
+        queues: dict[str, dict[str, float]] = {}
 
         def analyse(drawn: LabelledCopy | None, before_rename: Callable[[], None] | None = None) -> Pipeline:
             writer = TracksWriter.open(record, header, overwrite=record_overwrite, before_rename=before_rename)
             pipeline = Pipeline(reader, analyser, drawn, writer, clock, progress)
             pipeline.work()
+            queues.update(pipeline.queues())
             return pipeline
 
         notes: list[str] = []
@@ -171,6 +175,9 @@ def label_video(
         notes=tuple(notes),
         damage=damage.as_dict(),
         stages={name: stage.as_dict() for name, stage in clock.stages.items()},
+        queues=queues,
+        latency=clock.latency.as_dict(),
+        networks={name: counts.since() for name, counts in networks.items()},
     )
 
 
@@ -208,6 +215,17 @@ def video_output(source: Path, *, soft: bool = False) -> Path:
     """
     suffix = source.suffix if source.suffix.lower() in CONTAINERS and not soft else ".mkv"
     return source.with_name(f"{source.stem}.labelled{suffix}")
+
+
+class _Counts:
+    """What a session did in this run, as it may have worked for others before."""
+
+    def __init__(self, session: Session) -> None:
+        self._work = session.work
+        self._before = self._work.inferences, self._work.items
+
+    def since(self) -> dict[str, int]:
+        return {"inferences": self._work.inferences - self._before[0], "items": self._work.items - self._before[1]}
 
 
 def _job(header: Header, detector: Detector, embedder: Embedder | None, analysis: Mapping[str, Any]) -> dict[str, Any]:

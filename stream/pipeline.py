@@ -49,13 +49,17 @@ def decoded_frames(reader: FileSource, clock: StageClock) -> Generator[Frame, No
         crew.wait()
 
 
-def _decode(reader: FileSource, decoded: Channel[Frame], clock: StageClock) -> None:
+def _decode(
+    reader: FileSource, decoded: Channel[Frame], clock: StageClock, entered: Callable[[], None] | None = None
+) -> None:
     frames = reader.frames()
     while True:
         with clock("decode"):
             frame = next(frames, None)
         if frame is None:
             break
+        if entered is not None:
+            entered()
         decoded.put(frame)
     decoded.close()
 
@@ -82,11 +86,15 @@ class Pipeline:
         self._clock = clock
         self._progress = progress
         self._crew = Crew()
-        self._decoded: Channel[Frame] = self._crew.channel(WAITING)
-        self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING)
+        self._decoded: Channel[Frame] = self._crew.channel(WAITING, "decoded")
+        self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING, "labelled")
         self._last_pts = 0
         self.done = 0
         self.people: tuple[Presence, ...] = ()
+
+    def queues(self) -> dict[str, dict[str, float]]:
+        """How full the queues between the threads were, and who waited for whom."""
+        return self._crew.queues()
 
     def work(self) -> None:
         """Label every frame and finish the files.
@@ -115,7 +123,7 @@ class Pipeline:
 
     def _flow(self) -> None:
         """Move every frame from the decoder through the analysis to the outputs."""
-        self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock))
+        self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock, self._clock.enters))
         self._crew.start("write", self._write)
         try:
             for frame in self._decoded:
@@ -135,6 +143,7 @@ class Pipeline:
             with self._clock("record"):
                 frame = labelled.frame
                 self._record.frame(index=frame.index, pts=frame.pts, shot=frame.shot, faces=labelled.faces)
+            self._clock.leaves()
             self._last_pts = frame.pts
             self.done += 1
             if self._progress is not None:
@@ -156,13 +165,15 @@ class Pipeline:
 
     def _keep(self, why: str) -> str:
         """Keep what was finished under partial names; `why` the run ended, and where that is."""
-        hint = self._copy.hint(why) if self._copy is not None else ""
         try:
             kept = self._copy.keep() if self._copy is not None else None
             self._close_record(complete=False)
         except (IznetError, OSError) as failure:
             self._record.abort(keep=True)
             where = f"; {failure}" if str(failure) not in why else ""
-            return f"{why}{where}{hint}"
+            return f"{why}{where}{self._hint(why)}"
         places = [str(path) for path in (kept, self._record.path) if path is not None]
-        return f"{why}; {self.done} frames are finished, in {' and '.join(places)}{hint}"
+        return f"{why}; {self.done} frames are finished, in {' and '.join(places)}{self._hint(why)}"
+
+    def _hint(self, why: str) -> str:
+        return self._copy.hint(why) if self._copy is not None else ""

@@ -28,4 +28,11 @@ class LabelResult:
     damage: Mapping[str, int] = field(default_factory=dict)
     """What was wrong with the source, counted by kind."""
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Calls, CPU-ms of the calling thread and wall-ms of each part of the work."""
+    """Calls, CPU-ms of the calling thread, wall-ms and their percentiles, and when the first call ended, for each part
+    of the work."""
+    queues: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """How full each queue between two threads was, and how long either side waited."""
+    latency: Mapping[str, float] = field(default_factory=dict)
+    """Percentiles of the time from a frame's decoding to its line in the record, look-ahead included."""
+    networks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Inferences of each network, and the pictures or faces in them."""

@@ -31,6 +31,9 @@ def result_dict(result: LabelResult) -> dict[str, Any]:
         "damage": dict(result.damage),
         "notes": list(result.notes),
         "stages": dict(result.stages),
+        "queues": dict(result.queues),
+        "latency": dict(result.latency),
+        "networks": dict(result.networks),
     }
 
 
