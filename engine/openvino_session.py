@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.cachefolder import cache_folder
 from engine.devices import Backend, Device
 from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
@@ -44,50 +45,63 @@ class OpenVINOSession:
         self._properties = properties
         try:
             self._network = core.read_model(model.path)
-            self._compiled = core.compile_model(self._network, "CPU", properties)
+            self.inputs = tuple(_spec(port) for port in self._network.inputs)
+            self.outputs = tuple(_spec(port) for port in self._network.outputs)
         except RuntimeError as error:
             raise InputError(f"{model.path}: OpenVINO cannot run this network: {_first_line(error)}") from error
         self.model = model
-        self.inputs = tuple(_spec(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_spec(port) for port in self._compiled.outputs)
-        self.precision = _PRECISIONS.get(
-            hint := str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()), hint
-        )
+        hint = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
+        self.precision = _PRECISIONS.get(hint, hint)
         self.work = Work()
         self.exact_only = model.metadata.get("iznet.precision") == "int8"
         """Whether every shape is compiled for itself: with sizes left open, OpenVINO computes integer networks wrongly
         (scores of a detector off by half, where ONNX Runtime and fixed sizes agree)."""
-        self._exact: dict[_Shapes, Any] = {}
+        self._compiled: dict[_Shapes | None, Any] = {}
+        """By the shapes that each is for; None for any. Made when first wanted: a pipeline wants one alone."""
         self._lock = threading.Lock()
 
     def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         # With every size known, OpenVINO fuses and lays out more: a third less work for a small detector.
-        key = tuple(checked_shape(self.model, spec, shapes[spec.name]) for spec in self.inputs)
-        with self._lock:
-            if key not in self._exact:
-                network = self._network.clone()
-                try:
-                    network.reshape({name: list(shape) for name, shape in shapes.items()})
-                    self._exact[key] = _core().compile_model(network, "CPU", self._properties)
-                except RuntimeError as error:
-                    raise InputError(
-                        f"{self.model.path}: OpenVINO cannot run this network at {dict(shapes)}: {_first_line(error)}"
-                    ) from error
+        self._compile(tuple(checked_shape(self.model, spec, shapes[spec.name]) for spec in self.inputs), keep=True)
 
-    def infer_request(self, shapes: _Shapes | None) -> Any:
-        """OpenVINO's own request, for exactly these shapes or for any; None where no such shapes were prepared."""
-        compiled = self._compiled if shapes is None else self._exact.get(shapes)
-        return None if compiled is None else compiled.create_infer_request()
+    def made_for(self, shapes: _Shapes) -> _Shapes | None:
+        """Which of the compiled networks runs inputs of these shapes: one for them alone, or (None) for any."""
+        return shapes if self.exact_only or shapes in self._compiled else None
+
+    def infer_request(self, made_for: _Shapes | None) -> Any:
+        """OpenVINO's own request of the network compiled for these shapes, or for any."""
+        return self._compile(made_for).create_infer_request()
+
+    def _compile(self, shapes: _Shapes | None, keep: bool = False) -> Any:
+        """The network made ready for these shapes, or for any; `keep` leaves it on disk for the next process."""
+        with self._lock:
+            if self._network is None:
+                raise RuntimeError(f"the session of {self.model.name} is closed")
+            if shapes not in self._compiled:
+                named = {} if shapes is None else {s.name: list(n) for s, n in zip(self.inputs, shapes, strict=True)}
+                folder = cache_folder("openvino") if keep else None
+                properties = {**self._properties, **({"CACHE_DIR": str(folder)} if folder else {})}
+                try:
+                    network = self._network.clone()
+                    if named:
+                        network.reshape(named)
+                    self._compiled[shapes] = _core().compile_model(network, "CPU", properties)
+                except RuntimeError as error:
+                    at = f" at { {name: tuple(shape) for name, shape in named.items()} }" if named else ""
+                    raise InputError(
+                        f"{self.model.path}: OpenVINO cannot run this network{at}: {_first_line(error)}"
+                    ) from error
+            return self._compiled[shapes]
 
     def request(self) -> OpenVINORequest:
-        if self._compiled is None:
+        if self._network is None:
             raise RuntimeError(f"the session of {self.model.name} is closed")
         self.work.add(requests=1)
         return OpenVINORequest(self)
 
     def close(self) -> None:
-        self._compiled = self._network = None
-        self._exact.clear()
+        self._network = None
+        self._compiled.clear()
 
 
 class OpenVINORequest:
@@ -121,16 +135,10 @@ class OpenVINORequest:
         return HostBuffer(self._current.get_tensor(name).data)
 
     def _for(self, shapes: _Shapes) -> Any:
-        if self._session.exact_only and shapes not in self._requests:
-            self._session.prepare(dict(zip(self._specs, shapes, strict=True)))
-        for key in (shapes, None):
-            if key not in self._requests:
-                made = self._session.infer_request(key)
-                if made is None:
-                    continue
-                self._requests[key] = made
-            return self._requests[key]
-        raise RuntimeError(f"the session of {self._session.model.name} is closed")
+        key = self._session.made_for(shapes)
+        if key not in self._requests:
+            self._requests[key] = self._session.infer_request(key)
+        return self._requests[key]
 
 
 _Shapes = tuple[tuple[int, ...], ...]

@@ -136,12 +136,9 @@ class SimulatedBfloat16(OpenVINOSession):
     """
 
     def __init__(self, model: ModelFile, threads: int | None = 1) -> None:
-        import openvino as ov
-
         super().__init__(model, "f32", threads)
         self._properties = {**self._properties, "INFERENCE_PRECISION_HINT": "bf16"}
-        self._compiled = ov.Core().compile_model(self._network, "CPU", self._properties)
-        self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        self.precision = str(self._compile(None).get_property("INFERENCE_PRECISION_HINT").to_string())
 
 
 def bfloat16_detector(path: Path) -> tuple[Detector, bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from engine.cachefolder import KEPT, cache_folder
 from engine.devices import Backend
 from engine.errors import InputError, MissingError, UsageError
 from engine.runtime import Request, Session, open_session
@@ -125,8 +127,52 @@ def test_openvino_compiles_a_prepared_shape_once(detector_file: Path) -> None:
     assert isinstance(opened, OpenVINOSession)
     for _ in range(2):
         opened.prepare({"images": (2, 64, 96, 3)})
-    (compiled,) = opened._exact.values()
+    (compiled,) = opened._compiled.values()
     assert all(port.partial_shape.is_static for port in [*compiled.inputs, *compiled.outputs])
+
+
+def test_openvino_keeps_what_was_prepared_and_computes_the_same_from_it(
+    detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pixels = batch(1)
+    answers = []
+    for _ in range(2):
+        opened = open_session(detector_file, "cpu", "openvino", threads=1)
+        opened.prepare({"images": pixels.shape})
+        answers.append(run(opened.request(), pixels))
+        opened.close()
+        (kept,) = (tmp_path / "iznet" / "openvino").iterdir()
+    for name, array in answers[0].items():
+        np.testing.assert_array_equal(array, answers[1][name])
+    kept.chmod(0o600)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    opened = open_session(detector_file, "cpu", "openvino", threads=1)
+    opened.prepare({"images": pixels.shape})
+    np.testing.assert_array_equal(run(opened.request(), pixels)["head8"], answers[0]["head8"])
+
+
+@pytest.mark.parametrize("place", ["file", "nowhere"])
+def test_without_a_place_to_keep_anything_networks_run_all_the_same(
+    place: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none" if place == "nowhere" else str(tmp_path / place))
+    opened = open_session(detector_file, "cpu", "openvino", threads=1)
+    opened.prepare({"images": (1, 64, 64, 3)})
+    assert run(opened.request(), np.zeros((1, 64, 64, 3), np.uint8))["head8"].shape == (1, 8, 8, 15)
+
+
+def test_what_is_kept_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache_folder("openvino")
+    assert folder is not None
+    for n in range(KEPT + 3):
+        file = folder / f"{n}.blob"
+        file.write_bytes(b"x")
+        os.utime(file, (n, n))
+    cache_folder("openvino")
+    assert sorted(int(path.stem) for path in folder.iterdir()) == list(range(3, KEPT + 3))
 
 
 def test_a_shape_that_the_inside_of_a_network_refuses(tmp_path: Path) -> None:
@@ -266,4 +312,6 @@ def test_threads_reach_the_backend(detector_file: Path) -> None:
 
     opened = open_session(detector_file, "cpu", "openvino", threads=1)
     assert isinstance(opened, OpenVINOSession)
-    assert int(opened._compiled.get_property("INFERENCE_NUM_THREADS")) == 1
+    opened.prepare({"images": (1, 64, 64, 3)})
+    (compiled,) = opened._compiled.values()
+    assert int(compiled.get_property("INFERENCE_NUM_THREADS")) == 1
