@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.coarse import CoarseLook
 from engine.decoding import CHANNELS, candidates, select
 from engine.devices import Backend, Device
 from engine.errors import InputError
@@ -34,6 +35,8 @@ class DetectionJob:
         self._request: Request | None = request
         self._letterboxes: Sequence[Letterbox] = ()
         self._threshold = detector.threshold
+        self._look = detector.coarse_look(shape[2], shape[1])
+        self._coarse: Request | None = None
         self.pixels: NDArray[np.uint8] = request.input("images", (*shape, 3)).host()
         """uint8 `[N,H,W,3]` RGB, the backend's own memory; its contents are not cleared."""
 
@@ -53,6 +56,11 @@ class DetectionJob:
         self._letterboxes = letterboxes
         self._threshold = self._detector.threshold if threshold is None else threshold
         self._request.start()
+        if self._look is not None:
+            self._coarse = self._detector.pool.take()
+            copies = self._coarse.input("images", (n, self._look.height, self._look.width, 3)).host()
+            self._look.shrink(self.pixels, letterboxes, copies)
+            self._coarse.start()
         return self
 
     def result(self) -> list[Detections]:
@@ -60,21 +68,25 @@ class DetectionJob:
         request, self._request = self._request, None
         if request is None:
             raise RuntimeError("a job's result is taken once")
+        parts: list[list[NDArray[np.float32]]] = [[] for _ in self._letterboxes]
+        self._gather(request, None, parts)
+        if self._coarse is not None:
+            self._gather(self._coarse, self._look, parts)
+        return [self._faces(part, box) for part, box in zip(parts, self._letterboxes, strict=True)]
+
+    def _gather(self, request: Request, look: CoarseLook | None, parts: list[list[NDArray[np.float32]]]) -> None:
+        """Add what a finished request claims about every picture to that picture's part."""
         request.wait()
         heads = [(stride, request.output(f"head{stride}").host()) for stride in self._detector.strides]
-        found = [
-            self._faces([(stride, head[n]) for stride, head in heads], box) for n, box in enumerate(self._letterboxes)
-        ]
+        for n, box in enumerate(self._letterboxes):
+            width, height = box.inner if look is None else look.inner(box)
+            for stride, head in heads:
+                for one in np.split(head[n], head.shape[3] // CHANNELS, axis=2):
+                    claims = candidates(np.ascontiguousarray(one), stride, self._threshold, float(width), float(height))
+                    parts[n].append(claims if look is None else look.enlarge(claims, box))
         self._detector.pool.give(request)
-        return found
 
-    def _faces(self, heads: list[tuple[int, NDArray[np.float32]]], box: Letterbox) -> Detections:
-        width, height = float(box.inner_width), float(box.inner_height)
-        parts = [
-            candidates(np.ascontiguousarray(one), stride, self._threshold, width, height)
-            for stride, head in heads
-            for one in np.split(head, head.shape[2] // CHANNELS, axis=2)
-        ]
+    def _faces(self, parts: list[NDArray[np.float32]], box: Letterbox) -> Detections:
         faces = select(np.concatenate(parts), self._detector.iou, self._detector.limit)
         if not len(faces):
             return Detections.empty()
@@ -107,7 +119,8 @@ class Detector:
 
         Input `images`, uint8 `[N,H,W,3]` RGB. For each stride s of the metadata's `iznet.strides` an output
         `head{s}`, float32 `[N,H/s,W/s,15]`, as `engine.decoding.candidates` describes it; 15·B channels where every
-        cell has B boxes. The metadata's `iznet.threshold` is the default threshold.
+        cell has B boxes. The metadata's `iznet.threshold` is the default threshold; `iznet.coarse`, where it is given,
+        the size at which every picture is looked at again for faces that fill it (`engine.coarse`).
 
         Raises:
             InputError: it does not.
@@ -121,6 +134,8 @@ class Detector:
         self.threshold = model.number("iznet.threshold") if threshold is None else threshold
         self.iou = iou
         self.limit = limit
+        self.coarse = int(model.number("iznet.coarse")) if "iznet.coarse" in model.metadata else 0
+        """Pixels of the longer side of the copy in which faces that fill the picture are looked for; 0: none."""
         self.pool = RequestPool(session)
 
     @classmethod
@@ -248,6 +263,13 @@ class Detector:
     def prepare(self, count: int, height: int, width: int) -> None:
         """Make ready for jobs of exactly this shape: worth it where hundreds follow. See `Session.prepare`."""
         self.session.prepare({"images": (count, height, width, 3)})
+        look = self.coarse_look(width, height)
+        if look is not None:
+            self.session.prepare({"images": (count, look.height, look.width, 3)})
+
+    def coarse_look(self, width: int, height: int) -> CoarseLook | None:
+        """How pictures of that padded width and height are looked at again; None where they are not."""
+        return CoarseLook.fit(width, height, self.coarse, max(self.strides)) if self.coarse else None
 
     def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
         """How `detect` fits a picture of that width and height."""

@@ -15,6 +15,10 @@ from train import checkpoint
 from train.export import export_onnx
 from train.models.detector import STRIDES, build_detector, with_probabilities
 
+COARSE = 192
+"""Size of the second look for faces that fill the picture, `engine.coarse`: of 64 to 416 px the one that found most
+close-ups cut from the training pictures (0.975 instead of 0.867 of 240)."""
+
 
 def export_detector(
     model: keras.Model, folder: Path, *, threshold: float, example: NDArray[np.uint8] | None = None
@@ -53,6 +57,7 @@ def export_detector(
                 "iznet.name": model.name,
                 "iznet.strides": ",".join(str(s) for s in STRIDES),
                 "iznet.threshold": f"{threshold:g}",
+                "iznet.coarse": str(COARSE),
             },
             example=example,
         )
