@@ -47,8 +47,10 @@ def embedder(
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
+    from train.embedder import use_one_core
     from train.embedder_recipe import make_all_views, recipe_for, train_and_export
 
+    use_one_core()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if views_only:
         make_all_views(data, teachers, out, shards, seed)

@@ -238,6 +238,13 @@ def embed(network: Callable[[tf.Tensor], tf.Tensor], faces: NDArray[np.uint8], b
     return np.concatenate(parts)
 
 
+def use_one_core() -> None:
+    """Let TensorFlow and OpenCV compute on one thread, here and from now on; before anything is computed."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    cv2.setNumThreads(1)
+
+
 def train_embedder(
     work: Path,
     recipe: Recipe,
@@ -257,9 +264,6 @@ def train_embedder(
         InputError: no views, or no checkpoint to resume from.
         OutputError: the checkpoint cannot be written.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    cv2.setNumThreads(1)
     trainer = Trainer(recipe, Feed(ViewStore(work / "views"), targets, recipe), None if resume else begin)
     state = work / "checkpoint.npz"
     if resume:

@@ -67,8 +67,9 @@ def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
         # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them. The
         # batches are too small, and too unlike clean faces, to take moments from.
         frozen=("stem*", "level1*", "*_norm"),
-        peak_rate=1e-4,
-        last_rate=2e-6,
+        peak_rate=4e-5,
+        warm_up=200,
+        last_rate=1e-6,
         averaging=0.998,
     )
 
