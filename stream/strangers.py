@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 
 def number_strangers(embeddings: NDArray[np.float32], apart: NDArray[np.bool_], similarity: float) -> NDArray[np.intp]:
@@ -30,6 +28,10 @@ def number_strangers(embeddings: NDArray[np.float32], apart: NDArray[np.bool_], 
     count = len(embeddings)
     if count < 2:
         return np.ones(count, np.intp)
+    # Imported here, once a video: it takes longer than everything else that starting up imports.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     distance = np.clip(1.0 - embeddings.astype(np.float64) @ embeddings.astype(np.float64).T, 0.0, 2.0)
     # So large that one such pair keeps the mean of any two groups above every threshold.
     distance[apart] = 4.0 * count * count

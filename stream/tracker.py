@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-
 from engine.types import Detections
 
 _FAR = 1e6
@@ -154,9 +152,7 @@ class Tracker:
         cost = assignment_cost(expected, boxes[rows], self._reach)
         if looks is not None:
             self._settle(cost, tracks, rows, time, looks, seen)
-        return [
-            (tracks[i], int(rows[j])) for i, j in zip(*linear_sum_assignment(cost), strict=True) if cost[i, j] < _FAR
-        ]
+        return [(tracks[i], int(rows[j])) for i, j in assignment(cost)]
 
     def _settle(
         self,
@@ -224,6 +220,23 @@ def doubtful(cost: NDArray[np.float64], margin: float) -> NDArray[np.bool_]:
             near = cost - np.expand_dims(two.take(0, axis=axis), axis) < margin
             contested |= np.expand_dims(close, axis) & near
     return possible & contested
+
+
+def assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The possible pairs of row and column of `[T,D]` costs whose sum is least; impossible ones cost `_FAR`.
+
+    Example:
+        >>> assignment(np.array([[0.1, 0.3], [0.2, 9e9]]))
+        [(0, 1), (1, 0)]
+    """
+    rows = [i for i, least in enumerate(cost.min(axis=1)) if least < _FAR]
+    nearest = cost[rows].argmin(axis=1).tolist()
+    if len(set(nearest)) == len(nearest):
+        # Everybody's first choice is another one, as nearly always: nothing can be better.
+        return list(zip(rows, nearest, strict=True))
+    from scipy.optimize import linear_sum_assignment  # seldom needed, and slow to import
+
+    return [(int(i), int(j)) for i, j in zip(*linear_sum_assignment(cost), strict=True) if cost[i, j] < _FAR]
 
 
 def assignment_cost(expected: NDArray[np.float32], boxes: NDArray[np.float32], reach: float) -> NDArray[np.float64]:
