@@ -195,7 +195,8 @@ def record_boxes(record: Tracks, minimum: float = 0.0) -> Boxes:
 
 
 def read_mot(path: Path) -> Boxes:
-    """Box truth in MOT Challenge format: `frame,id,left,top,width,height,…`, frames counted from 1.
+    """Box truth in MOT Challenge format: `frame,id,left,top,width,height,…`; frames and pixels are counted from 1, as
+    the export to `.txt` writes them.
 
     Lines whose seventh column is 0 are not to be judged and are left out.
 
@@ -218,7 +219,7 @@ def read_mot(path: Path) -> Boxes:
             continue
         if any(int(track) == other for other, _ in rows[int(frame) - 1]):
             raise InputError(f"{path}, line {number}: track {int(track)} is on frame {int(frame)} twice")
-        rows[int(frame) - 1].append((int(track), [left, top, left + width, top + height]))
+        rows[int(frame) - 1].append((int(track), [left - 1, top - 1, left - 1 + width, top - 1 + height]))
     return {
         frame: (np.array([r[0] for r in here], np.intp), np.array([r[1] for r in here], np.float32))
         for frame, here in sorted(rows.items())

@@ -30,14 +30,16 @@ SMALLEST = 9
 
 
 def clean(text: str) -> str:
-    """`text` on one line: composed, without control characters, and with single spaces.
+    """`text` on one line: composed, without control characters and what XML forbids, and with single spaces.
 
     Example:
         >>> clean(" yu\\nri ")
         'yu ri'
     """
     composed = unicodedata.normalize("NFC", text)
-    printable = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in composed)
+    printable = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") or c in "\ufffe\uffff" else c for c in composed
+    )
     return " ".join(printable.split())
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,12 +19,11 @@ from typing import Any
 
 from engine.errors import InputError
 from stream.journal import writing
-from stream.presence import Presence, presence
 from stream.sink import atomic_output, check_output
-from stream.takes import cast
+from stream.takes import cast, seen
 from stream.tracklines import Summary
 from stream.tracklines import encode as line
-from stream.tracks import RecordedFrame, Tracks, line_bytes, read
+from stream.tracks import Tracks, line_bytes, read, with_names
 
 Change = Callable[[dict[str, Any]], None]
 """Alters one line of a record in place."""
@@ -74,10 +73,10 @@ def rename(
     if output is not None:
         check_output(target, overwrite)
     drawn, record = read(path, drawn=True), read(path)
-    before = {v.track: v.name if v.verdict == "named" else None for v in record.tracks}
+    before = {v.track: v.name for v in record.tracks}
     _check(path, record, before, names, new)
     after = before | dict(names)
-    people = _people(record.frames, record, after)
+    people = seen(with_names(record.frames, after), record.header.time_base)
     shown = {face.track: names[face.track] for frame in drawn.frames for face in frame.faces if face.track in names}
 
     def change(data: dict[str, Any]) -> None:
@@ -149,16 +148,3 @@ def _check(
                     f"{name!r} would be twice on frame {frame.index} of {path}, as tracks "
                     f"{' and '.join(map(str, twice))}; say who the other one is as well"
                 )
-
-
-def _people(frames: Iterable[RecordedFrame], record: Tracks, names: Mapping[int, str | None]) -> tuple[Presence, ...]:
-    """The summary's people, by the corrected names."""
-    where: defaultdict[str, list[int]] = defaultdict(list)
-    pts: list[int] = []
-    for frame in frames:
-        on: Collection[str | None] = {names.get(face.track) for face in frame.faces}
-        for name in on:
-            if name is not None:
-                where[name].append(frame.index)
-        pts.append(frame.pts)
-    return presence(pts, record.header.time_base, where)

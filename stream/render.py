@@ -25,7 +25,7 @@ from stream.soft import soft_copy, soft_output
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown, usual_unknown
-from stream.takes import cast
+from stream.takes import cast, seen
 from stream.tracks import Tracks, read
 
 DURATION_SLACK = 0.001
@@ -98,7 +98,7 @@ def render_video(
                 draw(reader, record, tracks, copy, clock, progress)
             notes = (*reader.notes, *copy.notes)
     seconds = time.perf_counter() - started
-    people = record.summary.people if record.summary else ()
+    people = seen(record.frames, record.header.time_base)  # the summary's are older than a correction by hand
     return LabelResult(
         video=target,
         tracks=Path(tracks),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from stream.presence import frame_ends
+from stream.presence import Presence, frame_ends, presence
 from stream.timecode import is_steady, nominal_rate
 from stream.tracks import RecordedFrame, Tracks
 
@@ -118,15 +118,25 @@ def takes(frames: Sequence[RecordedFrame]) -> list[Take]:
     return sorted([*found, *running.values()], key=lambda take: (take.first, take.name))
 
 
+def seen(frames: Sequence[RecordedFrame], time_base: Fraction) -> tuple[Presence, ...]:
+    """How long everyone is on screen by the names on the frames, longest first."""
+    where: defaultdict[str, list[int]] = defaultdict(list)
+    for frame in frames:
+        for face in frame.faces:
+            if face.name is not None:
+                where[face.name].append(frame.index)
+    return presence([frame.pts for frame in frames], time_base, where)
+
+
 def cast(record: Tracks) -> tuple[str, ...]:
     """Everybody the record names, in the gallery's order; who is not in the gallery comes after, by name.
 
     A person's colour goes by the place in this list, so it is the same wherever the record is drawn.
     """
-    seen = {verdict.name for verdict in record.tracks if verdict.verdict == "named" and verdict.name is not None}
-    seen |= {face.name for frame in record.frames for face in frame.faces if face.name is not None}
+    named = {verdict.name for verdict in record.tracks if verdict.name is not None}
+    named |= {face.name for frame in record.frames for face in frame.faces if face.name is not None}
     people = record.header.people
-    return (*people, *sorted(seen.difference(people)))
+    return (*people, *sorted(named.difference(people)))
 
 
 def placed_shots(record: Tracks, ruler: Ruler) -> list[tuple[Shot, int, int]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,12 @@ from stream.presence import Presence
 SCHEMA = "iznet.tracks/1.1"
 SCHEMA_FILE = Path(__file__).with_name("tracks.schema.json")
 _MAJOR = 1
+MOST_PIXELS = 1e6
+"""Nothing in a record lies further from the picture's corner."""
+MOST = 1e15
+"""No other number is larger."""
+TIME_SLACK = 1e-5
+"""Seconds by which a frame's time may differ from its ticks: it is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,32 +183,14 @@ def decode(data: Any) -> Line | None:
         case "header":
             return _read_header(data)
         case "frame":
-            return RecordedFrame(
-                _whole(data["index"]),
-                _whole(data["pts"]),
-                _number(data["time"]),
-                _whole(data["shot"]),
-                tuple(_read_face(face) for face in data["faces"]),
-            )
+            return _read_frame(data)
         case "track":
-            if data["verdict"] not in ("named", "unknown", "conflict"):
-                raise ValueError(f"verdict {data['verdict']!r}")
-            return TrackVerdict(
-                _whole(data["track"]),
-                _whole(data["shot"]),
-                data["verdict"],
-                _text_or_none(data["name"]),
-                _number_or_none(data["similarity"]),
-                _whole(data["first"]),
-                _whole(data["last"]),
-                _whole(data["frames"]),
-                None if data.get("stranger") is None else _whole(data["stranger"]),
-            )
+            return _read_verdict(data)
         case "summary":
             return Summary(
-                _whole(data["frames"]),
-                {str(k): _whole(v) for k, v in data["dropped"].items()},
-                {str(k): _whole(v) for k, v in data.get("damage", {}).items()},
+                _count(data["frames"]),
+                {str(k): _count(v) for k, v in data["dropped"].items()},
+                {str(k): _count(v) for k, v in data.get("damage", {}).items()},
                 tuple(
                     Presence(
                         _text(p["name"]),
@@ -215,6 +206,35 @@ def decode(data: Any) -> Line | None:
             raise ValueError(f"type {other!r}")
 
 
+def contradiction(
+    header: Header, frames: Sequence[RecordedFrame], verdicts: Sequence[TrackVerdict], *, complete: bool
+) -> str | None:
+    """What lines that make sense by themselves say against each other, in words; None if nothing.
+
+    Args:
+        header: of the record.
+        frames: all frame lines, in order.
+        verdicts: all track lines.
+        complete: whether every track should have its line by now.
+    """
+    for frame in frames:
+        if abs(frame.time - frame.pts * header.time_base) > TIME_SLACK:
+            return f"frame {frame.index} has time {frame.time:g} where its pts and the time base say otherwise"
+    for before, frame in pairwise(frames):
+        if frame.pts <= before.pts or frame.shot < before.shot:
+            return f"frame {frame.index} is not later than the one before, or of an earlier shot"
+    judged = Counter(verdict.track for verdict in verdicts)
+    for track, count in judged.items():
+        if count > 1:
+            return f"track {track} has {count} verdicts"
+    if complete:
+        for frame in frames:
+            for face in frame.faces:
+                if face.track not in judged:
+                    return f"track {face.track}, on frame {frame.index}, has no verdict"
+    return None
+
+
 def _read_header(data: Any) -> Header:
     name, _, version = _text(data["schema"]).partition("/")
     major = version.partition(".")[0]
@@ -225,16 +245,19 @@ def _read_header(data: Any) -> Header:
     source, models, gallery = data["source"], data["models"], data["gallery"]
     if source["rotation"] not in (0, 90, 180, 270):
         raise ValueError(f"rotation {source['rotation']!r}")
+    time_base = Fraction(_text(source["time_base"]))
+    if time_base <= 0:
+        raise ValueError(f"time base {time_base}")
 
     def model(of: Any) -> Model | None:
         return None if of is None else Model(_text(of["name"]), _text(of["sha256"]))
 
     return Header(
-        path=_text(source["path"]),
-        width=_whole(source["width"]),
-        height=_whole(source["height"]),
+        path=_path(source["path"]),
+        width=_count(source["width"], 1),
+        height=_count(source["height"], 1),
         rotation=source["rotation"],
-        time_base=Fraction(_text(source["time_base"])),
+        time_base=time_base,
         duration=_number_or_none(source["duration"]),
         detector=model(models["detector"]),
         embedder=model(models["embedder"]),
@@ -245,42 +268,99 @@ def _read_header(data: Any) -> Header:
     )
 
 
+def _read_frame(data: Any) -> RecordedFrame:
+    faces = tuple(_read_face(face) for face in data["faces"])
+    if len({face.track for face in faces}) < len(faces):
+        raise ValueError("a track is there twice")
+    return RecordedFrame(_count(data["index"]), _ticks(data["pts"]), _number(data["time"]), _count(data["shot"]), faces)
+
+
 def _read_face(data: Any) -> Face:
-    box = np.array([_number(v) for v in data["box"]], np.float32)
-    landmarks = np.array([[_number(v) for v in point] for point in data["landmarks"]], np.float32)
+    box = np.array([_pixels(v) for v in data["box"]], np.float32)
+    landmarks = np.array([[_pixels(v) for v in point] for point in data["landmarks"]], np.float32)
     if box.shape != (4,) or landmarks.shape != (5, 2):
         raise ValueError(f"{box.shape = }, {landmarks.shape = }")
+    if box[2] < box[0] or box[3] < box[1]:
+        raise ValueError(f"box {data['box']} ends before it begins")
     return Face(
-        _whole(data["track"]),
+        _count(data["track"]),
         box,
         _number(data["score"]),
         landmarks,
-        _text_or_none(data["name"]),
+        _name(data["name"]),
         _number_or_none(data["similarity"]),
     )
 
 
-def _whole(value: Any) -> int:
+def _read_verdict(data: Any) -> TrackVerdict:
+    verdict, name = data["verdict"], _name(data["name"])
+    if verdict not in ("named", "unknown", "conflict"):
+        raise ValueError(f"verdict {verdict!r}")
+    if (verdict == "named") != (name is not None):
+        raise ValueError(f"verdict {verdict!r} with the name {name!r}")
+    return TrackVerdict(
+        _count(data["track"]),
+        _count(data["shot"]),
+        verdict,
+        name,
+        _number_or_none(data["similarity"]),
+        _ticks(data["first"]),
+        _ticks(data["last"]),
+        _count(data["frames"], 1),
+        None if data.get("stranger") is None else _count(data["stranger"], 1),
+    )
+
+
+def _whole(value: Any, least: int, most: int) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r} is not a whole number")
+    if not least <= value <= most:
+        raise ValueError(f"{value} is not between {least} and {most}")
     return value
+
+
+def _count(value: Any, least: int = 0) -> int:
+    return _whole(value, least, 2**31 - 1)
+
+
+def _ticks(value: Any) -> int:
+    return _whole(value, -(2**62), 2**62)
 
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise TypeError(f"{value!r} is not a number")
+    if not abs(value) <= MOST:
+        raise ValueError(f"{value!r} is too large")
+    return float(value)
+
+
+def _pixels(value: Any) -> float:
+    if abs(_number(value)) > MOST_PIXELS:
+        raise ValueError(f"{value!r} is far outside of any picture")
     return float(value)
 
 
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"{value!r} is not a text")
+    value.encode()  # half surrogates are no characters
     return value
+
+
+def _path(value: Any) -> str:
+    """A path may hold bytes that are no text, as Python spells them."""
+    if type(value) is not str:
+        raise TypeError(f"{value!r} is not a text")
+    os.fsencode(value)
+    return value
+
+
+def _name(value: Any) -> str | None:
+    if value is not None and not _text(value).strip():
+        raise ValueError("a name without a letter")
+    return value if value is None else str(value)
 
 
 def _number_or_none(value: Any) -> float | None:
     return None if value is None else _number(value)
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)

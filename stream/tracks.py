@@ -30,6 +30,7 @@ from stream.tracklines import (
     Model,
     RecordedFrame,
     Summary,
+    contradiction,
     decode,
     encode,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "lines",
     "partial_path",
     "read",
+    "with_names",
 ]
 
 FOLLOW_SECONDS = 0.25
@@ -173,7 +175,7 @@ class TracksWriter:
     def track(self, verdict: TrackVerdict) -> None:
         """Write the final verdict on a track, after all frames."""
         self._write(verdict)
-        if verdict.verdict == "named" and verdict.name is not None:
+        if verdict.name is not None:
             self._names[verdict.track] = verdict.name
 
     def finish(
@@ -320,13 +322,16 @@ def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tra
         raise InputError(f"{path}: ends without a summary, so it was cut off; read it as partial or label again")
     if summary is not None and summary.frames != len(frames):
         raise InputError(f"{path}: the summary speaks of {summary.frames} frames, {len(frames)} are there")
+    wrong = contradiction(header, frames, verdicts, complete=summary is not None)
+    if wrong is not None:
+        raise InputError(f"{path}: {wrong}, so it was damaged or wrongly edited")
     if not drawn:
-        frames = _with_final_names(frames, verdicts)
+        frames = with_names(frames, {v.track: v.name for v in verdicts})
     return Tracks(header, tuple(frames), tuple(verdicts), summary)
 
 
-def _with_final_names(frames: Iterable[RecordedFrame], verdicts: Iterable[TrackVerdict]) -> list[RecordedFrame]:
-    names = {v.track: v.name if v.verdict == "named" else None for v in verdicts}
+def with_names(frames: Iterable[RecordedFrame], names: Mapping[int, str | None]) -> list[RecordedFrame]:
+    """The frames with other names on their faces; tracks that are not in `names` keep theirs."""
     return [
         replace(frame, faces=tuple(replace(f, name=names.get(f.track, f.name)) for f in frame.faces))
         for frame in frames

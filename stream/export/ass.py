@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pysubs2
 
+from stream.glyphs import clean
 from stream.soft_boxes import events, script
 from stream.styles import Style, usual_unknown
 from stream.tracks import Tracks
@@ -19,7 +20,7 @@ def encode(record: Tracks, video: Path) -> bytes:
     """UTF-8 text: a red box and a name for everybody known; grey boxes in a record made without a gallery."""
     style = Style()
     file = script(record, style)
-    file.info["Title"] = video.stem
+    file.info["Title"] = clean(video.stem)
     for event in events(record, style, usual_unknown(record.header.gallery)):
         start, end = (max(0, int(100 * time)) * 10 for time in (event.start, event.end))
         if end > start:

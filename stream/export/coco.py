@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.frames import Face
+from stream.glyphs import clean
 from stream.tracks import Tracks
 
 _POINTS = ["left_eye", "right_eye", "nose", "left_mouth_corner", "right_mouth_corner"]
@@ -26,18 +27,18 @@ def encode(record: Tracks, video: Path) -> bytes:
     for frame in record.frames:
         image = frame.index + 1
         images.append(
-            {"id": image, "video_id": 1, "frame_id": frame.index, "file_name": f"{video.stem}/{image:06}.jpg"}
+            {"id": image, "video_id": 1, "frame_id": frame.index, "file_name": f"{clean(video.stem)}/{image:06}.jpg"}
             | size
             | {"time": round(frame.time, 6), "shot": frame.shot}
         )
         annotations += [_annotation(face, len(annotations) + i, image) for i, face in enumerate(frame.faces, 1)]
     document = {
-        "info": {"description": f"faces of {video.name}", "version": header.schema},
+        "info": {"description": f"faces of {clean(video.name)}", "version": header.schema},
         "licenses": [],
         "categories": [
             {"id": 1, "name": "face", "supercategory": "person", "keypoints": _POINTS, "skeleton": []},
         ],
-        "videos": [{"id": 1, "name": video.name} | size],
+        "videos": [{"id": 1, "name": clean(video.name)} | size],
         "images": images,
         "tracks": [
             {"id": v.track + 1, "category_id": 1, "video_id": 1, "name": v.name, "verdict": v.verdict}

@@ -5,11 +5,11 @@ Each of them follows `tracks.schema.json`; on a face stands the final verdict on
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from stream.tracklines import encode as line
-from stream.tracks import Tracks
+from stream.tracks import Tracks, line_bytes
 
 
 def encode(record: Tracks, video: Path) -> bytes:
@@ -18,7 +18,7 @@ def encode(record: Tracks, video: Path) -> bytes:
         f'"header":{_json(line(record.header))}',
         f'"frames":[{_lines([line(frame) for frame in record.frames])}]',
         f'"tracks":[{_lines([line(verdict) for verdict in record.tracks])}]',
-        f'"summary":{_json(None if record.summary is None else line(record.summary))}',
+        f'"summary":{"null" if record.summary is None else _json(line(record.summary))}',
     ]
     return ("{" + ",\n".join(parts) + "}\n").encode()
 
@@ -27,5 +27,5 @@ def _lines(values: list[dict[str, object]]) -> str:
     return ",".join(f"\n{_json(value)}" for value in values)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _json(value: Mapping[str, object]) -> str:
+    return line_bytes(value).decode().rstrip("\n")

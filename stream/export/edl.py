@@ -52,7 +52,7 @@ def encode(record: Tracks, video: Path) -> bytes:
     found = takes(record.frames)
     for number, (_, start, end) in enumerate(events, 1):
         times = " ".join(timecode(frame, rate) for frame in (start, end, hour + start, hour + end))
-        lines += ["", f"{number:03}  {reel:8} V     C        {times}", f"* FROM CLIP NAME: {video.name}"]
+        lines += ["", f"{number:03}  {reel:8} V     C        {times}", f"* FROM CLIP NAME: {clean(video.name)}"]
         for take in found:
             place = ruler.place(take.first)
             if start <= place < end:

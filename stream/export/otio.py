@@ -10,6 +10,7 @@ from pathlib import Path
 import opentimelineio as otio
 from opentimelineio.opentime import RationalTime, TimeRange
 
+from stream.glyphs import clean
 from stream.takes import Ruler, Take, cast, placed_shots, takes
 from stream.tracks import Tracks
 
@@ -41,14 +42,14 @@ def encode(record: Tracks, video: Path) -> bytes:
         here = [take for take in found if take.shot == shot.number and start <= ruler.place(take.first) < end]
         track.append(
             otio.schema.Clip(
-                name=f"{video.stem} {shot.number}",
+                name=f"{clean(video.stem)} {shot.number}",
                 media_reference=media,
                 source_range=span(start, end),
                 markers=[marker(take, start, end) for take in here],
                 metadata={"iznet": {"shot": shot.number}},
             )
         )
-    timeline = otio.schema.Timeline(name=video.stem, global_start_time=RationalTime(0, rate))
+    timeline = otio.schema.Timeline(name=clean(video.stem), global_start_time=RationalTime(0, rate))
     timeline.metadata["iznet"] = {"people": list(people), "size": [record.header.width, record.header.height]}
     timeline.tracks.append(track)
     text: str = otio.adapters.write_to_string(timeline, "otio_json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from stream.export.table import COLUMNS, rows
 from stream.tracklines import encode as line
-from stream.tracks import Tracks
+from stream.tracks import Tracks, line_bytes
 
 HEADER_KEY = b"iznet.header"
 """Of the file's metadata: the header line, as JSON."""
@@ -29,7 +28,7 @@ _TYPES = {
 def encode(record: Tracks, video: Path) -> bytes:
     """A table with a row a face."""
     fields = [pa.field(name, _TYPES.get(name, pa.float32())) for name in COLUMNS]
-    header = json.dumps(line(record.header), ensure_ascii=False).encode()
+    header = line_bytes(line(record.header))
     schema = pa.schema(fields, metadata={HEADER_KEY: header})
     columns = list(zip(*rows(record), strict=True)) or [()] * len(COLUMNS)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]

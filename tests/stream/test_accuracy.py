@@ -24,9 +24,11 @@ from stream.accuracy import (
     record_boxes,
     track_accuracy,
 )
+from stream.export import mot
 from stream.frames import Face
 from stream.tracklines import Header, RecordedFrame
 from stream.tracks import Tracks
+from tests.stream.export import records
 
 LEFT = Panel(0, 0, 50, 100, "ann", True)
 RIGHT = Panel(50, 0, 50, 100, "stranger", False)
@@ -104,13 +106,22 @@ def test_mot_lines_are_read_from_one_and_bad_ones_named(tmp_path: Path) -> None:
     truth = read_mot(path)
     assert sorted(truth) == [0, 2]
     assert truth[0][0].tolist() == [7]
-    assert truth[0][1].tolist() == [[10, 20, 40, 60]]
+    assert truth[0][1].tolist() == [[9, 19, 39, 59]]
     path.write_text("1,7,10,20,30,40\n1,7,10,20,30,40\n")
     with pytest.raises(InputError, match="line 2: track 7 is on frame 1 twice"):
         read_mot(path)
     path.write_text("1,7,ten\n")
     with pytest.raises(InputError, match="line 1"):
         read_mot(path)
+
+
+def test_an_exported_record_is_its_own_perfect_truth(tmp_path: Path) -> None:
+    found = records.stage_record(tmp_path)
+    path = tmp_path / "mv.txt"
+    path.write_bytes(mot.encode(found, Path("mv.mp4")))
+    score = track_accuracy(record_boxes(found), read_mot(path))
+    assert (score.hota, score.idf1) == (1.0, 1.0)
+    assert score.localisation == pytest.approx(1.0, abs=1e-4)
 
 
 def test_perfect_tracks_score_one_and_no_tracks_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_a_corrected_name_changes_its_track_only(video: Path) -> None:
     assert np.abs(after[25] - before[25]).max() < 40
 
 
+def test_a_name_corrected_by_hand_is_drawn_and_told(video: Path) -> None:
+    def correct(lines: list[dict[str, Any]]) -> None:
+        (line,) = [line for line in lines if line["type"] == "track" and line["track"] == 1]
+        line |= {"verdict": "named", "name": "ben"}
+
+    before = render(video)
+    edit(record_output(video), correct)
+    result = render_video(video, record_output(video), video.with_name("new.mkv"), encoder=GOOD)
+    assert [person.name for person in result.people] == ["ann", "ben"]
+    assert is_red(pictures(video.with_name("new.mkv"))[5][69, 115])
+    assert not is_red(before[5][69, 115])
+
+
 def rough(picture: Picture, box: tuple[float, float, float, float]) -> float:
     """How much neighbours differ inside a box."""
     x1, y1, x2, y2 = (int(v) for v in box)
@@ -221,11 +235,14 @@ def jpeg() -> bytes:
     return out.getvalue()
 
 
-def change_header(path: Path, **source: Any) -> None:
-    head, *rest = path.read_bytes().splitlines(keepends=True)
-    header = json.loads(head)
-    header["source"] |= source
-    path.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(rest))
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Change a record so that it stays one: the times go by the ticks again."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    change(lines)
+    for line in lines:
+        if line["type"] == "frame":
+            line["time"] = float(line["pts"] * Fraction(lines[0]["source"]["time_base"]))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +255,7 @@ def change_header(path: Path, **source: Any) -> None:
     ],
 )
 def test_another_videos_record_is_refused(change: dict[str, Any], said: str, video: Path) -> None:
-    change_header(record_output(video), **change)
+    edit(record_output(video), lambda lines: lines[0]["source"].update(change))
     with pytest.raises(InputError) as failure:
         render(video)
     assert said in str(failure.value)
@@ -248,19 +265,19 @@ def test_another_videos_record_is_refused(change: dict[str, Any], said: str, vid
 
 @pytest.mark.parametrize("change", ["moved", "fewer", "more"])
 def test_frames_that_do_not_match_are_refused(change: str, video: Path) -> None:
-    path = record_output(video)
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    frames = [line for line in lines if line["type"] == "frame"]
-    if change == "moved":
-        frames[20]["pts"] += 3
-    elif change == "fewer":
-        lines.remove(frames[-1])
-        lines[-1]["frames"] -= 1
-    else:
-        extra = frames[-1] | {"index": FRAMES, "pts": frames[-1]["pts"] + 500}
-        lines.insert(lines.index(frames[-1]) + 1, extra)
-        lines[-1]["frames"] += 1
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    def other(lines: list[dict[str, Any]]) -> None:
+        frames = [line for line in lines if line["type"] == "frame"]
+        if change == "moved":
+            frames[20]["pts"] += 3
+        elif change == "fewer":
+            lines.remove(frames[-1])
+            lines[-1]["frames"] -= 1
+        else:
+            extra = frames[-1] | {"index": FRAMES, "pts": frames[-1]["pts"] + 500}
+            lines.insert(lines.index(frames[-1]) + 1, extra)
+            lines[-1]["frames"] += 1
+
+    edit(record_output(video), other)
     with pytest.raises(InputError, match=f"frame {20 if change == 'moved' else FRAMES - (change == 'fewer')} is"):
         render(video)
     assert sorted(p.name for p in video.parent.iterdir()) == ["mv.mkv", "mv.tracks.jsonl"]

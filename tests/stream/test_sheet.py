@@ -102,6 +102,8 @@ def test_a_crowd_gets_a_few_rows_and_a_remark(tmp_path: Path) -> None:
     writer = TracksWriter.open(path, Header("c.mp4", WIDTH, HEIGHT, 0, Fraction(1, 25), None))
     for i in range(20):
         writer.frame(index=i, pts=i, shot=0, faces=[face(t, (1, 1, 9, 9), None) for t in range(20) if t >= i])
+    for track in range(20):
+        writer.track(TrackVerdict(track, 0, "unknown", None, None, 0, track, track + 1))
     writer.finish()
     groups, hidden = groups_of(read(path))
     assert hidden == 20 - UNKNOWN_ROWS

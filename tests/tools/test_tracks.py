@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -68,6 +69,22 @@ def test_an_empty_record_is_no_fault(ending: str, tmp_path: Path) -> None:
     path = records.write(tmp_path / "empty.tracks.jsonl", [], {})
     assert run("tracks", "convert", path, tmp_path / f"out{ending}") == 0
     assert (tmp_path / f"out{ending}").is_file()
+
+
+@pytest.mark.parametrize("ending", export.FORMATS)
+def test_a_video_whose_name_is_no_text(ending: str, record: Path, tmp_path: Path) -> None:
+    """On Linux a file's name may be any bytes; and text may hold characters that XML has not."""
+    head, *rest = record.read_text("utf-8").splitlines(keepends=True)
+    header = json.loads(head)
+    header["source"]["path"] = "caf\udce9 <x>\uffff.mp4"
+    record.write_text(json.dumps(header) + "\n" + "".join(rest), "utf-8")
+    out = tmp_path / f"out{ending}"
+    assert run("tracks", "convert", record, out) == 0
+    if ending == ".fcpxml":
+        root = ElementTree.fromstring(out.read_bytes())
+        assert [media.get("src", "").rpartition("/")[2] for media in root.iter("media-rep")] == [
+            "caf%E9%20%3Cx%3E%EF%BF%BF.mp4"
+        ]
 
 
 def test_an_ending_that_stands_for_nothing(record: Path, tmp_path: Path, capsys: Out) -> None:
