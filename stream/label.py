@@ -57,6 +57,7 @@ def label_video(
     style: Style | None = None,
     soft: bool = False,
     two_pass: bool = False,
+    every_frame: bool = False,
     resume: bool = False,
 ) -> LabelResult:
     """Label a video file: the same video with every known face boxed and named, and a per-frame record.
@@ -80,6 +81,7 @@ def label_video(
         style: how people are drawn or hidden. Hiding needs the whole record, so it implies `two_pass`.
         soft: copy every packet and add boxes and names as a subtitle track, with the final verdicts; the output is MKV.
         two_pass: analyse the whole video first and draw the final verdicts.
+        every_frame: look for faces on every frame, not only where the picture changes.
         resume: go on with what an earlier run, killed or interrupted, has finished; the files come out as if it had
             never stopped. The video is analysed again up to there, but neither drawn nor encoded.
 
@@ -114,7 +116,9 @@ def label_video(
         record_overwrite = overwrite or (resume and encoded and marked(work, "record"))
         check_output(record, record_overwrite)
         detector, embedder, people = _networks(gallery, detector, embedder)
-        analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead, clock=clock)
+        analyser = Analyser(
+            reader.info, detector, embedder, people, lookahead=lookahead, every_frame=every_frame, clock=clock
+        )
         header = record_header(reader.info, detector, embedder, people)
         sessions = {"detector": detector.session} | ({"embedder": embedder.session} if embedder else {})
         networks = {name: _Counts(session) for name, session in sessions.items()}
@@ -138,7 +142,9 @@ def label_video(
                         reader, final, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit
                     )
         else:
-            job = _job(header, detector, embedder, {"lookahead": lookahead, "two_pass": later})
+            job = _job(
+                header, detector, embedder, {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
+            )
             with LabelledCopy(
                 *(reader, target, encoder or EncoderSettings(), overwrite, unknown, clock, omit),
                 style=style,

@@ -24,6 +24,7 @@ RECORD = ".jsonl"
 @click.option("--truth", type=FILE, required=True, help="Panels (.json) or boxes (MOT Challenge .txt).")
 @click.option("-g", "--gallery", type=FILE, help="Whom to name, when SOURCE is a video.")
 @click.option("--lookahead", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds, for a video.")
+@click.option("--every-frame", is_flag=True, help="Look for faces on every frame of a video.")
 @click.option("--minimum", type=click.FloatRange(0), default=0.0, help="Boxes: leave out found faces under N pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 @engine_options
@@ -32,6 +33,7 @@ def accuracy(
     truth: Path,
     gallery: Path | None,
     lookahead: float,
+    every_frame: bool,
     minimum: float,
     as_json: bool,
     engine: EngineOptions,
@@ -50,7 +52,7 @@ def accuracy(
     else:
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder) / "run.tracks.jsonl"
-            analyse(source, record, gallery, lookahead, engine, quiet=as_json)
+            analyse(source, record, gallery, lookahead, engine, every_frame=every_frame, quiet=as_json)
             result = judge(record, truth, minimum)
     if as_json:
         click.echo(json.dumps({kind: value.as_json() for kind, value in result.items()}))
@@ -60,7 +62,14 @@ def accuracy(
 
 
 def analyse(
-    source: Path, record: Path, gallery: Path | None, lookahead: float, engine: EngineOptions, *, quiet: bool
+    source: Path,
+    record: Path,
+    gallery: Path | None,
+    lookahead: float,
+    engine: EngineOptions,
+    *,
+    every_frame: bool = False,
+    quiet: bool,
 ) -> None:
     """Write the record of a video, and no video."""
     from engine.gallery import Gallery
@@ -79,6 +88,7 @@ def analyse(
             video=False,
             progress=progress,
             lookahead=lookahead,
+            every_frame=every_frame,
         )
 
 

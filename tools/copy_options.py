@@ -70,7 +70,7 @@ def encoder_options(command: Command) -> Command:
 
 ENCODING = ("encoder", "preset", "crf", "deinterlace", "resume")
 """What has no meaning where nothing is encoded."""
-OF_VIDEOS = (*ENCODING, "omit", "soft", "lookahead", "two_pass")
+OF_VIDEOS = (*ENCODING, "omit", "soft", "lookahead", "two_pass", "every_frame")
 """What has no meaning for a photo."""
 
 

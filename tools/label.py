@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Analyse the whole video first and draw the final verdicts; slower by one decoding. Hiding always does.",
 )
+@click.option(
+    "--every-frame",
+    is_flag=True,
+    help="Look for faces on every frame. Otherwise the motion of the faces decides; in between they are interpolated.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @engine_options
 @json_option
@@ -61,6 +66,7 @@ def label(
     resume: bool,
     lookahead: float,
     two_pass: bool,
+    every_frame: bool,
     overwrite: bool,
     engine: EngineOptions,
     as_json: bool,
@@ -130,6 +136,7 @@ def label(
                 style=style,
                 soft=soft,
                 two_pass=two_pass,
+                every_frame=every_frame,
             )
     if as_json:
         click.echo(json.dumps(result_dict(result), ensure_ascii=False))
