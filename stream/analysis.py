@@ -64,6 +64,7 @@ class Analyser:
         gallery: whom to name; None leaves everybody unknown.
         lookahead: seconds a frame is held back before its names are decided.
         every_frame: look for faces on every frame, as the cadence otherwise does where much happens.
+        longest: seconds between two looks at the most; None leaves it to the cadence.
         clock: where the time of each stage is added up.
 
     Example:
@@ -86,6 +87,7 @@ class Analyser:
         *,
         lookahead: float = 2.0,
         every_frame: bool = False,
+        longest: float | None = None,
         clock: StageClock | None = None,
     ) -> None:
         if gallery is not None and embedder is None:
@@ -111,7 +113,8 @@ class Analyser:
         if embedder is not None and gallery is not None:
             embedder.prepare(1)
         confident = detector.threshold + MARGIN
-        self._cadence = Cadence(confident, longest=EVERY_FRAME) if every_frame else Cadence(confident)
+        longest = EVERY_FRAME if every_frame else longest
+        self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
         self._waiting: deque[Frame] = deque()
         """Frames after the latest that was looked at, not tracked yet."""
         self._cuts: deque[bool] = deque()
