@@ -30,15 +30,19 @@ PAIRS = 15
 """Pairs in the list of those that are likely to be confused."""
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
+:root{color-scheme:light dark;--ink:#222;--paper:#fff;--quiet:#666;--none:#ddd;--warn:#b00}
+@media(prefers-color-scheme:dark){:root{--ink:#ececf0;--paper:#17181c;--quiet:#a3a3ad;--none:#3a3b42;--warn:#ff7b72}}
+body{font:15px/1.5 system-ui,sans-serif;margin:0;color:var(--ink);background:var(--paper)}
+main{margin:2rem auto;max-width:72rem;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
 table{border-collapse:collapse}td,th{padding:.15rem .5rem;text-align:right;font-variant-numeric:tabular-nums}
 th{font-weight:600}td:first-child,th:first-child,.name{text-align:left}
+.pairs tbody th{font-weight:400}
 .wide{overflow-x:auto}.matrix td{padding:.2rem .4rem}.matrix thead th{writing-mode:vertical-rl;text-align:left}
 .people{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0;max-width:30rem}
 figcaption{overflow-wrap:anywhere}figure img,.none{width:72px;height:72px;border-radius:4px;margin-right:3px}
-.none{display:inline-block;background:#ddd}.medoid{outline:3px solid #d22;outline-offset:-3px}
-small{color:#666}.warn{color:#b00}
+.none{display:inline-block;background:var(--none)}.medoid{outline:3px solid #d22;outline-offset:-3px}
+small{color:var(--quiet)}.warn{color:var(--warn)}
 """
 
 
@@ -148,8 +152,9 @@ def page(gallery: Gallery, title: str, faces: Sequence[bytes]) -> str:
     """
     people = describe(gallery)
     parts = [
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>",
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>",
         f"<p>{len(people)} people, {len(gallery.embeddings)} photos; prototypes: {gallery.method}; embedder "
         f"{escape(gallery.embedder or 'unknown')} <small>{escape(gallery.embedder_sha256[:12])}</small></p>",
         "".join(f"<p>{escape(line)}</p>" for line in threshold_lines(gallery)),
@@ -159,7 +164,7 @@ def page(gallery: Gallery, title: str, faces: Sequence[bytes]) -> str:
         _distance_table(gallery),
         "<h2>People</h2>",
         _sheet(gallery, people, faces),
-        "</body></html>\n",
+        "</main></body></html>\n",
     ]
     return "\n".join(parts)
 
@@ -169,7 +174,8 @@ def _pair_table(gallery: Gallery) -> str:
     if not found:
         return "<p>There is only one person.</p>"
     rows = "".join(
-        f'<tr><td>{escape(gallery.people[p.first])}</td><td class="name">{escape(gallery.people[p.second])}</td>'
+        f'<tr><th scope="row">{escape(gallery.people[p.first])}</th>'
+        f'<td class="name">{escape(gallery.people[p.second])}</td>'
         f"<td>{p.distance:.2f}</td><td{' class=warn' if p.ratio <= 1 else ''}>"
         f"{'–' if p.ratio == float('inf') else f'{p.ratio:.2f}'}</td><td>{p.mistaken}</td></tr>"
         for p in found
@@ -178,8 +184,8 @@ def _pair_table(gallery: Gallery) -> str:
         "<p>Distance: Euclidean, 0…2, between the closest prototypes. Ratio: that distance over the larger of the two "
         "spreads; at 1 half of somebody's own photos are no nearer. Mistaken: photos of one that would be given the "
         "other's name if they were not enrolled.</p>"
-        '<table class="pairs"><thead><tr><th>person</th><th class="name">person</th><th>distance</th><th>ratio</th>'
-        f"<th>mistaken</th></tr></thead><tbody>{rows}</tbody></table>"
+        '<div class="wide"><table class="pairs"><thead><tr><th>person</th><th class="name">person</th><th>distance</th>'
+        f"<th>ratio</th><th>mistaken</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -198,7 +204,7 @@ def _distance_table(gallery: Gallery) -> str:
                 continue
             apart = between(gallery, a, b)
             cells.append(f'<td style="background:rgba(210,34,34,{_heat(apart):.2f})">{apart:.2f}</td>')
-        rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
     return (
         f"<p>Euclidean distances between the people's {what}: unit vectors, so 0…2, not squared. "
         "The redder, the closer.</p>"
@@ -235,4 +241,5 @@ def _sheet(gallery: Gallery, people: Sequence[PersonReport], faces: Sequence[byt
 
 def _picture(data: bytes, file: str, mark: str) -> str:
     text = base64.b64encode(data).decode("ascii")
-    return f'<img{mark} alt="{escape(file)}" title="{escape(file)}" src="data:image/jpeg;base64,{text}">'
+    title = escape(f"{file} (medoid)" if mark else file)
+    return f'<img{mark} alt="{title}" title="{title}" src="data:image/jpeg;base64,{text}">'

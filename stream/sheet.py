@@ -20,14 +20,14 @@ from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
 from stream.sink import atomic_output, check_output
 from stream.source import FileSource
+from stream.summary import UNKNOWN_ROWS
+from stream.takes import unnamed
 from stream.tracks import Tracks, read
 
 Colour = tuple[int, int, int]
 
 CROPS = 6
 """Faces in a row."""
-UNKNOWN_ROWS = 8
-"""Unknown people that get a row; a crowd has hundreds."""
 NAMED_TRACKS = 4
 """Track numbers of an unknown person that are written out, to name them by."""
 TILE = 136
@@ -122,21 +122,16 @@ def contact_sheet(
 
 
 def groups_of(record: Tracks) -> tuple[list[Group], int]:
-    """Who is on the sheet, in order, and how many unknown people are not.
-
-    Unknown tracks with one number are one person; one without a number stands for itself.
-    """
+    """Who is on the sheet, in order, and how many unknown people are not."""
     named: defaultdict[str, list[Sight]] = defaultdict(list)
     unknown: defaultdict[str, list[Sight]] = defaultdict(list)
-    strangers = {verdict.track: verdict.stranger for verdict in record.tracks if verdict.stranger is not None}
+    stranger = unnamed(record)
     for frame in record.frames:
         for face in frame.faces:
-            if face.name is None:
-                number = strangers.get(face.track)
-                title = f"unknown, track {face.track}" if number is None else f"unknown {number}"
-                unknown[title].append(Sight(frame, face))
-            else:
+            if face.name is not None:
                 named[face.name].append(Sight(frame, face))
+            elif title := stranger(face):
+                unknown[title].append(Sight(frame, face))
     pts = [frame.pts for frame in record.frames]
 
     def group(title: str, known: bool, sights: Sequence[Sight]) -> Group:
@@ -207,7 +202,7 @@ def clock(seconds: float) -> str:
 
 
 def draw_sheet(title: str, subtitle: str, rows: Sequence[Row], hidden: int = 0) -> RGB:
-    """The sheet as uint8 `[H,W,3]` RGB; `hidden` unknown tracks are mentioned at the end.
+    """The sheet as uint8 `[H,W,3]` RGB; `hidden` unknown people are mentioned at the end.
 
     Example:
         >>> draw_sheet("mv.mp4", "nobody", []).shape[2]
@@ -223,8 +218,7 @@ def draw_sheet(title: str, subtitle: str, rows: Sequence[Row], hidden: int = 0) 
         _draw_row(sheet[top : top + _ROW, _MARGIN:-_MARGIN], glyphs, row)
         top += _ROW + _GAP
     if foot:
-        tracks = "track" if hidden == 1 else "tracks"
-        words = f"and {hidden} more unknown {tracks}" if rows else "Nobody was found."
+        words = f"and {hidden} more unknown" if rows else "Nobody was found."
         _text(sheet, glyphs, words, 16, _MARGIN, top + 10, _FAINT, _WIDTH - 2 * _MARGIN)
     return sheet
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from stream.presence import presence
-from stream.takes import Ruler, shots, takes
+from stream.takes import Ruler, Take, Who, named, names_on, seen, shots, takes, unnamed
 from stream.tracks import Tracks
+
+UNKNOWN_ROWS = 8
+"""People without a name that are shown one by one; a crowd has hundreds."""
 
 Span = tuple[float, float]
 """Start and end, seconds."""
@@ -57,6 +59,8 @@ class Overview:
     """Longest on screen first, then by name."""
     together: tuple[Together, ...]
     """Longest together first; who never is, is not there."""
+    strangers: tuple[ScreenTime, ...]
+    """The same for the people without a name, called as `takes.unnamed` calls them."""
     unknown_tracks: int
     """Tracks without a name."""
 
@@ -69,44 +73,45 @@ def overview(record: Tracks) -> Overview:
         'Yuri'
     """
     ruler = Ruler.of(record)
-    where: defaultdict[str, list[int]] = defaultdict(list)
     pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for frame in record.frames:
-        names = sorted({face.name for face in frame.faces if face.name is not None})
-        for name in names:
-            where[name].append(frame.index)
-        for pair in combinations(names, 2):
-            pairs[pair].append(frame.index)
+        for first, second in combinations(sorted(names_on(frame)), 2):
+            pairs[first, second].append(frame.index)
+    together = [Together(pair, _length(ruler, at), len(at)) for pair, at in pairs.items()]
+    return Overview(
+        frames=len(record.frames),
+        seconds=_length(ruler, range(len(record.frames))),
+        shots=len(shots(record.frames)),
+        people=_screen_times(record, ruler, named),
+        together=tuple(sorted(together, key=lambda pair: (-pair.seconds, pair.names))),
+        strangers=_screen_times(record, ruler, unnamed(record)),
+        unknown_tracks=sum(verdict.name is None for verdict in record.tracks),
+    )
 
-    spans: defaultdict[str, list[tuple[Fraction, Fraction]]] = defaultdict(list)
-    for take in takes(record.frames):
-        spans[take.name].append((ruler.start(take.first), ruler.end(take.last)))
+
+def _screen_times(record: Tracks, ruler: Ruler, who: Who) -> tuple[ScreenTime, ...]:
+    runs: defaultdict[str, list[Take]] = defaultdict(list)
+    for take in takes(record.frames, who):
+        runs[take.name].append(take)
     people = []
-    for person in presence([frame.pts for frame in record.frames], record.header.time_base, where):
-        at, runs = where[person.name], spans[person.name]
+    for person in seen(record.frames, record.header.time_base, who):
+        own = runs[person.name]
+        at = [index for take in own for index in range(take.first, take.last + 1)]
+        spans = [(ruler.start(take.first), ruler.end(take.last)) for take in own]
         people.append(
             ScreenTime(
                 name=person.name,
                 seconds=_length(ruler, at),
                 frames=len(at),
                 share=round(len(at) / len(record.frames), 4),
-                first=_seconds(ruler.start(at[0])),
-                last=_seconds(ruler.end(at[-1])),
+                first=_seconds(spans[0][0]),
+                last=_seconds(spans[-1][1]),
                 appearances=person.appearances,
-                takes=len(runs),
-                longest=_span(max(runs, key=lambda run: run[1] - run[0])),
+                takes=len(own),
+                longest=_span(max(spans, key=lambda span: span[1] - span[0])),
             )
         )
-    together = [Together(pair, _length(ruler, at), len(at)) for pair, at in pairs.items()]
-    verdicts = Counter(verdict.verdict == "named" for verdict in record.tracks)
-    return Overview(
-        frames=len(record.frames),
-        seconds=_length(ruler, range(len(record.frames))),
-        shots=len(shots(record.frames)),
-        people=tuple(people),
-        together=tuple(sorted(together, key=lambda pair: (-pair.seconds, pair.names))),
-        unknown_tracks=verdicts[False],
-    )
+    return tuple(people)
 
 
 def _length(ruler: Ruler, frames: Iterable[int]) -> float:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+from stream.frames import Face
 from stream.presence import Presence, frame_ends, presence
 from stream.timecode import is_steady, nominal_rate
 from stream.tracks import RecordedFrame, Tracks
+
+Who = Callable[[Face], str | None]
+"""What a face is called, None where it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +101,41 @@ def shots(frames: Sequence[RecordedFrame]) -> list[Shot]:
     return found
 
 
-def takes(frames: Sequence[RecordedFrame]) -> list[Take]:
-    """Everybody's takes, in order of their first frames, then by name. Faces without a name have none."""
+def named(face: Face) -> str | None:
+    """People with a name."""
+    return face.name
+
+
+def unnamed(record: Tracks) -> Who:
+    """People without one: `unknown 2`, the same for one person over the whole video, where the record numbers them;
+    by track where it does not."""
+    numbers = {verdict.track: verdict.stranger for verdict in record.tracks}
+
+    def who(face: Face) -> str | None:
+        if face.name is not None:
+            return None
+        number = numbers.get(face.track)
+        return f"unknown, track {face.track}" if number is None else f"unknown {number}"
+
+    return who
+
+
+def names_on(frame: RecordedFrame, who: Who = named) -> set[str]:
+    """Who is on a frame."""
+    return {name for face in frame.faces if (name := who(face)) is not None}
+
+
+def takes(frames: Sequence[RecordedFrame], who: Who = named) -> list[Take]:
+    """Everybody's takes, in order of their first frames, then by name."""
     running: dict[str, Take] = {}
     found: list[Take] = []
     for frame in frames:
-        named: defaultdict[str, list[int]] = defaultdict(list)
+        here: defaultdict[str, list[int]] = defaultdict(list)
         for face in frame.faces:
-            if face.name is not None:
-                named[face.name].append(face.track)
-        for name, tracks in named.items():
+            name = who(face)
+            if name is not None:
+                here[name].append(face.track)
+        for name, tracks in here.items():
             take = running.get(name)
             if take is not None and take.shot == frame.shot and take.last == frame.index - 1:
                 ids = tuple(dict.fromkeys((*take.tracks, *tracks)))
@@ -118,13 +147,12 @@ def takes(frames: Sequence[RecordedFrame]) -> list[Take]:
     return sorted([*found, *running.values()], key=lambda take: (take.first, take.name))
 
 
-def seen(frames: Sequence[RecordedFrame], time_base: Fraction) -> tuple[Presence, ...]:
-    """How long everyone is on screen by the names on the frames, longest first."""
+def seen(frames: Sequence[RecordedFrame], time_base: Fraction, who: Who = named) -> tuple[Presence, ...]:
+    """How long everyone is on screen, longest first, then by name."""
     where: defaultdict[str, list[int]] = defaultdict(list)
     for frame in frames:
-        for face in frame.faces:
-            if face.name is not None:
-                where[face.name].append(frame.index)
+        for name in names_on(frame, who):
+            where[name].append(frame.index)
     return presence([frame.pts for frame in frames], time_base, where)
 
 
@@ -133,10 +161,10 @@ def cast(record: Tracks) -> tuple[str, ...]:
 
     A person's colour goes by the place in this list, so it is the same wherever the record is drawn.
     """
-    named = {verdict.name for verdict in record.tracks if verdict.name is not None}
-    named |= {face.name for frame in record.frames for face in frame.faces if face.name is not None}
+    names = {verdict.name for verdict in record.tracks if verdict.name is not None}
+    names = names.union(*(names_on(frame) for frame in record.frames))
     people = record.header.people
-    return (*people, *sorted(named.difference(people)))
+    return (*people, *sorted(names.difference(people)))
 
 
 def placed_shots(record: Tracks, ruler: Ruler) -> list[tuple[Shot, int, int]]:

@@ -84,6 +84,7 @@ def _show(found: Overview) -> None:
     from rich.text import Text
 
     from stream.sheet import clock
+    from stream.summary import UNKNOWN_ROWS
 
     console = Console()
     console.print(
@@ -93,15 +94,16 @@ def _show(found: Overview) -> None:
     )
     if not found.people:
         console.print("Nobody was named.")
+    if not found.people and not found.strangers:
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("person")
     for heading in ("on screen", "share", "first", "last", "takes", "longest take"):
         table.add_column(heading, justify="right")
-    for person in found.people:
+    for person in (*found.people, *found.strangers[:UNKNOWN_ROWS]):
         start, end = person.longest
         table.add_row(
-            Text(person.name),
+            Text(person.name, "" if person in found.people else "dim"),
             f"{person.seconds:.1f} s",
             f"{person.share:.1%}",
             clock(person.first),
@@ -110,6 +112,8 @@ def _show(found: Overview) -> None:
             f"{end - start:.1f} s at {clock(start)}",
         )
     console.print(table)
+    if len(found.strangers) > UNKNOWN_ROWS:
+        console.print(f"and {len(found.strangers) - UNKNOWN_ROWS} more unknown; --json has them all", highlight=False)
     if found.together:
         pairs = Table(box=None, pad_edge=False)
         pairs.add_column("together")
@@ -119,7 +123,9 @@ def _show(found: Overview) -> None:
         console.print()
         console.print(pairs)
         if len(found.together) > SHOWN_PAIRS:
-            console.print(f"and {count(len(found.together) - SHOWN_PAIRS, 'more pair')}; --json has them all")
+            console.print(
+                f"and {count(len(found.together) - SHOWN_PAIRS, 'more pair')}; --json has them all", highlight=False
+            )
 
 
 @tracks.command()

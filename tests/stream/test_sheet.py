@@ -13,8 +13,9 @@ from PIL import Image
 from engine.errors import InputError, OutputError
 from stream.cuttings import choose
 from stream.frames import Face, TrackVerdict
-from stream.sheet import CROPS, TILE, UNKNOWN_ROWS, Crop, Row, clock, contact_sheet, draw_sheet, groups_of
+from stream.sheet import CROPS, TILE, Crop, Row, clock, contact_sheet, draw_sheet, groups_of
 from stream.source import FileSource
+from stream.summary import UNKNOWN_ROWS
 from stream.tracks import Header, TracksWriter, read
 from tests.stream import media
 

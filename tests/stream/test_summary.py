@@ -1,7 +1,8 @@
-"""Screen time against counting frame by frame, and the timeline's geometry and pictures."""
+"""Screen time against counting frame by frame, and the timeline as lanes, picture and page."""
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from fractions import Fraction
 from itertools import combinations, pairwise
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.errors import OutputError, UsageError
+from stream.frames import TrackVerdict
 from stream.styles import PALETTE
-from stream.summary import overview
-from stream.timeline_plot import Bar, Text, picture, plot, timeline
-from stream.tracks import Tracks, read
+from stream.summary import UNKNOWN_ROWS, overview
+from stream.timeline import timeline
+from stream.timeline_plot import BAR, GAP, HEAD, ROW, WIDTH, across, picture, plot
+from stream.tracks import Tracks, TracksWriter, read
 from tests.stream.export import records
 
 
@@ -79,40 +82,55 @@ def record(tmp_path: Path) -> Tracks:
     return records.stage_record(tmp_path)
 
 
-def test_a_row_a_person_and_the_shots_underneath(record: Tracks) -> None:
+def test_a_lane_a_person_and_the_shots_underneath(record: Tracks) -> None:
     drawn = timeline(record)
-    bars = [shape for shape in drawn.shapes if isinstance(shape, Bar) and shape.title]
-    yuri = [bar for bar in bars if bar.title.startswith("Yuri")]
-    (yena,) = [bar for bar in bars if bar.title.startswith("최예나")]
-    stranger = [bar for bar in bars if bar.title.startswith("somebody unknown")]
-    shots = [bar for bar in bars if bar.title.startswith("shot")]
-    assert (len(yuri), len(stranger), len(shots)) == (2, 1, 2)
-    assert yuri[0].top == yuri[1].top < yena.top < stranger[0].top < shots[0].top == shots[1].top
-    whole = shots[0].width + shots[1].width
-    assert shots[0].width / whole == pytest.approx(25 / 40)
-    assert yena.left - shots[0].left == pytest.approx(whole * 10 / 40)
-    assert yena.width == pytest.approx(whole * 10 / 40)
-    assert (yuri[0].colour, yena.colour) == PALETTE[:2]
-    for shape in drawn.shapes:
-        if isinstance(shape, Bar):
-            assert 0 <= shape.left <= shape.left + shape.width <= drawn.width + 1
-            assert 0 <= shape.top <= shape.top + shape.height <= drawn.height
-    names = [shape.text for shape in drawn.shapes if isinstance(shape, Text) and shape.anchor == "right"]
-    assert [name for name in names if name in ("Yuri", "최예나", "unknown", "shots")] == [
-        "Yuri",
-        "최예나",
-        "unknown",
-        "shots",
+    assert [(lane.name, lane.known, len(lane.spans)) for lane in drawn.lanes] == [
+        ("Yuri", True, 2),
+        ("최예나", True, 1),
+        ("unknown, track 2", False, 1),
     ]
+    yuri, yena, stranger = drawn.lanes
+    assert yuri.numbers == "1.3 s · 100%"
+    assert [drawn.share(t) for t in (yena.spans[0].start, yena.spans[0].end)] == pytest.approx([10 / 40, 20 / 40])
+    assert [drawn.share(t) for t in (stranger.spans[0].start, stranger.spans[0].end)] == pytest.approx([25 / 40, 1])
+    assert [drawn.share(span.end) for span in drawn.shots.spans] == pytest.approx([25 / 40, 1])
+    assert yena.spans[0].title == "최예나: 0:00.3 to 0:00.7 (0.33 s)"
+    assert (yuri.spans[0].colour, yena.spans[0].colour) == PALETTE[:2]
+    assert all(0 <= drawn.share(mark) <= 1 for mark in drawn.marks)
+
+
+def test_strangers_are_people_and_a_crowd_shares_a_lane(tmp_path: Path) -> None:
+    """Tracks 0 and 1 are one stranger in two shots; of thirty others the last ones are seen shortest."""
+    crowd = 30
+    writer = TracksWriter.open(tmp_path / "c.tracks.jsonl", records.header())
+    for i in range(40):
+        faces = [records.face(i // 20)] + [records.face(2 + n) for n in range(crowd) if i < 35 - n]
+        writer.frame(index=i, pts=1001 * i, shot=i // 20, faces=faces)
+    for track in range(crowd + 2):
+        writer.track(TrackVerdict(track, 0, "unknown", None, None, 0, 0, 1, 1 if track < 2 else track))
+    writer.finish()
+    record = read(tmp_path / "c.tracks.jsonl")
+    found = overview(record)
+    assert found.people == ()
+    assert [(p.name, p.frames, p.takes) for p in found.strangers[:2]] == [("unknown 1", 40, 2), ("unknown 2", 35, 2)]
+    assert len(found.strangers) == crowd + 1
+    lanes = timeline(record).lanes
+    assert [lane.name for lane in lanes[-2:]] == ["unknown 8", "23 more unknown"]
+    assert len(lanes) == UNKNOWN_ROWS + 1
+    (early, late) = lanes[-1].spans  # until the longest seen of the rest goes, cut once
+    assert (late.end - early.start) * 30000 / 1001 == pytest.approx(35 - (UNKNOWN_ROWS - 1))
 
 
 def test_the_picture_shows_the_bars(record: Tracks) -> None:
     drawn = timeline(record)
     pixels = picture(drawn)
-    for bar in drawn.shapes:
-        if isinstance(bar, Bar) and bar.title:
-            middle = pixels[round(bar.top + bar.height / 2), round(bar.left + bar.width / 2)]
-            np.testing.assert_allclose(middle, np.array(bar.colour) * 255, atol=1)
+    places = [HEAD + i * ROW for i in range(len(drawn.lanes))] + [HEAD + len(drawn.lanes) * ROW + GAP]
+    for lane, top in zip((*drawn.lanes, drawn.shots), places, strict=True):
+        for span in lane.spans:
+            middle = pixels[top + BAR // 2, round(across(drawn, (span.start + span.end) / 2))]
+            np.testing.assert_allclose(middle, np.array(span.colour) * 255, atol=1)
+    before = pixels[HEAD + ROW + BAR // 2, round(across(drawn, drawn.lanes[1].spans[0].start)) - 2]
+    assert np.ptp(before) < 8  # the lane's grey, before Yena comes
 
 
 @pytest.mark.parametrize("length", [0, 1, 40])
@@ -123,11 +141,18 @@ def test_the_page_is_sound(length: int, tmp_path: Path) -> None:
     out = plot(record, tmp_path / "a.html")
     text = out.read_text("utf-8")
     assert "<script" not in text
-    drawing = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
-    titles = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
-    assert any(title and title.startswith(odd) for title in titles) == (length > 0)
+    assert "http" not in text  # nothing is fetched
+    # Well-formed as XML too, once the two elements without an end are taken out.
+    root = ET.fromstring(re.sub(r"<!DOCTYPE html>|<meta [^>]*>", "", text))
+    bars = [element.attrib for element in root.iter("li") if "title" in element.attrib]
+    assert any(bar["title"].startswith(odd) for bar in bars) == (length > 0)
+    for bar in bars:
+        left, width = (float(value) for value in re.findall(r"([\d.]+)%", bar["style"]))
+        assert 0 <= left <= left + width <= 100.01
+    rows = [[cell.text for cell in row] for row in root.iter("tr")]
+    assert rows[1:] == ([] if not length else [[odd, "0:00.0", *rows[1][2:]]])
     with Image.open(plot(record, tmp_path / "a.png")) as image:
-        assert image.width == timeline(record).width
+        assert image.width == WIDTH
 
 
 def test_what_cannot_be_written(record: Tracks, tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ def test_summary_in_words(record: Path, tmp_path: Path, capsys: Out) -> None:
     assert "0.8 s at 0:00.0" in yuri
     page = (tmp_path / "a.html").read_text("utf-8")
     assert "최예나: 0:00.3 to 0:00.7 (0.33 s)" in page
+    (stranger,) = [line for line in out.splitlines() if line.startswith("unknown, track 2 ")]
+    assert "0.5 s" in stranger
 
 
 def test_summary_for_programs(record: Path, tmp_path: Path, capsys: Out) -> None:
@@ -202,6 +204,7 @@ def test_summary_for_programs(record: Path, tmp_path: Path, capsys: Out) -> None
         "longest": [0.0, 0.834],
     }
     assert (yena["share"], yena["longest"]) == (0.25, [0.334, 0.667])
+    assert [(stranger["name"], stranger["frames"]) for stranger in found["strangers"]] == [("unknown, track 2", 15)]
     assert found["together"] == [{"names": ["Yuri", "최예나"], "seconds": 0.334, "frames": 10}]
     with Image.open(found["plot"]) as picture:
         assert picture.width > 800

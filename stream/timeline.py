@@ -1,0 +1,133 @@
+"""A record as a timeline: a lane a person, the shots underneath. Pure: what is drawn, in seconds; not how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil, floor
+from pathlib import Path
+
+from stream.frames import Face
+from stream.glyphs import clean
+from stream.sheet import clock
+from stream.styles import Colour, colour_of
+from stream.summary import UNKNOWN_ROWS, Overview, ScreenTime, overview
+from stream.takes import Ruler, Take, cast, shots, takes, unnamed
+from stream.tracks import Tracks
+
+STRANGER: Colour = (0.62, 0.62, 0.65)
+SHOTS: tuple[Colour, Colour] = ((0.55, 0.57, 0.62), (0.72, 0.74, 0.78))
+"""In turns."""
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""Seconds that two marks of the axis may stand apart."""
+_MARKS = 12
+"""Of them there are at most so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One bar."""
+
+    start: float
+    """Seconds."""
+    end: float
+    title: str
+    """Who or what it is, with its times."""
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Somebody's bars, in order."""
+
+    name: str
+    numbers: str
+    """Time on screen and its share; nothing where nobody asks for it."""
+    known: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What is drawn, from top to bottom."""
+
+    title: str
+    subtitle: str
+    start: float
+    """Seconds at which the first frame is shown."""
+    end: float
+    """Seconds at which the last frame ends, later than `start`."""
+    lanes: tuple[Lane, ...]
+    """People with a name first, longest on screen first; empty where nobody was found."""
+    shots: Lane
+    marks: tuple[float, ...]
+    """Seconds that the axis names."""
+
+    def share(self, seconds: float) -> float:
+        """Where a time stands, 0…1 from left to right."""
+        return (seconds - self.start) / (self.end - self.start)
+
+
+def timeline(record: Tracks) -> Timeline:
+    """Lay out a record whose faces bear the final verdicts.
+
+    Of the people without a name the ones seen longest have a lane each, the others share one.
+    """
+    ruler, summary, people = Ruler.of(record), overview(record), cast(record)
+    start = float(ruler.start(0)) if record.frames else 0.0
+    end = float(ruler.end(len(record.frames) - 1)) if record.frames else 0.0
+    end = end if end > start else start + 1.0
+
+    def spans(found: Iterable[Take], colour: Colour) -> tuple[Span, ...]:
+        return tuple(_span(ruler, take.first, take.last, take.name, colour) for take in found)
+
+    named, who = takes(record.frames), unnamed(record)
+    strangers, shown = takes(record.frames, who), {person.name for person in summary.strangers[:UNKNOWN_ROWS]}
+    lanes = [
+        _lane(person, True, spans((t for t in named if t.name == person.name), colour_of(person.name, people)))
+        for person in summary.people
+    ]
+    lanes += [
+        _lane(person, False, spans((t for t in strangers if t.name == person.name), STRANGER))
+        for person in summary.strangers[:UNKNOWN_ROWS]
+    ]
+    if rest := summary.strangers[UNKNOWN_ROWS:]:
+
+        def other(face: Face) -> str | None:
+            name = who(face)
+            return None if name is None or name in shown else "somebody unknown"
+
+        title = f"{len(rest)} more unknown"
+        lanes.append(Lane(title, "", False, spans(takes(record.frames, other), STRANGER)))
+    cuts = tuple(
+        _span(ruler, shot.first, shot.last, f"shot {i + 1}", SHOTS[i % 2])
+        for i, shot in enumerate(shots(record.frames))
+    )
+    return Timeline(
+        title=clean(Path(record.header.path).name),
+        subtitle=_subtitle(summary),
+        start=start,
+        end=end,
+        lanes=tuple(lanes),
+        shots=Lane("shots", "", False, cuts),
+        marks=tuple(_marks(start, end)),
+    )
+
+
+def _lane(person: ScreenTime, known: bool, spans: tuple[Span, ...]) -> Lane:
+    return Lane(clean(person.name), f"{person.seconds:.1f} s · {person.share:.0%}", known, spans)
+
+
+def _span(ruler: Ruler, first: int, last: int, words: str, colour: Colour) -> Span:
+    start, end = float(ruler.start(first)), float(ruler.end(last))
+    return Span(start, end, f"{clean(words)}: {clock(start)} to {clock(end)} ({end - start:.2f} s)", colour)
+
+
+def _subtitle(summary: Overview) -> str:
+    counts = (summary.frames, "frame"), (summary.shots, "shot"), (summary.unknown_tracks, "unknown track")
+    return f"{clock(summary.seconds)}: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
+
+
+def _marks(start: float, end: float) -> Iterator[float]:
+    step = next((s for s in _STEPS if (end - start) / s <= _MARKS), _STEPS[-1])
+    yield from (i * step for i in range(ceil(start / step), floor(end / step) + 1))
