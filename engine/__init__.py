@@ -11,9 +11,9 @@ Example:
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from engine.lazy import lazy
 from engine.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from engine.runtime import Session, open_session
     from engine.types import Detections
 
-# Imported when first asked for: an error message or a version number need not wait for OpenCV and Numba.
 _PLACES = {
     "ARCFACE_TEMPLATE": "alignment",
     "Detections": "types",
@@ -63,14 +62,4 @@ __all__ = [
     "similarity_transform",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"engine.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, _PLACES)

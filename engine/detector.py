@@ -15,7 +15,8 @@ from engine.devices import Backend, Device
 from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
-from engine.runtime import Precision, Request, RequestPool, Session, open_session
+from engine.network import Network
+from engine.runtime import Precision, Request, Session, open_session
 from engine.types import Detections
 
 MAX_FACES = 300
@@ -97,7 +98,7 @@ class DetectionJob:
         return Detections(boxes, np.ascontiguousarray(faces[:, 4]), landmarks)
 
 
-class Detector:
+class Detector(Network):
     """A face detector. May be used from several threads.
 
     Example:
@@ -125,18 +126,17 @@ class Detector:
         Raises:
             InputError: it does not.
         """
+        super().__init__(session)
         model = session.model
         self.strides = _strides(model)
         _check(session, self.strides)
-        self.session = session
         self.size = size
         """Pixels that `detect` scales the longer side of a picture to."""
         self.threshold = model.number("iznet.threshold") if threshold is None else threshold
         self.iou = iou
         self.limit = limit
-        self.coarse = int(model.number("iznet.coarse")) if "iznet.coarse" in model.metadata else 0
+        self.coarse = int(model.number("iznet.coarse", 0))
         """Pixels of the longer side of the copy in which faces that fill the picture are looked for; 0: none."""
-        self.pool = RequestPool(session)
 
     @classmethod
     def open(
@@ -166,26 +166,6 @@ class Detector:
         """
         file = ModelFile.shipped("detector") if model is None else ModelFile.read(model, "detector")
         return cls(open_session(file, device, backend, precision, threads), size, threshold)
-
-    @property
-    def name(self) -> str:
-        return self.session.model.name
-
-    @property
-    def sha256(self) -> str:
-        return self.session.model.sha256
-
-    @property
-    def backend(self) -> Backend:
-        return self.session.backend
-
-    @property
-    def device(self) -> Device:
-        return self.session.device
-
-    @property
-    def precision(self) -> str:
-        return self.session.precision
 
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], threshold: float | None = None, size: int | None = None
@@ -274,10 +254,6 @@ class Detector:
     def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
         """How `detect` fits a picture of that width and height."""
         return Letterbox.fit(width, height, size or self.size, max(self.strides))
-
-    def close(self) -> None:
-        """Give the network's memory back."""
-        self.session.close()
 
 
 def _strides(model: ModelFile) -> tuple[int, ...]:

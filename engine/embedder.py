@@ -11,7 +11,8 @@ from engine.alignment import SIZE
 from engine.devices import Backend, Device
 from engine.errors import InputError
 from engine.modelfile import ModelFile
-from engine.runtime import Precision, Request, RequestPool, Session, open_session
+from engine.network import Network
+from engine.runtime import Precision, Request, Session, open_session
 
 _BATCH = 16
 
@@ -43,7 +44,7 @@ class EmbeddingJob:
         return embeddings
 
 
-class Embedder:
+class Embedder(Network):
     """A face recogniser without its names. May be used from several threads.
 
     Example:
@@ -58,6 +59,7 @@ class Embedder:
         Raises:
             InputError: it does not, or its metadata lacks `iznet.threshold` or says that strangers are as alike as one.
         """
+        super().__init__(session)
         model = session.model
         inputs, outputs = session.inputs, {spec.name: spec for spec in session.outputs}
         embeddings = outputs.get("embeddings")
@@ -80,18 +82,16 @@ class Embedder:
                 f"{model.path}: an embedder has an output embeddings float32 [N,D] with a fixed D; "
                 f"this has {', '.join(f'{s.name} {s.dtype} {s.shape}' for s in session.outputs)}"
             )
-        self.session = session
         self.dimension: int = embeddings.shape[1]
         self.threshold = model.number("iznet.threshold")
         """The cosine from which on two faces are taken for one person."""
-        self.strangers = model.number("iznet.strangers") if "iznet.strangers" in model.metadata else 0.0
+        self.strangers = model.number("iznet.strangers", 0.0)
         """The mean cosine of two people, 0 where the network does not say: from there to 1 cosines mean something."""
         if not -1 <= self.strangers < self.threshold:
             raise InputError(
                 f"{model.path}: strangers with a mean cosine of {self.strangers:g} would pass the threshold "
                 f"{self.threshold:g}; correct iznet.strangers or iznet.threshold in the file"
             )
-        self.pool = RequestPool(session)
 
     @classmethod
     def open(
@@ -117,26 +117,6 @@ class Embedder:
         """
         file = ModelFile.shipped("embedder") if model is None else ModelFile.read(model, "embedder")
         return cls(open_session(file, device, backend, precision, threads))
-
-    @property
-    def name(self) -> str:
-        return self.session.model.name
-
-    @property
-    def sha256(self) -> str:
-        return self.session.model.sha256
-
-    @property
-    def backend(self) -> Backend:
-        return self.session.backend
-
-    @property
-    def device(self) -> Device:
-        return self.session.device
-
-    @property
-    def precision(self) -> str:
-        return self.session.precision
 
     def embed(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The embeddings of aligned faces.
@@ -169,10 +149,6 @@ class Embedder:
     def prepare(self, count: int) -> None:
         """Make ready for jobs of exactly so many faces: worth it where hundreds follow. See `Session.prepare`."""
         self.session.prepare({"faces": (count, SIZE, SIZE, 3)})
-
-    def close(self) -> None:
-        """Give the network's memory back."""
-        self.session.close()
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

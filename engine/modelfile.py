@@ -83,12 +83,14 @@ class ModelFile:
             )
         return cls(path, digest, metadata)
 
-    def number(self, key: str) -> float:
-        """A number in the metadata.
+    def number(self, key: str, default: float | None = None) -> float:
+        """A number in the metadata; `default` where the file does not say.
 
         Raises:
-            InputError: it is missing or no number.
+            InputError: it is no number, or missing without a default.
         """
+        if default is not None and key not in self.metadata:
+            return default
         text = self.metadata.get(key, "")
         try:
             return float(text)

@@ -10,8 +10,9 @@ Example:
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from engine.lazy import lazy
 
 if TYPE_CHECKING:
     from stream.encoding import EncoderSettings
@@ -22,19 +23,18 @@ if TYPE_CHECKING:
     from stream.result import LabelResult
     from stream.tracks import read as read_tracks
 
-# Imported when first asked for, as in `engine`.
 _PLACES = {
-    "EncoderSettings": ("encoding", "EncoderSettings"),
-    "Face": ("frames", "Face"),
-    "Frame": ("frames", "Frame"),
-    "LabelResult": ("result", "LabelResult"),
-    "LabelledFrame": ("frames", "LabelledFrame"),
-    "label_photo": ("photo", "label_photo"),
-    "label_video": ("label", "label_video"),
-    "open_stream": ("label", "open_stream"),
-    "render_photo": ("photo", "render_photo"),
-    "render_video": ("render", "render_video"),
-    "read_tracks": ("tracks", "read"),
+    "EncoderSettings": "encoding",
+    "Face": "frames",
+    "Frame": "frames",
+    "LabelResult": "result",
+    "LabelledFrame": "frames",
+    "label_photo": "photo",
+    "label_video": "label",
+    "open_stream": "label",
+    "render_photo": "photo",
+    "render_video": "render",
+    "read_tracks": "tracks.read",
 }
 
 __all__ = [
@@ -51,9 +51,4 @@ __all__ = [
     "render_video",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _PLACES[name]
-    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+__getattr__, __dir__ = lazy(__name__, _PLACES)

@@ -1,0 +1,43 @@
+"""What a detector and an embedder have in common: a session, requests to reuse, and what they say of themselves."""
+
+from __future__ import annotations
+
+from engine.devices import Backend, Device
+from engine.runtime import RequestPool, Session
+
+
+class Network:
+    """A network made ready. May be used from several threads."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.pool = RequestPool(session)
+
+    @property
+    def name(self) -> str:
+        """What the network calls itself."""
+        return self.session.model.name
+
+    @property
+    def sha256(self) -> str:
+        """Of its file, in hexadecimal digits."""
+        return self.session.model.sha256
+
+    @property
+    def backend(self) -> Backend:
+        """What runs it."""
+        return self.session.backend
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+        return self.session.device
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic that is really used, such as `f32`."""
+        return self.session.precision
+
+    def close(self) -> None:
+        """Give the network's memory back."""
+        self.session.close()
