@@ -1,6 +1,6 @@
 """Where one shot ends and the next begins.
 
-Works on the small picture that the detector already has. A hard cut is a change of *structure*: the mean and
+Works on a few rows of every picture, reduced to 32 × 18 cells. A hard cut is a change of *structure*: the mean and
 contrast of the luma are taken out before two pictures are compared, so that a coloured light or a dimmer is no
 cut. A flash or a strobe changes structure too (it burns the picture out), but the old picture comes back a
 moment later; each decision therefore waits a few frames and looks whether it did.
@@ -15,6 +15,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.compiled import compiled
 
 GRID = (32, 18)
 """Width and height of the picture that is compared, in cells."""
@@ -46,18 +48,41 @@ def glance(rgb: NDArray[np.uint8], blank_contrast: float = 4.0) -> Glance:
         >>> glance(np.zeros((36, 64, 3), np.uint8)).blank
         True
     """
-    # Four rows a cell stand for all of them: a mean of fewer pixels, at a fifth of the cost.
-    rows = rgb[:: max(1, rgb.shape[0] // (4 * GRID[1]))]
-    small = cv2.resize(rows, GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
-    luma = small.reshape(-1, 3) @ LUMA
-    luma -= luma.mean()
-    length = float(np.sqrt(luma @ luma))
-    if length >= blank_contrast * np.sqrt(luma.size):
-        luma /= length
-    else:
-        luma[:] = 0
-    cells = small.reshape(GRID[1] // 3, 3, GRID[0] // 4, 4 * 3).sum(axis=1).reshape(-1, 4, 3).sum(axis=1)
-    return Glance(luma, np.asarray(cells.T / (12 * 255), np.float32))
+    if rgb.shape[:2] != GRID[::-1]:
+        # Four rows a cell stand for all of them: a mean of fewer pixels, at a fifth of the cost.
+        rows = rgb[:: max(1, rgb.shape[0] // (4 * GRID[1]))]
+        rgb = np.asarray(cv2.resize(rows, GRID, interpolation=cv2.INTER_AREA), np.uint8)
+    return Glance(*_reduce(rgb, LUMA, blank_contrast))
+
+
+@compiled
+def _reduce(
+    cells: NDArray[np.uint8], weights: NDArray[np.float32], blank_contrast: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The structure and colour of a `Glance`: many small steps that NumPy would take ten times as long for."""
+    rows, columns = cells.shape[:2]
+    high, wide = rows // 3, columns // 4
+    structure = np.empty(rows * columns, np.float32)
+    colour = np.zeros((3, high * wide), np.float32)
+    total = 0.0
+    for y in range(rows):
+        for x in range(columns):
+            luma = np.float32(0)
+            for channel in range(3):
+                value = np.float32(cells[y, x, channel])
+                luma += weights[channel] * value
+                colour[channel, y // 3 * wide + x // 4] += value / np.float32(12 * 255)
+            structure[y * columns + x] = luma
+            total += luma
+    mean, energy = total / structure.size, 0.0
+    for i in range(structure.size):
+        structure[i] -= mean
+        energy += structure[i] * structure[i]
+    length = np.sqrt(energy)
+    blank = length < blank_contrast * np.sqrt(structure.size)
+    for i in range(structure.size):
+        structure[i] = 0 if blank else structure[i] / length
+    return structure, colour
 
 
 def difference(a: Glance, b: Glance) -> float:
@@ -74,7 +99,8 @@ class ShotDetector:
         threshold: the least difference between two neighbouring frames that can be a cut.
         contrast: how many times the usual difference around it a cut has to reach: in a whip pan every
             neighbour differs, and none of them is a cut.
-        delay: frames a decision waits for. A picture that is back within so many frames was a flash.
+        delay: frames a decision waits for. A picture that is back within so many frames was a flash. 0 decides at once,
+            and takes the beginning of a flash for a cut.
 
     Example:
         >>> import numpy as np
@@ -90,7 +116,7 @@ class ShotDetector:
         self._threshold = threshold
         self._contrast = contrast
         self.delay = delay
-        self._past: deque[Glance] = deque(maxlen=delay)
+        self._past: deque[Glance] = deque(maxlen=delay or 4)
         """Frames of this shot that have been decided, the latest last."""
         self._steps: deque[float] = deque(maxlen=8)
         """Differences between neighbours in this shot, cuts left out."""

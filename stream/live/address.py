@@ -1,0 +1,182 @@
+"""Where a feed comes from: what the user typed, how FFmpeg opens it, and what may be shown of it.
+
+A camera's address often holds its password. `Address.shown` is what logs, metrics, pages and records get to see, and
+`Address.clean` takes the secrets out of other people's words, such as FFmpeg's errors.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from engine.errors import UsageError
+
+Kind = Literal["network", "device", "file", "pattern"]
+Transport = Literal["tcp", "udp"]
+
+HIDDEN = "***"
+NETWORK = ("rtsp", "rtsps", "http", "https", "udp")
+"""What a URL may begin with."""
+
+_NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
+_PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One source.
+
+    Example:
+        >>> door = Address.parse("door=rtsp://admin:s3cret@10.0.0.7/stream?token=abc")
+        >>> door.name, door.shown
+        ('door', 'rtsp://10.0.0.7/stream?token=***')
+        >>> door.clean("401 Unauthorized: rtsp://admin:s3cret@10.0.0.7/stream?token=abc")
+        '401 Unauthorized: rtsp://10.0.0.7/stream?token=***'
+    """
+
+    kind: Kind
+    name: str
+    """Short, for people: given as `NAME=SOURCE`, else the shown address."""
+    shown: str
+    """The address without anything secret."""
+    target: str = field(repr=False)
+    """What FFmpeg opens; may hold a password."""
+    format: str | None = None
+    """FFmpeg's input format, where it cannot be told from the target."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """For FFmpeg's demuxer."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What must not be shown, longest first."""
+
+    @property
+    def paced(self) -> bool:
+        """Whether the reader has to keep the time, since the source would come as fast as it can be read."""
+        return self.kind in ("file", "pattern")
+
+    @classmethod
+    def parse(cls, text: str, *, transport: Transport = "tcp", realtime: bool = False) -> Address:
+        """Understand a source.
+
+        Args:
+            text: `rtsp://` `rtsps://` `http://` `https://` `udp://`, a webcam (`0`, `/dev/video0`, `webcam:NAME`), a
+                file, or `lavfi:GRAPH`; with `NAME=` before it, the name that it is shown by.
+            transport: how RTSP sends its pictures.
+            realtime: a file is played at its own speed; without it, files are refused.
+
+        Raises:
+            UsageError: nothing that can be read as a source.
+        """
+        name = ""
+        # Addresses have equals signs of their own, behind a scheme, a slash or a filter's name.
+        if (named := _NAMED.fullmatch(text)) and not text.startswith("lavfi:"):
+            name, text = named["name"].strip(), named["rest"]
+        scheme = text.partition("://")[0].lower() if "://" in text else ""
+        if scheme:
+            return _network(text, scheme, name, transport)
+        if text.startswith("lavfi:"):
+            return cls("pattern", name or text, text, text.removeprefix("lavfi:"), "lavfi")
+        if text.isdecimal() or text.startswith(("/dev/video", "webcam:")):
+            return _webcam(text, name)
+        if not text:
+            raise UsageError("an empty source; give a URL, a webcam's number, or a file with --realtime")
+        if not realtime:
+            raise UsageError(
+                f"{text}: a file is no live feed; play it at its own speed with --realtime, or label all of it with: "
+                f"iznet label {text}"
+            )
+        return cls("file", name or Path(text).name, text, text)
+
+    def clean(self, words: str) -> str:
+        """The words without anything secret of this address in them."""
+        words = words.replace(self.target, self.shown)
+        for secret in self.secrets:
+            words = words.replace(secret, HIDDEN)
+        return words
+
+
+def without_secrets(words: str, arguments: Iterable[str]) -> str:
+    """The words without the secrets of any address among the arguments of a command line.
+
+    Example:
+        >>> without_secrets("cannot open rtsp://me:pw@cam/1", ["live", "rtsp://me:pw@cam/1"])
+        'cannot open rtsp://cam/1'
+    """
+    for argument in arguments:
+        if "://" in argument:
+            with suppress(UsageError):
+                words = Address.parse(argument).clean(words)
+            # An address that is not even one may hold a password too.
+            words = words.replace(argument, re.sub(r"://.*@", f"://{HIDDEN}@", argument).partition("?")[0])
+    return words
+
+
+def _network(text: str, scheme: str, name: str, transport: Transport) -> Address:
+    if scheme not in NETWORK:
+        raise UsageError(f"{scheme}:// is no source that can be read; use {', '.join(f'{s}://' for s in NETWORK)}")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"a {scheme}:// address that makes no sense ({_reason(error)}); check host and port") from None
+    if not host and scheme != "udp":
+        raise UsageError(f"a {scheme}:// address without a host; write {scheme}://HOST/PATH")
+    options: dict[str, str] = {"fflags": "nobuffer"}
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = transport
+    secrets = _secrets(parts)
+    shown = _shown(parts, host or "", port)
+    return Address("network", name or shown, shown, text, None, options, secrets)
+
+
+def _reason(error: ValueError) -> str:
+    """Why an address cannot be taken apart, without quoting it."""
+    return "the port is no number between 0 and 65535" if "ort" in str(error) else "it cannot be taken apart"
+
+
+def _shown(parts: SplitResult, host: str, port: int | None) -> str:
+    place = f"[{host}]" if ":" in host else host
+    shown = f"{parts.scheme.lower()}://{place}{'' if port is None else f':{port}'}{parts.path}"
+    # Which parameter is a key to the camera, nobody can tell: only the names are shown.
+    keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    return shown + ("?" + "&".join(f"{key}={HIDDEN}" for key in keys) if keys else "")
+
+
+def _secrets(parts: SplitResult) -> tuple[str, ...]:
+    userinfo = parts.netloc.rpartition("@")[0]
+    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+    raw = [userinfo, *userinfo.split(":", 1), parts.query, parts.fragment, *values]
+    found = {text for each in raw for text in (each, unquote(each)) if text}
+    return tuple(sorted(found, key=lambda text: (-len(text), text)))
+
+
+def _webcam(text: str, name: str) -> Address:
+    try:
+        driver, pattern = _PLATFORM[sys.platform]
+    except KeyError:
+        raise UsageError(f"webcams are not known on {sys.platform}; give a URL") from None
+    wanted = text.removeprefix("webcam:")
+    target = pattern.format(wanted) if wanted.isdecimal() or sys.platform == "win32" else wanted
+    if sys.platform == "linux" and not target.startswith("/dev/"):
+        target = str(_device_named(wanted, Path("/sys/class/video4linux")))
+    return Address("device", name or f"webcam {wanted}", text, target, driver)
+
+
+def _device_named(name: str, folder: Path) -> Path:
+    """The first video device whose driver calls it so, upper and lower case alike."""
+    found = {}
+    for entry in sorted(folder.glob("video*")):
+        try:
+            found[entry.name] = (entry / "name").read_text(encoding="utf-8").strip()
+        except OSError:
+            continue
+    for device, called in found.items():
+        if name.casefold() in called.casefold():
+            return Path("/dev") / device
+    there = ", ".join(sorted(set(found.values()))) or "none"
+    raise UsageError(f"webcam:{name}: no webcam is called so; there are: {there}")

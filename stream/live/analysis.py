@@ -1,0 +1,185 @@
+"""Naming at once: every frame that is handed in comes back with everybody on it, and what is over is forgotten.
+
+The parts are those of `stream.analysis`; what differs is time. Nothing waits for what comes next, tracks end for good
+when they are lost, so that memory does not grow with the hours, and the gallery may change while it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+from stream.analysis import Analyser
+from stream.frames import Frame, LabelledFrame, TrackVerdict, VideoInfo
+from stream.identity import Identity, Naming
+from stream.pictures import coarse_rgb
+from stream.shots import GRID, ShotDetector, glance
+from stream.stages import StageClock
+
+KEPT_LOOKS = 5
+"""Embeddings of a track that are kept while it lives: what somebody is enrolled with who gets a name by hand."""
+
+
+class LiveIdentity(Identity):
+    """Names of the tracks that are alive; the others are forgotten."""
+
+    def __init__(self, gallery: Gallery | None, *, same: float) -> None:
+        super().__init__(gallery, same=same)
+        self._looks_of: dict[int, list[tuple[float, NDArray[np.float32]]]] = {}
+        self._said: dict[int, str] = {}
+        """What people said who a track is."""
+
+    def add(
+        self, track: int, embedding: NDArray[np.float32], quality: float, time: float, sharpness: float = 1.0
+    ) -> None:
+        super().add(track, embedding, quality, time, sharpness)
+        looks = self._looks_of.setdefault(track, [])
+        looks.append((quality * sharpness, embedding))
+        looks.sort(key=lambda look: -look[0])
+        del looks[KEPT_LOOKS:]
+
+    def looks_of(self, track: int) -> NDArray[np.float32] | None:
+        """`[n,D]` the best embeddings of a track, the best first; None where there are none."""
+        looks = self._looks_of.get(track)
+        return np.stack([embedding for _, embedding in looks]) if looks else None
+
+    def recognise(self, gallery: Gallery) -> None:
+        """From now on these people are known, the tracks that are alive included."""
+        self._gallery = gallery
+        self._names.clear()
+
+    def say(self, track: int, name: str | None) -> None:
+        """Somebody who knows says who this living track is; None takes it back."""
+        if name is None:
+            self._said.pop(track, None)
+        else:
+            self._said[track] = name
+
+    def naming(self, track: int) -> Naming:
+        naming, said = super().naming(track), self._said.get(track)
+        if said is not None:
+            return Naming("named", said, naming.similarity)
+        beside = self._evidence[track].seen_with
+        if naming.name is not None and any(
+            other in beside and name == naming.name for other, name in self._said.items()
+        ):
+            return Naming("conflict", None, naming.similarity)
+        return naming
+
+    def forget(self, track: int) -> None:
+        """Nothing will be asked about this track again."""
+        del self._evidence[track], self._born[track]
+        self._looks_of.pop(track, None)
+        self._said.pop(track, None)
+        shot = self._shot_of.pop(track)
+        self._tracks_of[shot].remove(track)
+        self._names.pop(shot, None)
+        if not self._tracks_of[shot]:
+            del self._tracks_of[shot]
+
+
+class LiveAnalyser(Analyser):
+    """Names the faces of one feed, one frame at a time.
+
+    Args:
+        info: the pictures' geometry; with another one, a new analyser is needed.
+        detector: finds the faces.
+        embedder: tells them apart; needed with a gallery only.
+        gallery: whom to name.
+        clock: where the time of each stage is added up.
+
+    Example:
+        >>> analyser = LiveAnalyser(info, detector, embedder, gallery)      # doctest: +SKIP
+        >>> labelled = analyser.look(frame)                                 # doctest: +SKIP
+        >>> [face.name for face in labelled.faces]                          # doctest: +SKIP
+        ['yuri']
+    """
+
+    _identity: LiveIdentity
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        detector: Detector,
+        embedder: Embedder | None = None,
+        gallery: Gallery | None = None,
+        *,
+        clock: StageClock | None = None,
+    ) -> None:
+        super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
+        self._identity = LiveIdentity(gallery, same=embedder.threshold if embedder is not None else 0.5)
+        self._shots = ShotDetector(delay=0)
+        self._ended: list[TrackVerdict] = []
+
+    def look(self, frame: Frame) -> LabelledFrame:
+        """The frame with everyone on it, by all that is known now. Times must rise."""
+        with self._clock("shots"):
+            (cut,) = self._shots.push(glance(coarse_rgb(frame.picture, *GRID)))
+        if cut:
+            self._close()
+        found = self._detect(frame)
+        frame.shot = self._tracker.shot
+        with self._clock("track"):
+            faces = self._track(frame, found)
+        self._look(frame, faces)
+        self._end(set(self._lives) - {track.id for track in self._tracker.alive})
+        return self._named(LabelledFrame(frame, self._info.rotation, faces))
+
+    def break_off(self) -> None:
+        """What comes next does not go on what came before: every track ends here."""
+        self._shots = ShotDetector(delay=0)
+        self._close()
+
+    def ended(self) -> list[TrackVerdict]:
+        """The tracks that have ended since the last call, each told once."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def naming(self, track: int) -> Naming:
+        """What a living track is called."""
+        return self._identity.naming(track)
+
+    def looks_of(self, track: int) -> NDArray[np.float32] | None:
+        """`[n,D]` unit embeddings of a living track, the best first; None if it is over or was never embedded."""
+        return self._identity.looks_of(track)
+
+    def say(self, track: int, name: str | None) -> None:
+        """Somebody who knows says who this living track is, from the next frame on; None takes it back."""
+        self._identity.say(track, name)
+
+    def recognise(self, gallery: Gallery) -> None:
+        """From the next frame on these people are known.
+
+        Raises:
+            ValueError: this analyser began without a gallery.
+        """
+        if self._embedder is None:
+            raise ValueError("an analyser without an embedder cannot know anybody")
+        self._identity.recognise(gallery)
+
+    def _close(self) -> None:
+        self._tracker.cut()
+        self._end(list(self._lives))
+
+    def _end(self, tracks: Iterable[int]) -> None:
+        for track in sorted(tracks):
+            life, naming = self._lives.pop(track), self._identity.naming(track)
+            self._ended.append(
+                TrackVerdict(
+                    track=track,
+                    shot=life.shot,
+                    verdict=naming.verdict,
+                    name=naming.name,
+                    similarity=naming.similarity,
+                    first=life.first,
+                    last=life.last,
+                    frames=life.frames,
+                )
+            )
+            self._identity.forget(track)
+            self._here.remove(track)

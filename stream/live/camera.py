@@ -1,0 +1,214 @@
+"""One feed of a run: its reader, its freshest frame, its analyser, and what its frames are handed to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.errors import InputError
+from engine.gallery import Gallery
+from stream.frames import Frame, Rotation, VideoInfo
+from stream.live.address import Address
+from stream.live.analysis import LiveAnalyser
+from stream.live.freshest import Freshest
+from stream.live.meter import LatencyHistogram, Recent
+from stream.live.outputs import Output, Seen
+from stream.live.reconnect import Backoff
+from stream.live.source import Connect, Fresh, Reader, connect
+from stream.live.timeline import TICK
+from stream.overlay import Overlay
+from stream.pictures import writable
+from stream.planes import PixelLayout
+from stream.stages import StageClock
+from stream.styles import Unknown
+
+SAFE_FORMAT = "yuv420p"
+"""What pictures become that cannot be drawn on as they are."""
+
+
+class Camera:
+    """One feed.
+
+    The reader's thread offers frames; everything else is called by the thread of the analysis alone, except where it
+    says otherwise.
+
+    Args:
+        number: 0, 1, 2 …
+        address: the feed.
+        detector, embedder, gallery: as for `LiveAnalyser`; shared by all cameras.
+        outputs: what is seen is handed to them, in this order.
+        changed: notified when a frame came or the feed's state changed; its lock guards the freshest frame.
+        began: when the run did, seconds of the monotonic clock.
+        max_staleness: as for `Freshest`.
+        timeout, backoff, opens: as for `Reader`.
+        unknown: how people without a name are drawn.
+        clock: where the time of each stage is added up.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        address: Address,
+        *,
+        detector: Detector,
+        embedder: Embedder | None,
+        gallery: Gallery | None,
+        outputs: Sequence[Output],
+        changed: threading.Condition,
+        began: float,
+        max_staleness: float = 0.2,
+        timeout: float = 5.0,
+        backoff: Backoff | None = None,
+        opens: Connect = connect,
+        unknown: Unknown = "none",
+        clock: StageClock | None = None,
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.room: Freshest[Fresh] = Freshest(max_staleness)
+        self.latency = LatencyHistogram()
+        self.recent = Recent()
+        self.faces = 0
+        """On all frames together."""
+        self.analyser: LiveAnalyser | None = None
+        self.outputs = list(outputs)
+        self.reader = Reader(
+            address, began=began, take=self._offer, lost=self._break, timeout=timeout, backoff=backoff, opens=opens
+        )
+        self._networks = detector, embedder
+        self._gallery = gallery
+        self._changed = changed
+        self._clock = clock or StageClock()
+        self._unknown: Unknown = unknown
+        self._info: VideoInfo | None = None
+        self._overlay: Overlay | None = None
+        self._segment = 0
+        self._index = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come. From any thread."""
+        return self.reader.state in ("ended", "failed") and not self.room.waiting
+
+    def look(self, fresh: Fresh) -> Seen:
+        """Name everybody on a frame and hand it out; returns what was handed out."""
+        picture = fresh.picture
+        if not _drawable(picture.format.name):
+            picture = writable(picture, SAFE_FORMAT)
+        picture.pts, picture.time_base = fresh.pts, TICK
+        frame = Frame(picture, self._index, fresh.pts, TICK)
+        self._index += 1
+        analyser, info = self._prepared(frame, fresh.segment)
+        labelled = analyser.look(frame)
+        now = time.monotonic()
+        self.latency.add(now - fresh.arrived)
+        self.recent.add(now, now - fresh.arrived)
+        self.faces += len(labelled.faces)
+        seen = Seen(labelled, info)
+        self._hand_out(seen, analyser)
+        return seen
+
+    def close(self) -> None:
+        """End every track and every output; the first that fails is raised when all are closed."""
+        with ExitStack() as ends:  # each is called, whatever the others raise
+            for output in reversed(self.outputs):
+                ends.callback(output.close, self.room.tally.as_dict())
+            ends.callback(self._end_tracks)
+
+    def recognise(self, gallery: Gallery) -> None:
+        """From the next frame on these people are known."""
+        self._gallery = gallery
+        if self.analyser is not None:
+            self.analyser.recognise(gallery)
+
+    def _prepared(self, frame: Frame, segment: int) -> tuple[LiveAnalyser, VideoInfo]:
+        """The analyser for a frame: the same while frames belong together, a new one for another geometry."""
+        picture = frame.picture
+        shape = (picture.width, picture.height, picture.format.name, _quarter(picture.rotation))
+        if self._info is not None and self.analyser is not None:
+            known = self._info
+            if shape == (known.coded_width, known.coded_height, known.pixel_format, known.rotation):
+                if segment != self._segment:
+                    self._segment = segment
+                    self._end_tracks()
+                return self.analyser, known
+            self._end_tracks()
+        self._segment = segment
+        self._info = VideoInfo(
+            path=self.address.shown,
+            coded_width=shape[0],
+            coded_height=shape[1],
+            rotation=shape[3],
+            time_base=TICK,
+            duration=None,
+            average_rate=None,
+            pixel_format=shape[2],
+            interlaced=picture.interlaced_frame,
+        )
+        detector, embedder = self._networks
+        self.analyser = LiveAnalyser(self._info, detector, embedder, self._gallery, clock=self._clock)
+        people = self._gallery.people if self._gallery is not None else ()
+        self._overlay = Overlay(self._info, unknown=self._unknown, people=people)
+        return self.analyser, self._info
+
+    def _hand_out(self, seen: Seen, analyser: LiveAnalyser) -> None:
+        ended = analyser.ended()
+        drawn = False
+        for output in sorted(self.outputs, key=lambda output: output.draws):
+            if output.draws and not drawn:
+                drawn = True
+                assert self._overlay is not None
+                self._overlay.draw(seen.labelled.frame.picture, seen.labelled.faces)
+            output.frame(seen)
+            if ended:
+                output.over(ended)
+
+    def _end_tracks(self) -> None:
+        if self.analyser is not None:
+            self.analyser.break_off()
+            ended = self.analyser.ended()
+            if ended:
+                for output in self.outputs:
+                    output.over(ended)
+
+    def _offer(self, fresh: Fresh) -> None:
+        with self._changed:
+            self.room.offer(fresh, fresh.arrived)
+            self._changed.notify_all()
+
+    def _break(self) -> None:
+        with self._changed:
+            self.room.clear("lost")
+            self._changed.notify_all()
+
+
+def next_in_turn(ready: Sequence[bool], last: int) -> int | None:
+    """Whose frame is analysed next: the first after the `last` that has one, so that none waits for ever.
+
+    Example:
+        >>> next_in_turn([True, False, True], last=0), next_in_turn([False, False], last=1)
+        (2, None)
+    """
+    for step in range(1, len(ready) + 1):
+        number = (last + step) % len(ready)
+        if ready[number]:
+            return number
+    return None
+
+
+def _drawable(pixel_format: str) -> bool:
+    try:
+        PixelLayout.of(pixel_format)
+    except InputError:
+        return False
+    return True
+
+
+def _quarter(degrees: float) -> Rotation:
+    """How a player turns the picture clockwise, from PyAV's counter-clockwise degrees."""
+    quarters: tuple[Rotation, ...] = (0, 90, 180, 270)
+    return quarters[round(-degrees / 90) % 4]

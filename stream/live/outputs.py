@@ -1,0 +1,97 @@
+"""What is done with the named frames of a feed, and how the files that never end are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from engine.errors import OutputError, UsageError
+from stream.frames import LabelledFrame, TrackVerdict, VideoInfo
+
+CAMERA = "{camera}"
+"""Stands for the camera's name in the name of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame of a feed with everybody on it, as it is handed to the outputs."""
+
+    labelled: LabelledFrame
+    info: VideoInfo
+    """The pictures' geometry; another object from the frame on where it changes."""
+
+
+class Output(Protocol):
+    """Takes what is seen, in the thread of the analysis: it must not wait for anything slow."""
+
+    draws: bool
+    """Whether it wants boxes and names in the picture."""
+
+    def frame(self, seen: Seen) -> None:
+        """The next frame."""
+
+    def over(self, verdicts: Sequence[TrackVerdict]) -> None:
+        """Tracks that have ended; comes before any frame of another geometry."""
+
+    def close(self, dropped: Mapping[str, int]) -> None:
+        """The run is over; `dropped` counts the frames that never came, by cause."""
+
+
+def name_for(pattern: str, camera: str, cameras: int) -> str:
+    """The file name for one of several cameras.
+
+    Raises:
+        UsageError: they would all write into one file.
+
+    Example:
+        >>> name_for("rec/{camera}.mkv", "door / left", 2)
+        'rec/door-left.mkv'
+    """
+    if cameras > 1 and CAMERA not in pattern:
+        raise UsageError(f"{pattern}: {cameras} sources cannot share one file; put {CAMERA} into its name")
+    return pattern.replace(CAMERA, re.sub(r"[^\w.]+", "-", camera).strip("-.") or "camera")
+
+
+def pieces(pattern: str) -> Iterator[Path]:
+    """The names of a file's pieces: the name itself, then numbered. Codes of `strftime` become the moment at which a
+    piece begins, so that a restart never meets the files of the run before.
+
+    Example:
+        >>> names = pieces("door.tracks.jsonl")
+        >>> next(names).name, next(names).name
+        ('door.tracks.jsonl', 'door-2.tracks.jsonl')
+    """
+    made: set[Path] = set()
+    while True:
+        path = whole = Path(datetime.now().strftime(pattern) if "%" in pattern else pattern)
+        number = 1
+        while path in made:
+            number += 1
+            path = _numbered(whole, number)
+        made.add(path)
+        yield path
+
+
+def _numbered(path: Path, number: int) -> Path:
+    ending = ".tracks.jsonl" if path.name.endswith(".tracks.jsonl") else path.suffix
+    return path.with_name(f"{path.name.removesuffix(ending)}-{number}{ending}")
+
+
+def check_new(path: Path, overwrite: bool) -> None:
+    """Refuse a file that exists, or that cannot be there.
+
+    Raises:
+        OutputError: it may not be replaced, or its folder is missing.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give a file name")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists; give another name, --overwrite, or a name with the time in it, such as %Y%m%d-%H%M%S"
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")

@@ -1,0 +1,130 @@
+"""What the user typed, and what of it may be shown."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import UsageError
+from stream.live import address
+from stream.live.address import Address, without_secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "kind"),
+    [
+        ("rtsp://admin:s3cret@10.0.0.7:554/ch1", "rtsp://10.0.0.7:554/ch1", "network"),
+        ("RTSPS://u@cam.example/x", "rtsps://cam.example/x", "network"),
+        ("http://cam/video.mjpg?user=me&pwd=s3cret", "http://cam/video.mjpg?user=***&pwd=***", "network"),
+        ("https://[2001:db8::1]:8443/a.m3u8", "https://[2001:db8::1]:8443/a.m3u8", "network"),
+        ("udp://127.0.0.1:5004", "udp://127.0.0.1:5004", "network"),
+        ("udp://@:5004", "udp://:5004", "network"),
+        ("lavfi:testsrc=rate=25", "lavfi:testsrc=rate=25", "pattern"),
+    ],
+)
+def test_sources_are_told_apart_and_shown_without_credentials(text: str, shown: str, kind: str) -> None:
+    found = Address.parse(text)
+    assert (found.shown, found.name, found.kind) == (shown, shown, kind)
+    assert found.target == text.removeprefix("lavfi:")
+
+
+def test_a_name_may_stand_before_any_source() -> None:
+    assert Address.parse("door=rtsp://u:p@h/1?channel=2").name == "door"
+    assert Address.parse("left wing=udp://127.0.0.1:5").name == "left wing"
+    assert Address.parse("http://h/a?b=c").name == "http://h/a?b=***"
+    assert Address.parse("stage=clip=1.mp4", realtime=True).target == "clip=1.mp4"
+
+
+def test_rtsp_goes_over_tcp_unless_told_otherwise() -> None:
+    assert Address.parse("rtsp://h/1").options["rtsp_transport"] == "tcp"
+    assert Address.parse("rtsp://h/1", transport="udp").options["rtsp_transport"] == "udp"
+    assert "rtsp_transport" not in Address.parse("http://h/1", transport="udp").options
+
+
+def test_a_file_is_refused_unless_it_is_to_be_played_at_its_own_speed() -> None:
+    with pytest.raises(UsageError, match=r"--realtime.*iznet label clip.mp4"):
+        Address.parse("clip.mp4")
+    found = Address.parse("videos/clip.mp4", realtime=True)
+    assert (found.kind, found.name, found.paced) == ("file", "clip.mp4", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty source"),
+        ("ftp://me:s3cret@host/a", "ftp://"),
+        ("rtsp://me:s3cret@/a", "without a host"),
+        ("rtsp://me:s3cret@host:99999/a", "port"),
+        ("rtsp://me:s3cret@host:x/a", "port"),
+        ("rtsp://[me:s3cret@host/a", "makes no sense"),
+    ],
+)
+def test_what_is_no_source_is_refused_without_quoting_its_password(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as refusal:
+        Address.parse(text)
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_nothing_that_is_printed_of_an_address_holds_its_password() -> None:
+    found = Address.parse("cam=rtsp://ad%40min:p%3Aw%20d@10.0.0.7/live?key=k3y")
+    assert found.target == "rtsp://ad%40min:p%3Aw%20d@10.0.0.7/live?key=k3y"
+    for words in (repr(found), str(found), found.shown, found.name):
+        for secret in ("p%3Aw", "p:w d", "k3y", "ad%40min", "ad@min"):
+            assert secret not in words
+
+
+def test_errors_of_others_are_cleaned_in_every_spelling() -> None:
+    found = Address.parse("rtsp://ad%40min:p%3Aw%20d@10.0.0.7/live?key=k3y")
+    words = found.clean(
+        "401: 'rtsp://ad%40min:p%3Aw%20d@10.0.0.7/live?key=k3y'; DESCRIBE with ad@min and p:w d, p%3Aw%20d; key=k3y"
+    )
+    for secret in ("ad%40min", "ad@min", "p:w d", "p%3Aw", "k3y"):
+        assert secret not in words
+    assert "rtsp://10.0.0.7/live" in words
+
+
+@given(
+    user=st.text("abcXYZ019-_.~", min_size=2, max_size=12),
+    password=st.text("abcXYZ019-_.~!$&'()*+,;=", min_size=6, max_size=24),
+)
+def test_no_password_survives_cleaning(user: str, password: str) -> None:
+    url = f"rtsp://{user}:{password}@h.invalid/1"
+    found = Address.parse(url)
+    assert password not in found.clean(f"failed for {url} as {user} with {password}")
+    assert password not in repr(found) + found.shown + found.name
+
+
+def test_a_command_lines_secrets_are_taken_out_of_a_report() -> None:
+    arguments = ["live", "door=rtsp://u:hunter2@h/1", "bad://u:hunter3@h", "rtsp://u:hunter4@h:x/1", "--serve", "8080"]
+    words = without_secrets(f"{arguments}\nTraceback: rtsp://u:hunter2@h/1", arguments)
+    assert "hunter" not in words
+    assert "--serve" in words
+    assert "rtsp://h/1" in words
+
+
+def test_webcams_by_number_path_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address.sys, "platform", "linux")
+    for text in ("2", "/dev/video2"):
+        found = Address.parse(text)
+        assert (found.kind, found.target, found.format) == ("device", "/dev/video2", "v4l2")
+    for number, name in enumerate(["Integrated Camera", "USB Capture HDMI"]):
+        (tmp_path / f"video{number}").mkdir()
+        (tmp_path / f"video{number}" / "name").write_text(name + "\n")
+    assert address._device_named("hdmi", tmp_path) == Path("/dev/video1")
+    with pytest.raises(UsageError, match="Integrated Camera, USB Capture HDMI"):
+        address._device_named("zoom", tmp_path)
+
+
+@pytest.mark.parametrize(("platform", "target"), [("darwin", "0"), ("win32", "video=0")])
+def test_webcams_of_other_systems(platform: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address.sys, "platform", platform)
+    assert Address.parse("0").target == target
+
+
+def test_an_address_goes_to_another_process_whole() -> None:
+    found = Address.parse("rtsp://u:p@h/1")
+    assert pickle.loads(pickle.dumps(found)) == found
