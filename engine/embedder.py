@@ -109,7 +109,7 @@ class Embedder(Network):
             device: `auto`, `cpu` or `gpu`.
             backend: `openvino` or `onnxruntime`; None takes the device's default.
             threads: of the CPU; None takes all.
-            precision: `auto`, `f32` or `bf16`.
+            precision: `auto`, `f32`, `bf16` or `int8`.
 
         Raises:
             InputError: the file is no embedder.

@@ -33,15 +33,21 @@ class ModelFile:
         """What the network calls itself, else the file's name."""
         return self.metadata.get("iznet.name") or self.path.stem
 
+    @property
+    def integer(self) -> bool:
+        """Whether it computes in 8-bit integers, as the metadata's `iznet.precision` says."""
+        return self.metadata.get("iznet.precision") == "int8"
+
     @classmethod
-    def shipped(cls, kind: str) -> ModelFile:
-        """The network of that kind that comes with the project.
+    def shipped(cls, kind: str, variant: str = "") -> ModelFile:
+        """The network of that kind that comes with the project; `variant` is what stands before its ending, as in
+        `detector.int8.onnx`.
 
         Raises:
             MissingError: it is not there, which means that the installation is incomplete.
             InputError: it is damaged.
         """
-        path = SHIPPED / f"{kind}.onnx"
+        path = SHIPPED / (f"{kind}.{variant}.onnx" if variant else f"{kind}.onnx")
         if not path.is_file():
             raise MissingError(
                 f"{path}: the {kind} network that comes with IZ*Net is missing; install the package again, "

@@ -36,7 +36,6 @@ class OnnxSession:
 
     backend: Backend = "onnxruntime"
     device: Device = "cpu"
-    precision = "f32"
 
     def __init__(self, model: ModelFile, precision: Precision = "auto", threads: int | None = None) -> None:
         if precision not in ("auto", "f32"):
@@ -54,6 +53,7 @@ class OnnxSession:
         if self._session.get_providers() != [_PROVIDER]:
             raise MissingError(f"onnxruntime took {self._session.get_providers()} instead of {_PROVIDER}")
         self.model = model
+        self.precision = "int8" if model.integer else "f32"
         self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
         self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         self.work = Work()

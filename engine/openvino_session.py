@@ -27,6 +27,11 @@ def _core() -> Any:
     return ov.Core()
 
 
+def has_bf16() -> bool:
+    """Whether the CPU has bfloat16 arithmetic, which OpenVINO then uses for networks in f32."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVINOSession:
     """A network compiled for the CPU by OpenVINO. See `engine.runtime.Session`."""
 
@@ -38,7 +43,7 @@ class OpenVINOSession:
         properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not has_bf16():
             raise MissingError("precision bf16: this CPU has no bfloat16 arithmetic; use f32 or auto")
         if precision != "auto":
             properties["INFERENCE_PRECISION_HINT"] = precision
@@ -51,9 +56,9 @@ class OpenVINOSession:
             raise InputError(f"{model.path}: OpenVINO cannot run this network: {_first_line(error)}") from error
         self.model = model
         hint = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
-        self.precision = _PRECISIONS.get(hint, hint)
+        self.precision = "int8" if model.integer else _PRECISIONS.get(hint, hint)
         self.work = Work()
-        self.exact_only = model.metadata.get("iznet.precision") == "int8"
+        self.exact_only = model.integer
         """Whether every shape is compiled for itself: with sizes left open, OpenVINO computes integer networks wrongly
         (scores of a detector off by half, where ONNX Runtime and fixed sizes agree)."""
         self._compiled: dict[_Shapes | None, Any] = {}

@@ -29,7 +29,7 @@ from engine.devices import Backend, Device, choose
 from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
 
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,8 @@ def open_session(
         model: an ONNX file.
         device: `auto` takes what `engine.devices.choose` says; `cpu` and `gpu` are taken or refused.
         backend: None takes the device's default; a named one is taken or refused.
-        precision: `auto` leaves it to the backend, and `Session.precision` tells; the others are taken or refused.
+        precision: `auto` leaves it to the file and the backend, and `Session.precision` tells; the others are taken or
+            refused. `int8` is a matter of the file: see `ModelFile.integer`.
         threads: of the CPU; None takes all that this process may use.
 
     Raises:
@@ -242,6 +243,13 @@ def open_session(
         raise ValueError(f"threads must be at least 1, got {threads}")
     choice = choose(device, backend)
     file = model if isinstance(model, ModelFile) else ModelFile.read(model)
+    if precision == "int8":
+        if not file.integer:
+            raise MissingError(
+                f"{file.path}: precision int8: this network is in f32; `iznet train quantize-detector` makes an INT8 "
+                "copy of a detector; or use --precision auto"
+            )
+        precision = "auto"
     if choice.backend == "openvino":
         from engine.openvino_session import OpenVINOSession
 

@@ -37,6 +37,8 @@ WORTH_A_LOOK = 0.1
 MARGIN = 0.05
 """How much surer than its threshold the detector has to be of a face whose coming and going is followed to the frame:
 one on the brink comes and goes all the time."""
+FILLING = 0.4
+"""Height of a face, in parts of the picture's shorter side, that may soon fill it."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
 
@@ -121,6 +123,7 @@ class Analyser:
         """Whether a shot starts there, for the first of them."""
         self._before: tuple[float, Detections] | None = None
         """When the latest look of this shot was, seconds, and what it found."""
+        self._looks_without_coarse = 0
         self._shots = ShotDetector()
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
@@ -229,8 +232,20 @@ class Analyser:
             pixels[box.inner_height :] = 0
             pixels[:, box.inner_width :] = 0
             self._shrink(frame, pixels[: box.inner_height, : box.inner_width])
+        coarse = self._may_be_filled()
+        self._looks_without_coarse = 0 if coarse else self._looks_without_coarse + 1
         with self._clock("detect"):
-            return job.start([box], self._weak).result()[0]
+            return job.start([box], self._weak, coarse=coarse).result()[0]
+
+    def _may_be_filled(self) -> bool:
+        """Whether a face may fill the picture: at a shot's start, where a face was large or none was found, and every
+        now and then.
+        """
+        if self._before is None or self._looks_without_coarse >= 3:
+            return True
+        boxes = self._before[1].boxes
+        tall = FILLING * min(self._info.width, self._info.height)
+        return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
 
     def _shrink(self, frame: Frame, out: NDArray[np.uint8]) -> None:
         height, width = out.shape[:2]

@@ -77,3 +77,24 @@ def _transform(
         red[i] = np.uint8(np.int32(min(max(r0 * x + r1 * y + r2 * z + r3, bottom), top)))
         green[i] = np.uint8(np.int32(min(max(g0 * x + g1 * y + g2 * z + g3, bottom), top)))
         blue[i] = np.uint8(np.int32(min(max(b0 * x + b1 * y + b2 * z + b3, bottom), top)))
+
+
+@compiled
+def cell_means(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """`[height,width]` of the type of `view`: the mean of up to eight samples of two rows of each cell of `[h,w]`."""
+    rows, columns = view.shape
+    means = np.empty((height, width), view.dtype)
+    for j in range(height):
+        top = j * rows // height
+        high = max(1, (j + 1) * rows // height - top)
+        for i in range(width):
+            left = i * columns // width
+            right = max(left + 1, (i + 1) * columns // width)
+            step = max(1, (right - left) // 8)
+            total = count = 0
+            for y in (top + high // 4, top + 3 * high // 4):
+                for x in range(left + step // 2, right, step):
+                    total += view[y, x]
+                    count += 1
+            means[j, i] = (total + count // 2) // count
+    return means

@@ -262,7 +262,7 @@ def _networks(
     gallery: Gallery | str | os.PathLike[str] | None, detector: Detector | None, embedder: Embedder | None
 ) -> tuple[Detector, Embedder | None, Gallery | None]:
     """Open what was not given; the embedder only if there is somebody to tell apart."""
-    detector = detector or Detector.open()
+    detector = detector or Detector.open(video=True)
     if gallery is None:
         return detector, None, None
     embedder = embedder or Embedder.open()

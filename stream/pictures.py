@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from stream.colours import fill_rgb, rgb_matrix
+from stream.colours import cell_means, fill_rgb, rgb_matrix
 from stream.planes import Component, PixelLayout, is_full_range, matrix_of
 
 _SWS_MATRICES = {
@@ -102,16 +102,12 @@ def small_rgb(picture: av.VideoFrame, width: int, height: int, out: NDArray[np.u
 
 def coarse_rgb(picture: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
     """The stored picture as uint8 `[height,width,3]` RGB, each pixel the mean of a cell of it: for telling pictures
-    apart at next to no cost. Four rows a cell stand for all of them.
+    apart at next to no cost. A few samples of a cell stand for all of them.
     """
     layout = _layout(picture)
     if layout is None:
         return _rgb(picture, width, height)
-    components = []
-    for view in _three(layout, picture):
-        step = max(1, view.shape[0] // (4 * height))
-        rows = _dense(view[step // 2 :: step])
-        components.append(cv2.resize(rows, (width, height), interpolation=cv2.INTER_AREA))
+    components = [cell_means(view, width, height) for view in _three(layout, picture)]
     out = np.empty((height, width, 3), np.uint8)
     _fill(picture, layout, components, out)
     return out

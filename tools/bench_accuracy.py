@@ -75,7 +75,7 @@ def analyse(
     from engine.gallery import Gallery
     from stream.label import label_video
 
-    detector = engine.open_detector()
+    detector = engine.open_detector(video=True)
     embedder = engine.open_embedder() if gallery is not None else None
     people = Gallery.load(gallery, embedder) if gallery is not None else None
     with FrameProgress(source.name, quiet=quiet) as progress:

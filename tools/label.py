@@ -94,11 +94,11 @@ def label(
         refuse(context, (*ENCODING, "styles", "unknown", "soft", "two_pass"), "with --no-video")
     if soft:
         refuse(context, (*ENCODING, "two_pass"), "with --soft, which encodes nothing")
-    detector = engine.open_detector()
+    detector = engine.open_detector(video=not photo)
     embedder = engine.open_embedder() if gallery is not None else None
     people: Gallery | None = Gallery.load(gallery, embedder) if gallery is not None else None
     if not as_json:
-        click.echo(f"Networks: {engine.explain()}", err=True)
+        click.echo(f"Networks: {engine.explain()}; faces are found in {detector.precision}", err=True)
         if people is None:
             click.echo("No gallery (-g), so nobody is known: every face gets a grey box and no name.", err=True)
     result: LabelResult

@@ -37,8 +37,8 @@ class EngineOptions:
     """Longer side of the picture that the detector looks at, pixels."""
     threads: int | None = None
 
-    def open_detector(self) -> Detector:
-        """Load the detector; see `Detector.open` for what it raises."""
+    def open_detector(self, video: bool = False) -> Detector:
+        """Load the detector, for a `video` or for photos; see `Detector.open`, also for what it raises."""
         from engine.detector import Detector
 
         return Detector.open(
@@ -48,6 +48,7 @@ class EngineOptions:
             size=self.size,
             threads=self.threads,
             precision=self.precision,
+            video=video,
         )
 
     def open_embedder(self) -> Embedder:
@@ -86,7 +87,7 @@ def engine_options(command: Command) -> Command:
     )
     @click.option(
         "--precision",
-        type=click.Choice(["auto", "f32", "bf16"]),
+        type=click.Choice(["auto", "f32", "bf16", "int8"]),
         default="auto",
         show_default=True,
         help="Arithmetic of the networks.",

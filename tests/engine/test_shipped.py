@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine import Detector, Embedder, align_face, enroll, load_image
 from engine.alignment import ARCFACE_TEMPLATE, similarity_transform
+from engine.errors import MissingError
 from engine.modelfile import SHIPPED
 from stream.source import FileSource
 
@@ -108,6 +109,33 @@ def test_both_backends_say_the_same(
     one = Embedder.open(backend="openvino", threads=1, precision="f32").embed(crop)[0]
     two = Embedder.open(backend="onnxruntime", threads=1).embed(crop)[0]
     assert one @ two > 0.98  # in 8-bit integers, which the two round in different places: 0.992 at worst of 32 faces
+
+
+def test_the_detector_in_integers_finds_the_same(shipped_detector: Detector, astronaut: NDArray[np.uint8]) -> None:
+    exact = Detector.open(threads=1, precision="f32").detect([astronaut])[0]
+    integers = Detector.open(threads=1, precision="int8")
+    assert integers.precision == "int8"
+    found = integers.detect([astronaut])[0]
+    assert len(found) == len(exact)
+    assert overlap(found.boxes[0], tuple(exact.boxes[0].tolist())) > 0.9
+    assert integers.sha256 != shipped_detector.sha256
+
+
+def test_videos_are_looked_at_in_integers_where_the_cpu_lacks_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import openvino_session
+
+    for has, precision in ((True, "f32"), (False, "int8")):
+        monkeypatch.setattr(openvino_session, "has_bf16", lambda has=has: has)
+        file = Detector.open(threads=1, video=True).session.model
+        assert file.integer == (precision == "int8")
+        assert not Detector.open(threads=1).session.model.integer
+    assert not Detector.open(threads=1, video=True, precision="f32").session.model.integer
+    assert not Detector.open(threads=1, video=True, backend="onnxruntime").session.model.integer
+
+
+def test_integers_are_not_made_up(detector_file: Path) -> None:
+    with pytest.raises(MissingError, match="precision int8: this network is in f32"):
+        Detector.open(detector_file, precision="int8")
 
 
 def test_neither_threads_nor_batches_change_a_result(
