@@ -30,8 +30,9 @@ format: $(STAMP)-test ## let ruff put the sources in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)-test ## make bench VIDEO=clip.mp4: cost by stage and the ratio to a plain ffmpeg transcode
-	$(BIN)/python benchmarks/end_to_end.py $(VIDEO)
+bench: $(STAMP)-test ## speed against a plain transcode, and what changed since the last time; VIDEO=clip.mp4 and ARGS
+	$(BIN)/iznet bench $(VIDEO) $(ARGS) --compare benchmarks/results.json -o benchmarks/results.json --overwrite
+	$(BIN)/python -m benchmarks.results
 
 wheel: $(STAMP)-test ## dist/iznet-….whl
 	$(BIN)/python -m pip $(PIP_FLAGS) wheel --no-deps --wheel-dir dist .

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.end_to_end import machine
 from engine.nms import nms
+from stream.bench.costs import machine
 from train.detector_cost import time_in_turns
 
 RESULT = Path(__file__).with_suffix(".json")

@@ -48,7 +48,7 @@ COMMANDS = {
     "gallery": Entry("tools.gallery:gallery", "Look into a gallery, take people out, rename them."),
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
     "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
-    "bench": Entry("tools.bench:bench", "Measure accuracy against truth."),
+    "bench": Entry("tools.bench:bench", "Measure speed against a plain transcode, and accuracy against truth."),
     "analyse": Entry("tools.analyse:analyse", "Measure an embedder on people: plots, tables, one HTML page."),
     "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs iznet[train])."),
 }

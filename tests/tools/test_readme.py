@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -74,8 +73,8 @@ def test_its_exit_codes_are_the_programs() -> None:
     assert {str(kind.exit_code) for kind in kinds} | {"0"} == told
 
 
-def test_the_cost_table_is_the_measured_one() -> None:
-    from benchmarks import end_to_end
+def test_its_figures_are_the_measured_ones() -> None:
+    from benchmarks import results
 
-    measured = json.loads(end_to_end.RESULT.read_text("utf-8"))
-    assert end_to_end.table(measured) in README
+    for path, text in results.texts(results.stored()).items():
+        assert path.read_text("utf-8") == text, f"{path.name}: run `python -m benchmarks.results`"

@@ -1,0 +1,82 @@
+"""`iznet bench` from the command line: all commands run, on a clip of a second."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tools.test_label import FRAMES, write_video
+from tools import bench_speed, cli
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def networks(detector_file: Path, embedder_file: Path) -> list[str]:
+    return ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1", "--size", "320"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="no ffmpeg program: iznet[bench]")
+def test_a_video_is_measured_and_compared(tmp_path: Path, networks: list[str], capsys: Out) -> None:
+    video = write_video(tmp_path / "mv.mp4")
+    kept, picture = tmp_path / "kept.json", tmp_path / "where.png"
+    arguments = ["bench", str(video), "--repeats", "1", "-o", str(kept), "--plot", str(picture), *networks]
+    assert cli.run([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    result = json.loads(out)
+    assert result == json.loads(kept.read_text("utf-8"))
+    assert picture.stat().st_size > 0
+    assert result["label"]["frames"] == FRAMES
+    assert result["label"]["dropped"] == 0
+    assert set(result["label"]["stages"]) >= {"decode", "shots", "detect", "track", "draw", "encode", "record", "join"}
+    assert result["label"]["queues"]["decoded"]["items"] == FRAMES
+    assert result["networks"]["detector"]["inferences_per_frame"] > 0
+    assert result["label"]["first_frame_seconds"] > 0
+    assert result["versions"]["ffmpeg program"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.json", "mv.mp4", "where.png"]
+    assert cli.run(arguments) == 5, "a result is not replaced unasked"
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    assert cli.run(["bench", str(video), "--compare", str(other)]) == 3
+    assert "no result of `iznet bench`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--repeats", "0"], "--repeats"),
+        (["mv.mp4", "--crf", "x"], "--crf"),
+        (["speed", "--repeats", "0"], "--repeats"),
+        (["accuracy", "mv.mp4"], "--truth"),
+    ],
+)
+def test_speed_is_what_is_measured_if_nobody_says(arguments: list[str], words: str, capsys: Out) -> None:
+    assert cli.run(["bench", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_help_lists_both(capsys: Out) -> None:
+    assert cli.run(["bench", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "speed" in said
+    assert "accuracy" in said
+
+
+def test_a_gallery_goes_with_a_video(tmp_path: Path, capsys: Out) -> None:
+    assert cli.run(["bench", "-g", "some.gallery"]) == 2
+    assert "name a video too" in capsys.readouterr().err
+    assert cli.run(["bench", "a.mp4", "--sweep", "--plot", str(tmp_path / "a.png")]) == 2
+
+
+def test_a_clip_is_made_if_none_is_named(short_demo: None) -> None:
+    from tools.options import EngineOptions
+
+    with bench_speed._material(None, None, EngineOptions(threads=1)) as (clip, gallery):
+        assert clip.is_file()
+        assert gallery is not None
+        assert gallery.is_file()
+    assert not clip.exists()

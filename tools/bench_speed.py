@@ -1,0 +1,120 @@
+"""`iznet bench [VIDEO]`: what labelling costs next to a plain transcode, and where the time goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.errors import InputError, UsageError
+from tools.options import FILE, EngineOptions, engine_options, json_option
+
+LABEL = (sys.executable, "-m", "tools", "label")
+
+
+@click.command("speed")
+@click.argument("video", type=FILE, required=False)
+@click.option("-g", "--gallery", type=FILE, default=None, help="Whom to name, made by `iznet enroll`.")
+@click.option("--encoder", type=click.Choice(["x264", "x265", "svtav1"]), default="x264", show_default=True)
+@click.option("--preset", default=None, help="The encoder's own word. Default: what `iznet label` takes.")
+@click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Turns; medians are reported.")
+@click.option("--compare", type=FILE, default=None, metavar="OLD.json", help="Say what changed since this result.")
+@click.option("--plot", type=FILE, default=None, metavar="FILE.png", help="Draw where the time goes.")
+@click.option("-o", "--output", type=FILE, default=None, metavar="FILE.json", help="Keep the result, for --compare.")
+@click.option("--sweep", is_flag=True, help="Instead, vary batch, threads and how often faces are looked for.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@engine_options
+@json_option
+def speed(
+    video: Path | None,
+    gallery: Path | None,
+    encoder: str,
+    preset: str | None,
+    crf: float | None,
+    repeats: int,
+    compare: Path | None,
+    plot: Path | None,
+    output: Path | None,
+    sweep: bool,
+    overwrite: bool,
+    engine: EngineOptions,
+    as_json: bool,
+) -> None:
+    """Measure VIDEO, or a clip of ten seconds that is made on the spot.
+
+    Decoding, transcoding and labelling run as commands of their own and take turns, so that a busy neighbour hurts
+    all alike; ratios are taken turn by turn, and medians reported. Nothing is kept but what -o and --plot name.
+    """
+    from stream.bench import measure, report
+    from stream.bench.plot import plot as draw
+    from stream.bench.sweep import sweep as vary
+    from stream.bench.sweep import text as swept
+    from stream.encoders import KINDS
+    from stream.sink import check_output
+
+    for file in (plot, output):
+        if file is not None:
+            check_output(file, overwrite)
+    if sweep and (plot is not None or compare is not None):
+        raise UsageError("--sweep prints tables only; leave out --plot and --compare")
+    old = _earlier(compare) if compare is not None else None
+    kind = KINDS[encoder]
+    with _material(video, gallery, engine) as (clip, people):
+        plan = measure.Plan(
+            *(clip.resolve(), LABEL, people and people.resolve()),
+            encoder=encoder,
+            preset=preset or str(kind.preset),
+            crf=kind.crf if crf is None else crf,
+            repeats=repeats,
+            engine=asdict(engine),
+        )
+        say = (lambda line: None) if as_json else (lambda line: click.echo(line, err=True))
+        result = vary(plan, say) if sweep else measure.measure(plan, say)
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    if plot is not None:
+        draw(result, plot, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(swept(result) if sweep else report.text(result))
+    if old is not None:
+        click.echo("\n" + report.compare(old, result))
+
+
+@contextmanager
+def _material(video: Path | None, gallery: Path | None, engine: EngineOptions) -> Iterator[tuple[Path, Path | None]]:
+    """The video and gallery that were named, or those of the demo."""
+    if video is not None:
+        yield video, gallery
+        return
+    if gallery is not None:
+        raise UsageError(f"-g {gallery}: nobody in it is on the clip that is made here; name a video too")
+    from engine import enroll
+    from tools import demo_clip
+
+    with tempfile.TemporaryDirectory(prefix="iznet-bench-clip-") as name:
+        files = demo_clip.build(Path(name))
+        people = Path(name) / "demo.gallery"
+        enroll(files.photos, engine.open_detector(), engine.open_embedder()).gallery.save(people)
+        yield files.clip, people
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    from stream.bench.measure import SCHEMA
+
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a result ({error})") from error
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise InputError(f"{path} is no result of `iznet bench` ({SCHEMA}); make one with -o")
+    return result
