@@ -243,7 +243,8 @@ class Analyser:
         """
         if self._before is None or self._looks_without_coarse >= 3:
             return True
-        boxes = self._before[1].boxes
+        before = self._before[1]
+        boxes = before.boxes[before.scores >= self._detector.threshold]
         tall = FILLING * min(self._info.width, self._info.height)
         return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
 

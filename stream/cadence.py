@@ -36,8 +36,10 @@ class Cadence:
     """Seconds between two looks at the most: eight frames at 30 frames a second."""
     step: float = 0.4
     """How far a face may move over an even gap, in face sizes; a change of size counts as its logarithm."""
-    clear: float = 0.3
+    clear: float = 0.5
     """How much nearer a face has to be to itself than to any other one, in face sizes."""
+    rival: float = 0.75
+    """Part of `confident` that another face's score has to reach to be mistaken for this one."""
 
     def gap(self, start: float, times: Sequence[float]) -> int:
         """How many of the frames at `times`, seconds, the next gap takes, after a look at `start`: one at least. Its
@@ -63,30 +65,36 @@ class Cadence:
         gaps = [] if before is None else [(-1, before, count - 1, found[count - 1])]
         while gaps:
             first, earlier, last, later = gaps.pop()
-            if last - first < 2 or self.even(earlier, later):
+            if last - first < 2 or self.motion(earlier, later) <= self.step:
                 continue
             middle = (first + last) // 2
             found[middle] = look(middle)
             gaps += [(middle, found[middle], last, later), (first, earlier, middle, found[middle])]
         return found
 
-    def even(self, before: Detections, after: Detections) -> bool:
-        """Whether all faces of two frames are the same ones, beyond doubt, and have hardly moved."""
+    def motion(self, before: Detections, after: Detections) -> float:
+        """How far the face moved that moved most, in face sizes; infinite where it is in doubt who is who, or somebody
+        came or went.
+        """
         sure = before.scores >= self.confident, after.scores >= self.confident
         if not (sure[0].any() or sure[1].any()):
-            return True
+            return 0.0
         if not (len(before) and len(after)):
-            return False
+            return np.inf
         distance, growth = apart(before.boxes, after.boxes)
         unlike = distance + growth
-        for one, confident in ((unlike, sure[0]), (unlike.T, sure[1])):
+        rival = self.rival * self.confident
+        most = 0.0
+        for one, confident, others in ((unlike, sure[0], after.scores), (unlike.T, sure[1], before.scores)):
             rows = one[confident]
             if not len(rows):
                 continue
-            nearest = rows.argmin(axis=1)
-            least = rows.min(axis=1)
-            if (least > self.step).any() or len(set(nearest.tolist())) < len(nearest):
-                return False
-            if rows.shape[1] > 1 and (np.partition(rows, 1, axis=1)[:, 1] - least < self.clear).any():
-                return False
-        return True
+            nearest, least = rows.argmin(axis=1), rows.min(axis=1)
+            if len(set(nearest.tolist())) < len(nearest):
+                return np.inf
+            rows = np.where(others >= rival, rows, np.inf)
+            rows[np.arange(len(rows)), nearest] = np.inf
+            if (rows.min(axis=1) - least < self.clear).any():
+                return np.inf
+            most = max(most, float(least.max()))
+        return most

@@ -97,6 +97,19 @@ def test_a_shot_of_one_frame_is_looked_at_once() -> None:
     assert list(Cadence().looks(1, None, lambda frame: NOBODY)) == [0]
 
 
+def test_motion_is_what_moved_most() -> None:
+    cadence = Cadence()
+    assert cadence.motion(NOBODY, NOBODY) == 0.0
+    assert cadence.motion(faces(STILL, 300), faces(STILL + 4, 300)) == pytest.approx(4 / SIZE, abs=1e-6)
+    assert cadence.motion(faces(STILL), NOBODY) == cadence.motion(NOBODY, faces(STILL)) == np.inf
+
+
+def test_a_weak_ghost_beside_a_face_is_no_rival() -> None:
+    both = faces(STILL, STILL + 4)
+    ghost = Detections(both.boxes, np.array([0.9, 0.3], np.float32), both.landmarks)
+    assert looked_at([ghost] * 9) == [7]
+
+
 @pytest.mark.parametrize(("rate", "frames"), [(30, 8), (60, 16), (25, 6), (10, 2), (2, 1)])
 def test_a_gap_is_so_many_seconds_and_one_frame_at_least(rate: float, frames: int) -> None:
     assert Cadence().gap(1.0, [1.0 + i / rate for i in range(1, 40)]) == frames
