@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.coarse import CoarseLook
-from engine.decoding import CHANNELS, candidates, select
+from engine.decoding import CHANNELS, VOTES, candidates, select
 from engine.devices import Backend, Device, choose
 from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
@@ -82,16 +82,18 @@ class DetectionJob:
         """Add what a finished request claims about every picture to that picture's part."""
         request.wait()
         heads = [(stride, request.output(f"head{stride}").host()) for stride in self._detector.strides]
+        least = VOTES * self._threshold  # what is no face by itself still votes on the box of one
         for n, box in enumerate(self._letterboxes):
             width, height = box.inner if look is None else look.inner(box)
             for stride, head in heads:
                 for one in np.split(head[n], head.shape[3] // CHANNELS, axis=2):
-                    claims = candidates(np.ascontiguousarray(one), stride, self._threshold, float(width), float(height))
+                    claims = candidates(np.ascontiguousarray(one), stride, least, float(width), float(height))
                     parts[n].append(claims if look is None else look.enlarge(claims, box))
         self._detector.pool.give(request)
 
     def _faces(self, parts: list[NDArray[np.float32]], box: Letterbox) -> Detections:
         faces = select(np.concatenate(parts), self._detector.iou, self._detector.limit)
+        faces = faces[faces[:, 4] >= self._threshold]
         if not len(faces):
             return Detections.empty()
         boxes = box.to_frame(faces[:, :4])
