@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
 from engine.types import Detections
 
 _FAR = 1e6
@@ -35,6 +36,8 @@ class Track:
     """`[4]` x1, y1, x2, y2 at `time`."""
     time: float
     """Seconds of the latest frame the face was found on."""
+    sure: float
+    """Seconds of the latest frame it was found on with confidence."""
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
     """`[2]` pixels a second of the box's centre."""
     look: NDArray[np.float32] | None = None
@@ -55,7 +58,7 @@ class Tracker:
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
         away: seconds unseen after which a face that is back has to look like itself; more than the widest gap between
-            two looks.
+            two looks. A face found only weakly is not surely seen: somebody may have stepped in front of it.
         unlike: likeness under which a face that was away is taken for somebody else.
         strangers: cosine that is a likeness of 0, see `Embedder.strangers`; a cosine of 1 is a likeness of 1.
 
@@ -123,15 +126,18 @@ class Tracker:
         confident = detections.scores >= self._confident
         free = list(self._alive)
         seen: dict[int, NDArray[np.float32]] = {}
-        for round_rows in (np.flatnonzero(confident), np.flatnonzero(~confident)):
-            for track, row in self._assign(free, detections.boxes, round_rows, time, looks, seen):
+        for sure in (True, False):
+            rows = np.flatnonzero(confident == sure)
+            away = [time - (track.sure if sure else track.time) > self._away for track in free]
+            for track, row in self._assign(free, detections.boxes, rows, time, np.array(away), looks, seen):
                 self._follow(track, detections.boxes[row], time)
+                track.sure = time if sure else track.sure
                 if row in seen:
                     track.look = _blend(track.look, seen[row])
                 ids[row] = track.id
                 free.remove(track)
         for new in np.flatnonzero(confident & (ids < 0)):
-            track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time, look=seen.get(int(new)))
+            track = Track(self._next_id, self._shot, detections.boxes[new].copy(), time, time, look=seen.get(int(new)))
             self._next_id += 1
             self._alive.append(track)
             ids[new] = track.id
@@ -143,6 +149,7 @@ class Tracker:
         boxes: NDArray[np.float32],
         rows: NDArray[np.intp],
         time: float,
+        away: NDArray[np.bool_],
         looks: Looks | None,
         seen: dict[int, NDArray[np.float32]],
     ) -> list[tuple[Track, int]]:
@@ -151,7 +158,7 @@ class Tracker:
         expected = np.stack([track.predicted(time) for track in tracks])
         cost = assignment_cost(expected, boxes[rows], self._reach)
         if looks is not None:
-            self._settle(cost, tracks, rows, time, looks, seen)
+            self._settle(cost, tracks, rows, away, looks, seen)
         return [(tracks[i], int(rows[j])) for i, j in assignment(cost)]
 
     def _settle(
@@ -159,12 +166,11 @@ class Tracker:
         cost: NDArray[np.float64],
         tracks: list[Track],
         rows: NDArray[np.intp],
-        time: float,
+        away: NDArray[np.bool_],
         looks: Looks,
         seen: dict[int, NDArray[np.float32]],
     ) -> None:
         """Add, in place, how unlike the faces are where motion leaves a doubt; rule out who came back as another."""
-        away = np.array([time - track.time > self._away for track in tracks])
         remembered = np.array([track.look is not None for track in tracks])
         asked = doubtful(cost, self._doubt) | ((cost < _FAR) & away[:, None])
         asked &= (asked & remembered[:, None]).any(axis=0)  # without a memory there is nothing to compare with

@@ -189,6 +189,28 @@ def test_who_comes_back_looking_like_another_is_another() -> None:
     assert tracker.update(faces(at(102)), 0.4, eye) == [1], "away for 0.4 s, and another face"
 
 
+def test_whoever_stepped_in_front_is_another_once_well_seen() -> None:
+    """Weak finds keep the track of a face that is covered bit by bit; what then stands there clearly is asked for its
+    looks."""
+
+    def run(then: NDArray[np.float32], weak: float) -> tuple[list[int], int]:
+        eye = Eye()
+        tracker = Tracker()
+        assert tracker.update(faces(at(100)), 0.0, eye) == [0]
+        tracker.remember(0, ANN)
+        eye.faces = [then]
+        steps = round(weak * 25)
+        for step in range(1, steps):
+            assert tracker.update(faces(at(100 + step), scores=[0.3]), step / 25, eye) == [0]
+        asked = eye.asked
+        assert asked == 0, "weak finds are not looked at"
+        return tracker.update(faces(at(100 + steps)), weak, eye), eye.asked
+
+    assert run(BEA, 0.6) == ([1], 1)
+    assert run(ANN, 0.6) == ([0], 1)
+    assert run(BEA, 0.2) == ([0], 0), "a moment of doubt is none"
+
+
 def test_likeness_begins_where_the_embedder_puts_strangers() -> None:
     """An embedder whose vectors lie around one direction: the same cosines say less."""
     shared = 2.0
