@@ -287,12 +287,19 @@ class Analyser:
         return faces
 
     def _fill(self, life: _Life, face: Face, frame: Frame) -> None:
-        """Put a face that was missed for a moment on the held frames in between, moving evenly."""
+        """Put a face that was missed for a moment on the held frames in between, moving evenly; not where the same
+        person was found elsewhere meanwhile."""
         missed = frame.index - life.latest_index - 1
         gap = frame.time - life.latest_time
         if not 1 <= missed <= len(self._held) or gap > self.fill_gap:
             return
+        name = self._identity.naming(face.track).name
         for held in list(self._held)[-missed:]:
+            others = [other.track for other in held.faces]
+            if name is not None and any(self._identity.naming(other).name == name for other in others):
+                continue
+            if others:
+                self._identity.see(life.shot, [*others, face.track], held.frame.time)
             share = np.float32((held.frame.time - life.latest_time) / gap)
             held.faces.append(
                 Face(

@@ -230,6 +230,24 @@ def test_a_missed_face_is_filled_in_where_it_must_have_been(detector: Detector, 
         assert iou(face.box, face_at(index)[0][0]) > 0.8
 
 
+@pytest.mark.parametrize("lookahead", [0.0, 2.0])
+def test_nobody_is_in_two_places(
+    lookahead: float, gallery: Gallery, detector: Detector, embedder: Embedder, tmp_path: Path
+) -> None:
+    """Ann is missed where she was while she is found elsewhere: she is not filled in there."""
+    here, there = (20, 40, 90, 130), (200, 40, 270, 130)
+
+    def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
+        return networks.scene(width, height, [(there if 10 <= index < 14 else here, networks.PEOPLE["ann"])])
+
+    video = media.Video(frames=30, width=WIDTH, height=HEIGHT, picture=picture, pixel_format="yuv444p")
+    clip = media.write(tmp_path / "mv.mkv", video)
+    result = label_video(clip, gallery=gallery, detector=detector, embedder=embedder, video=False, lookahead=lookahead)
+    for frame in read_tracks(result.tracks).frames:
+        assert [face.name for face in frame.faces] == ["ann"], frame.index
+        assert iou(frame.faces[0].box, there if 10 <= frame.index < 14 else here) > 0.8
+
+
 def test_open_stream_gives_every_frame_with_its_faces(
     clip: Path, gallery: Gallery, detector: Detector, embedder: Embedder
 ) -> None:
