@@ -26,6 +26,7 @@ LABEL = (sys.executable, "-m", "tools", "label")
 @click.option("--preset", default=None, help="The encoder's own word. Default: what `iznet label` takes.")
 @click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Turns; medians are reported.")
+@click.option("--no-record", is_flag=True, help="Leave out decoding and the record alone, which saves time.")
 @click.option("--compare", type=FILE, default=None, metavar="OLD.json", help="Say what changed since this result.")
 @click.option("--plot", type=FILE, default=None, metavar="FILE.png", help="Draw where the time goes.")
 @click.option("-o", "--output", type=FILE, default=None, metavar="FILE.json", help="Keep the result, for --compare.")
@@ -40,6 +41,7 @@ def speed(
     preset: str | None,
     crf: float | None,
     repeats: int,
+    no_record: bool,
     compare: Path | None,
     plot: Path | None,
     output: Path | None,
@@ -74,6 +76,7 @@ def speed(
             preset=preset or str(kind.preset),
             crf=kind.crf if crf is None else crf,
             repeats=repeats,
+            record=not no_record,
             engine=asdict(engine),
         )
         say = (lambda line: None) if as_json else (lambda line: click.echo(line, err=True))

@@ -46,6 +46,8 @@ class Plan:
     preset: str = "veryfast"
     crf: float = 20
     repeats: int = 3
+    record: bool = True
+    """Whether the record alone is measured too, against decoding."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """Options of the networks, by name; the others are those of `ENGINE`."""
     more: Sequence[str] = ()
@@ -77,12 +79,15 @@ def commands(plan: Plan, folder: Path, ffmpeg: str) -> dict[str, list[str]]:
     encoder = ["--encoder", plan.encoder, "--preset", plan.preset, "--crf", f"{plan.crf:g}"]
     given = [*label_arguments(plan), "--tracks", record]
     plain = [sys.executable, "-m", "stream.bench.plain", source]
-    return {
+    without_video = {
         DECODES[0]: [*program, "-map", "0:v:0", "-f", "null", "-"],
         DECODES[1]: plain,
+        RECORD: [*plan.label, source, "--no-video", *given],
+    }
+    return {
+        **(without_video if plan.record else {}),
         TRANSCODES[0]: [*program, "-map", "0", "-c", "copy", *coded, out],
         TRANSCODES[1]: [*plain, out, codec, plan.preset, f"{plan.crf:g}"],
-        RECORD: [*plan.label, source, "--no-video", *given],
         LABEL: [*plan.label, source, "-o", out, *encoder, *given],
         START_UP: [*plan.label, still, "--no-video", *given],
     }
@@ -105,9 +110,9 @@ def measure(plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[
     with tempfile.TemporaryDirectory(prefix="iznet-bench-") as name:
         folder = Path(name)
         todo = commands(plan, folder, ffmpeg)
-        still = [*todo[DECODES[0]][:7], str(plan.video), "-frames:v", "1", str(folder / "still.png")]
-        run(still)
-        run(todo[RECORD])  # compiles what is compiled once, and fills the file cache
+        quietly = [ffmpeg, "-loglevel", "error", "-nostdin", "-y"]
+        run([*quietly, "-i", str(plan.video), "-frames:v", "1", str(folder / "still.png")])
+        run(todo[START_UP])  # compiles what is compiled once
         costs: dict[str, list[Cost]] = {name: [] for name in todo}
         said: dict[str, list[str]] = {name: [] for name in todo}
         for turn in range(plan.repeats):
@@ -142,7 +147,7 @@ def measure(plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[
         "machine": host,
         "versions": versions(ffmpeg),
         "commands": {name: summary(taken, frames) for name, taken in costs.items() if name != START_UP},
-        "label": _details(labelled, costs[LABEL], frames, decoded=int(said[DECODES[1]][0])),
+        "label": _details(labelled, costs[LABEL], frames, decoded=int(said[TRANSCODES[1]][0])),
         **compared(costs, labelled, alone, frames),
     }
 
@@ -159,7 +164,11 @@ def compared(
         frames: of the clip.
     """
     transcode = min(TRANSCODES, key=lambda name: statistics.median(c.wall for c in costs[name]))
-    decode = min(DECODES, key=lambda name: statistics.median(c.wall for c in costs[name]))
+    recorded: dict[str, dict[str, float]] = {}
+    baselines = {"transcode": transcode}
+    if RECORD in costs:
+        baselines["decode"] = min(DECODES, key=lambda name: statistics.median(c.wall for c in costs[name]))
+        recorded["record_to_decode"] = ratios(costs[RECORD], costs[baselines["decode"]])
     start = [(c.wall, c.cpu) for c in costs[START_UP]]
     bare = [Cost(c.wall - wall, c.cpu - cpu) for c, (wall, cpu) in zip(costs[LABEL], start, strict=True)]
     surplus = _surplus(costs[LABEL], costs[transcode], frames)
@@ -179,11 +188,11 @@ def compared(
     )
     in_networks = sum(figures["cpu_ms_per_frame"] for figures in networks.values())
     return {
-        "baselines": {"transcode": transcode, "decode": decode},
+        "baselines": baselines,
         "ratios": {
             "label_to_transcode": ratios(costs[LABEL], costs[transcode]),
             "label_without_startup_to_transcode": ratios(bare, costs[transcode]),
-            "record_to_decode": ratios(costs[RECORD], costs[decode]),
+            **recorded,
         },
         "startup": {
             "wall_seconds": round(statistics.median(wall for wall, _ in start), 3),

@@ -20,6 +20,12 @@ def headline(result: Mapping[str, Any]) -> str:
     start, queue = result["startup"], label["latency"]
     to_transcode, bare = ratio["label_to_transcode"], ratio["label_without_startup_to_transcode"]
     threads = settings["engine"].get("threads", "as many as there are CPUs")
+    alone = (
+        f"The record alone takes {ratio['record_to_decode']['wall']:.2f} × the time of decoding "
+        f"({result['baselines']['decode']}). "
+        if "record_to_decode" in ratio
+        else ""
+    )
     return (
         f"{clip['frames']} frames of {clip['name']} ({clip['width']}x{clip['height']}, {clip['codec']}), "
         f"{settings['encoder']} {settings['preset']} crf {settings['crf']:g} on both sides, "
@@ -27,8 +33,7 @@ def headline(result: Mapping[str, Any]) -> str:
         f"{host['cpus']} CPUs, load {host['load_before']} before.\n\n"
         f"Labelling takes **{to_transcode['wall']:.2f} ×** the time and **{to_transcode['cpu']:.2f} ×** the CPU of the "
         f"plain transcode ({result['baselines']['transcode']}); {bare['wall']:.2f} × and {bare['cpu']:.2f} × without "
-        f"its start of {start['wall_seconds']:.1f} s. The record alone takes "
-        f"{ratio['record_to_decode']['wall']:.2f} × the time of decoding ({result['baselines']['decode']}). "
+        f"its start of {start['wall_seconds']:.1f} s. {alone}"
         f"CPU-ms a frame beyond the transcode: {surplus['total']:.2f}, of which start-up "
         f"{surplus['total'] - surplus['without_startup']:.2f}, networks {surplus['networks']:.2f}, scaler "
         f"{surplus['scaler']:.2f}, the rest {surplus['rest']:.2f}. "
@@ -94,6 +99,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     rows += [
         _change(f"{name} ({kind})", old["ratios"][name][kind], new["ratios"][name][kind])
         for name in old["ratios"]
+        if name in new["ratios"]
         for kind in ("wall", "cpu")
     ]
     notes = [

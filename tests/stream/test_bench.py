@@ -79,6 +79,15 @@ def test_what_labelling_costs_beyond_what_cannot_be_avoided() -> None:
     assert surplus == {"total": 10.0, "without_startup": 5.0, "networks": 0.55, "scaler": 0.1, "rest": 4.35}
 
 
+def test_the_record_need_not_be_measured() -> None:
+    some = {name: taken for name, taken in COSTS.items() if name not in (*DECODES, RECORD)}
+    found = compared(some, [RUN, RUN, RUN], ALONE, 200)
+    assert "decode" not in found["baselines"]
+    assert "record_to_decode" not in found["ratios"]
+    assert "The record alone" not in report.text({**result(), **found})
+    assert "The record alone" in report.text(result())
+
+
 def result(cpu: float = 25.0) -> dict[str, Any]:
     stage = {"calls": 200, "cpu_ms": 20.0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "max_ms": 4.0}
     queue = {"items": 200, "capacity": 8, "depth_mean": 4.0, "depth_max": 8, "put_wait_ms": 1.0, "take_wait_ms": 2.0}
