@@ -6,7 +6,7 @@
 `clip.mp4` is for speed: `iznet label` and the plain transcode run whole, the loops of `benchmarks/loops.py` as many
 frames as are given, their enrolment and start left out of their time. The montage is for names: F1 of what is drawn,
 of the loops on every `--step`th frame. A loop whose network or package is not here is left out, and said. The result
-goes to `others.json`.
+goes to `others.json`; what is not measured this time, names without a montage or speed with `--repeats 0`, stays.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FILE = click.Path(exists=True, path_type=Path)
 @click.option("--edgeface", type=FILE, default=None)
 @click.option("--montage", type=FILE, default=None)
 @click.option("--truth", type=FILE, default=None)
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--repeats", type=click.IntRange(0), default=3, show_default=True)
 @click.option("--frames", type=click.IntRange(1), default=150, show_default=True, help="Of each loop, a turn.")
 @click.option("--step", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="Of the loops' networks.")
@@ -72,6 +72,7 @@ def main(
     for loop in absent:
         click.echo(f"{loop} is left out: its networks were not named or its package is not installed", err=True)
 
+    earlier: dict[str, Any] = json.loads(output.read_text("utf-8")) if output.is_file() else {}
     result: dict[str, Any] = {
         "clip": video.name,
         "settings": {"repeats": repeats, "frames": frames, "step": step, "threads": threads or "all", "crf": 20},
@@ -79,7 +80,7 @@ def main(
     }
     ffmpeg = ffmpeg_program()
     speeds: dict[str, list[float]] = {name: [] for name in (PLAIN, OURS, *here)}
-    names: dict[str, float] = {}
+    names: dict[str, float] = earlier.get("names_f1", {})
     with tempfile.TemporaryDirectory(prefix="iznet-others-") as folder:
         out, record = Path(folder, f"out{video.suffix}"), Path(folder, "out.tracks.jsonl")
         coded = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-c:a", "copy", str(out)]
@@ -107,10 +108,16 @@ def main(
             for loop in here:
                 given = ("--truth", str(truth), "--step", str(step))
                 names[loop] = json.loads(run(loop_command(loop, montage, *given))[1])["names"]["f1"]
-    result["frames_per_second"] = {name: round(statistics.median(taken), 2) for name, taken in speeds.items()}
-    # Turn by turn, so that a busy neighbour hurts both sides.
-    pairs = {loop: zip(speeds[OURS], speeds[loop], strict=True) for loop in here}
-    result["faster_than"] = {loop: round(statistics.median(a / b for a, b in both), 2) for loop, both in pairs.items()}
+    if repeats:
+        result["frames_per_second"] = {name: round(statistics.median(taken), 2) for name, taken in speeds.items()}
+        # Turn by turn, so that a busy neighbour hurts both sides.
+        pairs = {loop: zip(speeds[OURS], speeds[loop], strict=True) for loop in here}
+        faster = {loop: round(statistics.median(a / b for a, b in both), 2) for loop, both in pairs.items()}
+        result["faster_than"] = faster
+    else:
+        result |= {
+            key: earlier.get(key, {}) for key in ("clip", "settings", "machine", "frames_per_second", "faster_than")
+        }
     result["names_f1"] = names
     result["absent"] = absent
     result["versions"] = versions(ffmpeg)
@@ -120,14 +127,10 @@ def main(
 
 def text(result: dict[str, Any]) -> str:
     """The result as a table."""
+    columns = (("frames_per_second", "{:.1f}"), ("faster_than", "{:.1f} ×"), ("names_f1", "{:.3f}"))
     rows = [
-        (
-            name,
-            f"{speed:.1f}",
-            f"{result['faster_than'][name]:.1f} ×" if name in result["faster_than"] else "",
-            f"{result['names_f1'][name]:.3f}" if name in result["names_f1"] else "",
-        )
-        for name, speed in result["frames_per_second"].items()
+        (name, *(shown.format(result[key][name]) if name in result[key] else "" for key, shown in columns))
+        for name in dict.fromkeys([*result["frames_per_second"], *result["names_f1"]])
     ]
     return table(("", "frames a second", "iznet label is faster", "name F1"), rows)
 
