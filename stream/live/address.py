@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -100,15 +101,20 @@ class Address:
         return words
 
 
-def without_secrets(words: str, arguments: Iterable[str]) -> str:
-    """The words without the secrets of any address among the arguments of a command line.
+def without_secrets(words: str, arguments: Sequence[str]) -> str:
+    """The words without the secrets of a command line: those of its addresses, and what follows `--token`.
 
     Example:
         >>> without_secrets("cannot open rtsp://me:pw@cam/1", ["live", "rtsp://me:pw@cam/1"])
         'cannot open rtsp://cam/1'
     """
-    for argument in arguments:
-        if "://" in argument:
+    for before, argument in pairwise(["", *arguments]):
+        option, _, token = argument.partition("=")
+        if before == "--token":
+            words = words.replace(argument, HIDDEN)
+        elif option == "--token":
+            words = words.replace(token, HIDDEN) if token else words
+        elif "://" in argument:
             with suppress(UsageError):
                 words = Address.parse(argument).clean(words)
             # An address that is not even one may hold a password too.

@@ -116,6 +116,17 @@ class LiveAnalyser(Analyser):
         self._shots = ShotDetector(delay=0)
         self._ended: list[TrackVerdict] = []
 
+    def warm(self) -> None:
+        """Run the networks once on nothing: the first time takes long."""
+        box = self._letterbox
+        job = self._detector.job(1, box.padded_height, box.padded_width)
+        job.pixels[...] = 0
+        job.start([box]).result()
+        if self._embedder is not None:
+            crop = self._embedder.job(1)
+            crop.faces[...] = 0
+            crop.start().result()
+
     def look(self, frame: Frame) -> LabelledFrame:
         """The frame with everyone on it, by all that is known now. Times must rise."""
         with self._clock("shots"):
@@ -123,6 +134,7 @@ class LiveAnalyser(Analyser):
         if cut:
             self._close()
         found = self._detect(frame)
+        self._before = frame.time, found
         frame.shot = self._tracker.shot
         with self._clock("track"):
             faces = self._track(frame, found)
@@ -164,6 +176,7 @@ class LiveAnalyser(Analyser):
 
     def _close(self) -> None:
         self._tracker.cut()
+        self._before = None
         self._end(list(self._lives))
 
     def _end(self, tracks: Iterable[int]) -> None:

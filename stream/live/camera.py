@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
+
+import av
 
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError
 from engine.gallery import Gallery
 from stream.frames import Frame, Rotation, VideoInfo
+from stream.histogram import Histogram
 from stream.live.address import Address
 from stream.live.analysis import LiveAnalyser
 from stream.live.freshest import Freshest
@@ -28,6 +32,15 @@ from stream.styles import Unknown
 
 SAFE_FORMAT = "yuv420p"
 """What pictures become that cannot be drawn on as they are."""
+
+
+class _Setup(NamedTuple):
+    """What is made for pictures of one shape."""
+
+    shape: tuple[object, ...]
+    info: VideoInfo
+    analyser: LiveAnalyser
+    overlay: Overlay
 
 
 class Camera:
@@ -71,10 +84,14 @@ class Camera:
         self.address = address
         self.room: Freshest[Fresh] = Freshest(max_staleness)
         self.latency = LatencyHistogram()
+        """Seconds from a packet's arrival to its named frame."""
+        self.walls = Histogram()
+        """The same in milliseconds, for exact percentiles."""
         self.recent = Recent()
         self.faces = 0
         """On all frames together."""
-        self.analyser: LiveAnalyser | None = None
+        self.epoch = 0
+        """How many analysers there have been: track ids begin anew with each."""
         self.outputs = list(outputs)
         self.reader = Reader(
             address, began=began, take=self._offer, lost=self._break, timeout=timeout, backoff=backoff, opens=opens
@@ -84,32 +101,67 @@ class Camera:
         self._changed = changed
         self._clock = clock or StageClock()
         self._unknown: Unknown = unknown
-        self._info: VideoInfo | None = None
-        self._overlay: Overlay | None = None
+        self._setup: _Setup | None = None
         self._segment = 0
         self._index = 0
+
+    @property
+    def analyser(self) -> LiveAnalyser | None:
+        """What names its frames; None before the first."""
+        return self._setup.analyser if self._setup is not None else None
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come. From any thread."""
         return self.reader.state in ("ended", "failed") and not self.room.waiting
 
+    def prepare(self, fresh: Fresh) -> _Setup:
+        """Make ready for pictures like this one. That takes seconds at a feed's first picture and where the pictures'
+        size changes; until then it is not even looked at, so that a fresher one can be taken."""
+        picture = fresh.picture
+        shape = _shape(picture)
+        if self._setup is not None and shape == self._setup.shape:
+            return self._setup
+        self._end_tracks()
+        self._segment = fresh.segment
+        info = VideoInfo(
+            path=self.address.shown,
+            coded_width=picture.width,
+            coded_height=picture.height,
+            rotation=_quarter(picture.rotation),
+            time_base=TICK,
+            duration=None,
+            average_rate=None,
+            pixel_format=_drawable(picture.format.name),
+            interlaced=picture.interlaced_frame,
+        )
+        detector, embedder = self._networks
+        self.epoch += 1
+        analyser = LiveAnalyser(info, detector, embedder, self._gallery, clock=self._clock)
+        analyser.warm()
+        people = self._gallery.people if self._gallery is not None else ()
+        self._setup = _Setup(shape, info, analyser, Overlay(info, unknown=self._unknown, people=people))
+        return self._setup
+
     def look(self, fresh: Fresh) -> Seen:
         """Name everybody on a frame and hand it out; returns what was handed out."""
+        setup = self.prepare(fresh)
+        if fresh.segment != self._segment:
+            self._segment = fresh.segment
+            self._end_tracks()
         picture = fresh.picture
-        if not _drawable(picture.format.name):
-            picture = writable(picture, SAFE_FORMAT)
+        if picture.format.name != setup.info.pixel_format:
+            picture = writable(picture, setup.info.pixel_format)
         picture.pts, picture.time_base = fresh.pts, TICK
-        frame = Frame(picture, self._index, fresh.pts, TICK)
+        labelled = setup.analyser.look(Frame(picture, self._index, fresh.pts, TICK))
         self._index += 1
-        analyser, info = self._prepared(frame, fresh.segment)
-        labelled = analyser.look(frame)
         now = time.monotonic()
         self.latency.add(now - fresh.arrived)
+        self.walls.add((now - fresh.arrived) * 1e3)
         self.recent.add(now, now - fresh.arrived)
         self.faces += len(labelled.faces)
-        seen = Seen(labelled, info)
-        self._hand_out(seen, analyser)
+        seen = Seen(labelled, setup.info, self.epoch)
+        self._hand_out(seen, setup)
         return seen
 
     def close(self) -> None:
@@ -125,44 +177,13 @@ class Camera:
         if self.analyser is not None:
             self.analyser.recognise(gallery)
 
-    def _prepared(self, frame: Frame, segment: int) -> tuple[LiveAnalyser, VideoInfo]:
-        """The analyser for a frame: the same while frames belong together, a new one for another geometry."""
-        picture = frame.picture
-        shape = (picture.width, picture.height, picture.format.name, _quarter(picture.rotation))
-        if self._info is not None and self.analyser is not None:
-            known = self._info
-            if shape == (known.coded_width, known.coded_height, known.pixel_format, known.rotation):
-                if segment != self._segment:
-                    self._segment = segment
-                    self._end_tracks()
-                return self.analyser, known
-            self._end_tracks()
-        self._segment = segment
-        self._info = VideoInfo(
-            path=self.address.shown,
-            coded_width=shape[0],
-            coded_height=shape[1],
-            rotation=shape[3],
-            time_base=TICK,
-            duration=None,
-            average_rate=None,
-            pixel_format=shape[2],
-            interlaced=picture.interlaced_frame,
-        )
-        detector, embedder = self._networks
-        self.analyser = LiveAnalyser(self._info, detector, embedder, self._gallery, clock=self._clock)
-        people = self._gallery.people if self._gallery is not None else ()
-        self._overlay = Overlay(self._info, unknown=self._unknown, people=people)
-        return self.analyser, self._info
-
-    def _hand_out(self, seen: Seen, analyser: LiveAnalyser) -> None:
-        ended = analyser.ended()
+    def _hand_out(self, seen: Seen, setup: _Setup) -> None:
+        ended = setup.analyser.ended()
         drawn = False
         for output in sorted(self.outputs, key=lambda output: output.draws):
             if output.draws and not drawn:
                 drawn = True
-                assert self._overlay is not None
-                self._overlay.draw(seen.labelled.frame.picture, seen.labelled.faces)
+                setup.overlay.draw(seen.labelled.frame.picture, seen.labelled.faces)
             output.frame(seen)
             if ended:
                 output.over(ended)
@@ -200,12 +221,18 @@ def next_in_turn(ready: Sequence[bool], last: int) -> int | None:
     return None
 
 
-def _drawable(pixel_format: str) -> bool:
+def _shape(picture: av.VideoFrame) -> tuple[object, ...]:
+    """What an analyser and a file are made for."""
+    return picture.width, picture.height, picture.format.name, _quarter(picture.rotation)
+
+
+def _drawable(pixel_format: str) -> str:
+    """The pixel format, or another one where it cannot be drawn on."""
     try:
         PixelLayout.of(pixel_format)
     except InputError:
-        return False
-    return True
+        return SAFE_FORMAT
+    return pixel_format
 
 
 def _quarter(degrees: float) -> Rotation:

@@ -73,6 +73,10 @@ class Freshest(Generic[T]):
         self.tally.came += 1
         self._waiting = item, arrived
 
+    def peek(self) -> T | None:
+        """The frame that waits, which goes on waiting."""
+        return self._waiting[0] if self._waiting is not None else None
+
     def take(self, now: float) -> T | None:
         """The frame to analyse at `now`, seconds; None if there is none that is fresh enough."""
         if self._waiting is None:

@@ -23,13 +23,17 @@ class Seen:
     labelled: LabelledFrame
     info: VideoInfo
     """The pictures' geometry; another object from the frame on where it changes."""
+    epoch: int
+    """Counts the geometries, from 1; track ids begin anew with each."""
 
 
 class Output(Protocol):
     """Takes what is seen, in the thread of the analysis: it must not wait for anything slow."""
 
-    draws: bool
-    """Whether it wants boxes and names in the picture."""
+    @property
+    def draws(self) -> bool:
+        """Whether it wants boxes and names in the picture."""
+        ...
 
     def frame(self, seen: Seen) -> None:
         """The next frame."""

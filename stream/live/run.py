@@ -116,6 +116,11 @@ class Live:
             camera.reader.start()
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether frames are still analysed."""
+        return self._thread.is_alive()
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until nothing more comes, or so long; returns whether the run is over."""
         # Not one long wait: on some systems that one cannot be interrupted.
@@ -164,6 +169,11 @@ class Live:
             self._failure = failure
 
     def _look(self, camera: Camera) -> Seen | None:
+        with self._changed:
+            coming = camera.room.peek()
+        if coming is not None:
+            with self.working:
+                camera.prepare(coming)
         with self._changed:
             fresh = camera.room.take(time.monotonic())
         if fresh is None:

@@ -1,0 +1,139 @@
+"""How a run is doing: for the page, for Prometheus, and at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stream.live.camera import Camera
+from stream.live.freshest import CAUSES
+from stream.live.meter import Metric, histogram_samples
+from stream.live.recording import Recording
+from stream.live.run import Live
+
+
+def camera_state(camera: Camera, now: float) -> dict[str, Any]:
+    """One feed at `now`, seconds of the monotonic clock; latencies in milliseconds."""
+    tally = camera.room.tally
+    return {
+        "name": camera.address.name,
+        "source": camera.address.shown,
+        "state": camera.reader.state,
+        "problem": camera.reader.problem,
+        "fps": round(camera.recent.rate(now), 1),
+        "latency": {name: _ms(camera.recent.percentile(percent)) for name, percent in (("p50", 50), ("p95", 95))},
+        "came": tally.came,
+        "named": tally.went,
+        "dropped": tally.as_dict(),
+        "connections": camera.reader.connections,
+    }
+
+
+def final_report(live: Live, seconds: float) -> dict[str, Any]:
+    """What became of all frames of a run that is over; latencies in milliseconds, from packet to named frame."""
+    sources = []
+    for camera in live.cameras:
+        tally, walls = camera.room.tally, camera.walls
+        recordings = [output for output in camera.outputs if isinstance(output, Recording)]
+        sources.append(
+            {
+                "name": camera.address.name,
+                "source": camera.address.shown,
+                "state": camera.reader.state,
+                "problem": camera.reader.problem,
+                "frames": tally.came,
+                "named": tally.went,
+                "dropped": tally.as_dict(),
+                "undecodable_packets": camera.reader.refused,
+                "connections": camera.reader.connections,
+                "latency": walls.as_dict(),
+                "recorded": [str(path) for recording in recordings for path in recording.written],
+                "not_recorded": sum(recording.skipped for recording in recordings),
+            }
+        )
+    return {
+        "seconds": round(seconds, 3),
+        "sources": sources,
+        "stages": {name: stage.as_dict() for name, stage in live.clock.stages.items()},
+    }
+
+
+def metrics(live: Live) -> list[Metric]:
+    """Everything that is counted, in Prometheus's terms. The label `camera` is the name that the source is shown by."""
+    cameras = [(camera, {"camera": camera.address.name}) for camera in live.cameras]
+    stages = dict(live.clock.stages)
+    return [
+        Metric(
+            "iznet_frames_total",
+            "Frames that were decoded.",
+            "counter",
+            [("", labels, camera.room.tally.came) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_frames_named_total",
+            "Frames on which everybody was looked for.",
+            "counter",
+            [("", labels, camera.room.tally.went) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_frames_dropped_total",
+            "Frames that were not analysed, by cause.",
+            "counter",
+            [
+                ("", {**labels, "cause": cause}, camera.room.tally.drops[cause])
+                for camera, labels in cameras
+                for cause in CAUSES
+            ],
+        ),
+        Metric(
+            "iznet_frames_waiting",
+            "Frames that wait to be analysed.",
+            "gauge",
+            [("", labels, camera.room.waiting) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_faces_total",
+            "Faces on the analysed frames.",
+            "counter",
+            [("", labels, camera.faces) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_undecodable_packets_total",
+            "Packets that the decoder refused.",
+            "counter",
+            [("", labels, camera.reader.refused) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_connections_total",
+            "How many times a feed began to give pictures.",
+            "counter",
+            [("", labels, camera.reader.connections) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_up",
+            "Whether the feed gives pictures.",
+            "gauge",
+            [("", labels, float(camera.reader.state == "live")) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_latency_seconds",
+            "From a packet's arrival to its named frame.",
+            "histogram",
+            [sample for camera, labels in cameras for sample in histogram_samples(camera.latency, labels)],
+        ),
+        Metric(
+            "iznet_stage_seconds_total",
+            "Time spent in each stage of the analysis.",
+            "counter",
+            [("", {"stage": name}, stage.wall_ms / 1e3) for name, stage in stages.items()],
+        ),
+        Metric(
+            "iznet_stage_calls_total",
+            "How often each stage ran.",
+            "counter",
+            [("", {"stage": name}, stage.calls) for name, stage in stages.items()],
+        ),
+    ]
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1e3, 1)
