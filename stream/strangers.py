@@ -28,16 +28,42 @@ def number_strangers(embeddings: NDArray[np.float32], apart: NDArray[np.bool_], 
     count = len(embeddings)
     if count < 2:
         return np.ones(count, np.intp)
-    # Imported here, once a video: it takes longer than everything else that starting up imports.
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
     distance = np.clip(1.0 - embeddings.astype(np.float64) @ embeddings.astype(np.float64).T, 0.0, 2.0)
     # So large that one such pair keeps the mean of any two groups above every threshold.
     distance[apart] = 4.0 * count * count
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), method="average")
-    groups = fcluster(tree, t=1.0 - similarity, criterion="distance")
+    groups = average_linkage(distance, 1.0 - similarity)
     _, first = np.unique(groups, return_index=True)
     order = {int(groups[row]): number for number, row in enumerate(sorted(first.tolist()), 1)}
     return np.array([order[int(group)] for group in groups], np.intp)
+
+
+def average_linkage(distance: NDArray[np.float64], cut: float) -> NDArray[np.intp]:
+    """`[N]` group of each row: the two groups with the least mean distance are joined, again and again, up to `cut`.
+
+    SciPy does the same; importing it takes longer than all that this is ever used for. With this linkage no distance
+    shrinks when two groups are joined (Bruynooghe 1977), so a row's nearest changes only if it was one of them.
+
+    Args:
+        distance: `[N,N]` symmetric.
+        cut: groups further apart are not joined.
+    """
+    between = distance.copy()
+    np.fill_diagonal(between, np.inf)
+    groups = np.arange(len(between))
+    size = np.ones(len(between))
+    nearest = between.argmin(axis=1)
+    least = between.min(axis=1)
+    while len(least) and least.min() <= cut:
+        a = int(least.argmin())
+        b = int(nearest[a])
+        between[a] = (size[a] * between[a] + size[b] * between[b]) / (size[a] + size[b])
+        between[a, a] = np.inf
+        between[:, a] = between[a]
+        between[b] = between[:, b] = np.inf
+        size[a] += size[b]
+        groups[groups == b] = a
+        stale = np.flatnonzero((nearest == a) | (nearest == b))
+        stale = np.union1d(stale, [a, b])
+        nearest[stale] = between[stale].argmin(axis=1)
+        least[stale] = between[stale].min(axis=1)
+    return groups

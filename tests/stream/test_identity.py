@@ -120,6 +120,32 @@ def test_a_steady_face_is_embedded_a_few_times_only(identity: Identity) -> None:
     assert looks == Identity.looks
 
 
+def looked_at(identity: Identity, face: NDArray[np.float32], until: float) -> list[float]:
+    """When a steady face is looked at, seconds."""
+    times = []
+    for frame in range(round(30 * until)):
+        time = frame / 30
+        identity.see(0, [1], time)
+        if identity.wants(1, 0.7, time):
+            identity.add(1, face, 0.7, time)
+            times.append(time)
+    return times
+
+
+def test_a_track_beyond_doubt_is_looked_at_seldom(identity: Identity) -> None:
+    assert len(looked_at(identity, YENA, 2.0)) == 2
+
+
+def test_a_face_on_the_brink_takes_more_looks(identity: Identity) -> None:
+    close = THRESHOLD + 0.03
+    assert len(looked_at(identity, axis(close, 0, np.sqrt(1 - close**2)), 2.0)) == 4
+
+
+def test_a_track_beyond_doubt_is_looked_at_again_after_a_while(identity: Identity) -> None:
+    times = looked_at(identity, YENA, 6.0)
+    assert np.diff(times)[1] == pytest.approx(Identity.check, abs=0.05)
+
+
 def test_a_blurred_face_counts_for_less_but_is_not_looked_at_again_at_once(identity: Identity) -> None:
     identity.see(0, [1], 0.0)
     identity.add(1, YURI, 0.7, 0.0, sharpness=0.1)

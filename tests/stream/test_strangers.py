@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
-from stream.strangers import number_strangers
+from stream.strangers import average_linkage, number_strangers
 
 
 def people(seed: int, who: list[int], noise: float = 0.04) -> NDArray[np.float32]:
@@ -46,3 +48,16 @@ def test_twins_on_one_frame_stay_two_and_each_finds_its_later_track() -> None:
     apart = np.zeros((4, 4), bool)
     apart[0, 1] = apart[1, 0] = True
     assert number_strangers(rows, apart, 0.4).tolist() == [1, 2, 1, 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 25), st.floats(0.05, 1.5), st.integers(0, 1000))
+def test_groups_are_those_of_scipy(count: int, cut: float, seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(count, 5))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    distance = 1.0 - rows @ rows.T
+    distance = (distance + distance.T) / 2
+    np.fill_diagonal(distance, 0.0)
+    theirs = fcluster(linkage(squareform(distance, checks=False), "average"), cut, "distance")
+    ours = average_linkage(distance, cut)
+    np.testing.assert_array_equal(ours[:, None] == ours[None], theirs[:, None] == theirs[None])
