@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -110,10 +111,10 @@ class Analyser:
             )
         self._letterbox = detector.letterbox(info.width, info.height)
         self._weak = 0.4 * detector.threshold
-        # One picture at a time: a batch saves nothing on a CPU, and which frame is next depends on this one's faces.
-        detector.prepare(1, self._letterbox.padded_height, self._letterbox.padded_width)
-        if embedder is not None and gallery is not None:
-            embedder.prepare(1)
+        # On a thread of its own, while the first frames are decoded and compared: it takes a good part of a second.
+        preparing = ThreadPoolExecutor(1, "iznet-prepare")
+        self._ready = preparing.submit(self._prepare, gallery is not None)
+        preparing.shutdown(wait=False)
         confident = detector.threshold + MARGIN
         longest = EVERY_FRAME if every_frame else longest
         self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
@@ -139,6 +140,14 @@ class Analyser:
         """What the tracker calls the faces of the current frame."""
         self._held: deque[LabelledFrame] = deque()
         self._bounds = np.array([info.width, info.height] * 2, np.float32)
+
+    def _prepare(self, named: bool) -> None:
+        """Make the networks ready for what this video asks of them, by the hundred."""
+        # One picture or face at a time: a batch saves nothing on a CPU, which frame is next depends on this one's faces,
+        # and integer networks are compiled anew for every size of it.
+        self._detector.prepare(1, self._letterbox.padded_height, self._letterbox.padded_width)
+        if self._embedder is not None and named:
+            self._embedder.prepare(1)
 
     def push(self, frame: Frame) -> list[LabelledFrame]:
         """Take the next frame; return those whose names are decided now, in order."""
@@ -232,6 +241,7 @@ class Analyser:
             pixels[box.inner_height :] = 0
             pixels[:, box.inner_width :] = 0
             self._shrink(frame, pixels[: box.inner_height, : box.inner_width])
+        self._ready.result()
         coarse = self._may_be_filled()
         self._looks_without_coarse = 0 if coarse else self._looks_without_coarse + 1
         with self._clock("detect"):
