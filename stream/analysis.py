@@ -143,8 +143,8 @@ class Analyser:
 
     def _prepare(self, named: bool) -> None:
         """Make the networks ready for what this video asks of them, by the hundred."""
-        # One picture or face at a time: a batch saves nothing on a CPU, which frame is next depends on this one's faces,
-        # and integer networks are compiled anew for every size of it.
+        # One picture or face at a time: a batch saves nothing on a CPU, integer networks are compiled anew for every
+        # size of it, and which frame is next depends on this one's faces.
         self._detector.prepare(1, self._letterbox.padded_height, self._letterbox.padded_width)
         if self._embedder is not None and named:
             self._embedder.prepare(1)
