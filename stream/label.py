@@ -22,7 +22,7 @@ from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.journal import content_of, mark_of, marked
+from stream.journal import WorkFolder, content_of, mark_of, marked
 from stream.labelled_copy import LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.renaming import settle
@@ -34,7 +34,7 @@ from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
 from stream.tracklines import encode
-from stream.tracks import Header, Model, Tracks, TracksWriter, read
+from stream.tracks import Header, Model, Tracks, TracksWriter, partial_path, read
 
 
 def label_video(
@@ -109,12 +109,12 @@ def label_video(
         encoded = video and not soft
         later = encoded and (two_pass or style.hide is not None)
         if video:
-            check_output(target, overwrite or (resume and encoded and marked(work, "video")))
+            check_output(target, overwrite or (resume and encoded and marked(work, "video")), [source])
         if video and soft:
-            soft_output(target, style, overwrite)
+            soft_output(target, source, style, overwrite)
             soft_plan(reader, target, omit)
-        record_overwrite = overwrite or (resume and encoded and marked(work, "record"))
-        check_output(record, record_overwrite)
+        record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
+        check_output(record, record_overwrite, [source])
         detector, embedder, people = _networks(gallery, detector, embedder)
         analyser = Analyser(
             reader.info, detector, embedder, people, lookahead=lookahead, every_frame=every_frame, clock=clock
@@ -152,7 +152,7 @@ def label_video(
                 job=job,
                 resume=resume,
             ) as copy:
-                before_rename = partial(copy.work.mark, "record")
+                before_rename = partial(_note_record, copy.work, record)
                 if later:
                     analysed = _analysed(record, work) if resume else None
                     if analysed is None:
@@ -250,6 +250,16 @@ def _of_session(session: Session) -> dict[str, Any]:
         "device": session.device,
         "precision": session.precision,
     }
+
+
+def _note_record(work: WorkFolder, record: Path) -> None:
+    """The record is complete and about to get its name: from now on it is this job's."""
+    work.mark("record", content_of(partial_path(record)))
+
+
+def _written_by(work: Path, record: Path) -> bool:
+    """Whether the record is as the job of the work folder left it; nobody else's, and not corrected since."""
+    return record.is_file() and content_of(record) in (mark_of(work, "record"), mark_of(work, "analysed"))
 
 
 def _analysed(record: Path, work: Path) -> Tracks | None:

@@ -87,7 +87,7 @@ class LabelledCopy:
             "interlaced": reader.info.interlaced,
         }
         self._overwrite = overwrite or (resume and marked(work_folder(target), "video"))
-        check_output(target, self._overwrite)
+        check_output(target, self._overwrite, [reader.path])
         self.target = target
         self._source = reader.path
         self._clock = clock

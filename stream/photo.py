@@ -127,8 +127,8 @@ def label_photo(
     rgb = load_image(source)
     if picture:
         format_of(target)
-        check_output(target, overwrite)
-    check_output(record, overwrite)
+        check_output(target, overwrite, [source])
+    check_output(record, overwrite, [source])
     faces, namings = name_faces(rgb, detector, embedder, gallery)
     header = record_header(photo_info(source, rgb), detector, embedder, gallery)
     with TracksWriter.open(record, header, overwrite=overwrite) as writer:
@@ -170,7 +170,7 @@ def render_photo(
     started = time.perf_counter()
     source, target = Path(photo), Path(output)
     format_of(target)
-    check_output(target, overwrite)
+    check_output(target, overwrite, [source])
     record = read(Path(tracks))
     check_belongs(record, tracks, photo_info(source, load_image(source)))
     if len(record.frames) != 1:

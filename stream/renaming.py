@@ -71,7 +71,7 @@ def rename(
     path = Path(source)
     target = path if output is None else Path(output)
     if output is not None:
-        check_output(target, overwrite)
+        check_output(target, overwrite, [path])
     drawn, record = read(path, drawn=True), read(path)
     before = {v.track: v.name for v in record.tracks}
     _check(path, record, before, names, new)

@@ -21,7 +21,7 @@ from stream.journal import content_of
 from stream.labelled_copy import LabelledCopy
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
-from stream.soft import soft_copy, soft_output
+from stream.soft import soft_copy
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown, usual_unknown
@@ -83,7 +83,6 @@ def render_video(
         check_belongs(record, tracks, reader.info)
         unknown = unknown or usual_unknown(record.header.gallery)
         if soft:
-            soft_output(target, style, overwrite)
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         else:
             settings = encoder or EncoderSettings()

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from engine.errors import InputError
+from engine.errors import InputError, UsageError
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
@@ -94,12 +94,15 @@ def contact_sheet(
     Raises:
         InputError: the video or the record cannot be read, or they do not belong together.
         OutputError: the PNG exists or cannot be written.
+        UsageError: another ending.
 
     Example:
         >>> contact_sheet("mv.mp4", "mv.tracks.jsonl", "mv.sheet.png")  # doctest: +SKIP
         PosixPath('mv.sheet.png')
     """
-    check_output(output, overwrite)
+    if Path(output).suffix.lower() != ".png":
+        raise UsageError(f"{output}: a contact sheet is a PNG; name it .png")
+    check_output(output, overwrite, [video, tracks])
     record = read(tracks, partial=partial)
     groups, hidden = groups_of(record)
     chosen = [choose(group.sights, CROPS) for group in groups]

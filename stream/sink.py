@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -282,13 +282,18 @@ def atomic_output(
         temporary.unlink(missing_ok=True)
 
 
-def check_output(output: str | os.PathLike[str], overwrite: bool = False) -> None:
+def check_output(
+    output: str | os.PathLike[str], overwrite: bool = False, made_from: Iterable[str | os.PathLike[str]] = ()
+) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
     Raises:
-        OutputError: it exists and `overwrite` is false, is a folder, or its folder is missing or not writable.
+        OutputError: it exists and `overwrite` is false, is a folder, or its folder is missing or not writable; or it is
+            one of the files that it is `made_from`, which are never replaced.
     """
     target = Path(output)
+    if any(target.exists() and os.path.exists(source) and target.samefile(source) for source in made_from):
+        raise OutputError(f"{target} is what the output is made from, and is not replaced; give another name")
     if target.is_dir():
         raise OutputError(f"{target} is a folder; give a file name")
     if target.exists() and not overwrite:

@@ -42,8 +42,8 @@ MILLISECOND = Fraction(1, 1000)
 """What MKV counts in."""
 
 
-def soft_output(output: str | os.PathLike[str], style: Style, overwrite: bool) -> None:
-    """Refuse a soft copy that cannot be, before any work is done.
+def soft_output(output: str | os.PathLike[str], source: str | os.PathLike[str], style: Style, overwrite: bool) -> None:
+    """Refuse a soft copy of `source` that cannot be, before any work is done.
 
     Raises:
         UsageError: it is not to be MKV, or to hide somebody.
@@ -55,7 +55,7 @@ def soft_output(output: str | os.PathLike[str], style: Style, overwrite: bool) -
         raise UsageError(
             f"{os.fspath(output)}: a soft copy keeps the picture as it is and can hide nobody; leave --soft out"
         )
-    check_output(output, overwrite)
+    check_output(output, overwrite, [source])
 
 
 def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collection[int] = ()) -> StreamPlan:
@@ -105,7 +105,7 @@ def soft_copy(
         >>> soft_copy(FileSource("mv.mp4"), read("mv.tracks.jsonl"), "mv.labelled.mkv")   # doctest: +SKIP
     """
     style = style or Style()
-    soft_output(output, style, overwrite)
+    soft_output(output, reader.path, style, overwrite)
     plan = soft_plan(reader, output, omit)
     shown = events(record, style, unknown)
     notes = list(plan.notes)

@@ -57,7 +57,7 @@ def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], *, o
         PosixPath('mv.edl')
     """
     exporter = exporter_for(output)
-    check_output(output, overwrite)
+    check_output(output, overwrite, [source])
     record = read(Path(source))
     data = exporter.encode(record, video_of(record, source))
     with atomic_output(output, overwrite) as temporary:

@@ -172,6 +172,17 @@ def test_existing_output_is_kept_without_overwrite(tmp_path: Path) -> None:
     assert other.read_bytes() == b"theirs"
 
 
+def test_what_it_is_made_from_is_never_replaced(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"mine")
+    link = tmp_path / "link.mp4"
+    link.symlink_to(source)
+    for output in (source, link, tmp_path / "." / "a.mp4"):
+        with pytest.raises(OutputError, match="made from"):
+            check_output(output, True, ["none.mp4", source])
+    check_output(tmp_path / "b.mp4", True, [source])
+
+
 def test_bad_places(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         check_output(tmp_path / "none" / "a.mp4")

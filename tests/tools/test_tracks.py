@@ -316,6 +316,23 @@ def test_render_a_photo(tmp_path: Path, detector_file: Path, embedder_file: Path
     assert "--crf would do nothing for a photo" in capsys.readouterr().err
 
 
+def test_no_command_replaces_what_it_reads(video: Path, capsys: Out) -> None:
+    record, mkv = video.with_name("own.tracks.jsonl"), Path(shutil.copy(video, video.with_suffix(".mkv")))
+    kept = {path: path.read_bytes() for path in (video, record, mkv)}
+    for command in (
+        ["render", video, record, "-o", video],
+        ["render", mkv, record, "-o", mkv, "--soft"],
+        ["label", video, "-o", video],
+        ["label", video, "--no-video", "--tracks", video],
+        ["tracks", "rename", record, "0=unknown", "-o", record],
+    ):
+        assert run(*command, "--overwrite") == 5, command
+        assert "made from" in capsys.readouterr().err
+    assert run("tracks", "sheet", record, video, "-o", video, "--overwrite") == 2
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert files(video.parent) == sorted(path.name for path in kept)
+
+
 def test_a_sheet(video: Path, capsys: Out) -> None:
     assert run("tracks", "sheet", video.with_name("own.tracks.jsonl"), video, "--json") == 0
     out = json.loads(capsys.readouterr().out)["output"]
