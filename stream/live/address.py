@@ -132,9 +132,7 @@ def _network(text: str, scheme: str, name: str, transport: Transport) -> Address
         raise UsageError(f"a {scheme}:// address that makes no sense ({_reason(error)}); check host and port") from None
     if not host and scheme != "udp":
         raise UsageError(f"a {scheme}:// address without a host; write {scheme}://HOST/PATH")
-    options: dict[str, str] = {"fflags": "nobuffer"}
-    if scheme in ("rtsp", "rtsps"):
-        options["rtsp_transport"] = transport
+    options = {"rtsp_transport": transport} if scheme in ("rtsp", "rtsps") else {}
     secrets = _secrets(parts)
     shown = _shown(parts, host or "", port)
     return Address("network", name or shown, shown, text, None, options, secrets)

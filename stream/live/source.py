@@ -119,17 +119,19 @@ def connect(address: Address, timeout: float, refused: Callable[[], None]) -> It
                 yield Arrival(picture, now if stamp is None else arrivals.pop(stamp, now), seconds)
 
 
-def paced(arrivals: Iterator[Arrival], wait: Callable[[float], object]) -> Iterator[Arrival]:
+def paced(
+    arrivals: Iterator[Arrival], wait: Callable[[float], object], clock: Callable[[], float] = time.monotonic
+) -> Iterator[Arrival]:
     """The pictures of something that can be read at any speed, each at its time; it arrives when it is given out.
 
-    `wait` is called with the seconds to sleep.
+    `wait` is called with the seconds to sleep, `clock` says what time it is, seconds.
     """
     start: tuple[float, float] | None = None
     for arrival in arrivals:
         if arrival.seconds is None:
             yield arrival
             continue
-        now = time.monotonic()
+        now = clock()
         if start is None:
             start = now, arrival.seconds
         due = start[0] + arrival.seconds - start[1]

@@ -1,0 +1,229 @@
+"""Feeds for tests: scripted ones that need no network and no time, and servers of real streams on the loopback.
+
+The people are the coloured rectangles of `tests.networks`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+from stream.live.address import Address
+from stream.live.source import Arrival, Lost
+from tests import networks
+from tests.stream import media
+
+STRANGER = (230, 120, 120)
+Box = tuple[int, int, int, int]
+People = Sequence[tuple[Box, tuple[int, int, int]]]
+ANN: tuple[Box, tuple[int, int, int]] = ((40, 60, 88, 120), networks.PEOPLE["ann"])
+SOMEBODY: tuple[Box, tuple[int, int, int]] = ((200, 100, 248, 160), STRANGER)
+
+
+def gallery_of(embedder: Embedder, *names: str) -> Gallery:
+    """A gallery of some of the synthetic people."""
+    people = {}
+    for name in names:
+        crop = np.empty((1, 112, 112, 3), np.uint8)
+        crop[...] = networks.PEOPLE[name]
+        people[name] = embedder.embed(crop)
+    return Gallery.build(people, embedder.sha256, threshold=embedder.threshold)
+
+
+def picture(people: People = (ANN,), width: int = 320, height: int = 240) -> av.VideoFrame:
+    """A decoded picture with these people on it."""
+    return av.VideoFrame.from_ndarray(networks.scene(width, height, people), "rgb24").reformat(format="yuv444p")
+
+
+Step = av.VideoFrame | str | Callable[[], object]
+"""A picture; the words of a loss; or something to do between two pictures."""
+
+
+class Script:
+    """A feed that gives what a test says: one list of steps for each connection, then losses for ever.
+
+    Pictures arrive 1/25 s apart by their own stamps and by the clock that arrivals are told by. `Reader` calls it as it
+    does `connect`.
+    """
+
+    def __init__(self, *connections: Sequence[Step], began: float | None = None) -> None:
+        self.opened = 0
+        self._connections = list(connections)
+        self._now = time.monotonic() if began is None else began
+
+    def __call__(self, address: Address, timeout: float, refused: Callable[[], None]) -> Iterator[Arrival]:
+        self.opened += 1
+        if self.opened > len(self._connections):
+            raise Lost(f"{address.shown} is not there")
+        seconds = 0.0
+        for step in self._connections[self.opened - 1]:
+            if isinstance(step, str):
+                raise Lost(step)
+            if isinstance(step, av.VideoFrame):
+                yield Arrival(step, self._now, seconds)
+                seconds += 0.04
+                self._now += 0.04
+            else:
+                step()
+
+
+def by_address(**scripts: Script) -> Callable[[Address, float, Callable[[], None]], Iterator[Arrival]]:
+    """Each camera gets the script of its name."""
+    return lambda address, timeout, refused: scripts[address.name](address, timeout, refused)
+
+
+def stage(index: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Ann walks, somebody unknown stands."""
+    x = 40 + 2 * (index % 40)
+    return networks.scene(width, height, [((x, 60, x + 48, 120), networks.PEOPLE["ann"]), SOMEBODY])
+
+
+def clip(path: Path, frames: int = 50, width: int = 320, height: int = 240, **settings: Any) -> Path:
+    """A file of the stage, 25 frames a second."""
+    video = media.Video(
+        frames=frames, width=width, height=height, picture=stage, time_base=Fraction(1, 12800), **settings
+    )
+    return media.write(path, video)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """An HTTP server on the loopback; gives its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def mjpeg(
+    pictures: Sequence[NDArray[np.uint8]], then: Callable[[], object] = lambda: None
+) -> type[BaseHTTPRequestHandler]:
+    """What a webcam with a web server does: JPEG after JPEG in one answer. At the end `then` is called, and the
+    connection closed."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for rgb in pictures:
+                    data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                    self.wfile.write(head.encode() + data + b"\r\n")
+                    self.wfile.flush()
+                then()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def answering(status: int, body: bytes) -> type[BaseHTTPRequestHandler]:
+    """Always the same answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def folder(path: Path) -> type[BaseHTTPRequestHandler]:
+    """The files of a folder."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, directory=str(path), **settings)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+RTSP_SERVER = """
+import sys
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer.new()
+server.set_address("127.0.0.1")
+server.set_service(sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory.new()
+factory.set_launch(
+    f"( filesrc location={sys.argv[2]} ! matroskademux ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 )"
+)
+server.get_mount_points().add_factory("/stage", factory)
+server.attach(None)
+print("serving", flush=True)
+GLib.MainLoop().run()
+"""
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's, which has the bindings of its GStreamer."""
+
+
+class RtspServer:
+    """A real RTSP server (GStreamer's) in a process of its own, playing a file to everybody who asks."""
+
+    def __init__(self, clip: Path, port: int) -> None:
+        self.url = f"rtsp://127.0.0.1:{port}/stage"
+        self._process = subprocess.Popen(
+            [SYSTEM_PYTHON, "-c", RTSP_SERVER, str(port), str(clip)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert self._process.stdout is not None
+        if self._process.stdout.readline().strip() != b"serving":
+            self.kill()
+            pytest.skip("GStreamer's RTSP server is not installed: apt install gir1.2-gst-rtsp-server-1.0 python3-gi")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that has to happen; fails the test if it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
