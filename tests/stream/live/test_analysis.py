@@ -1,0 +1,170 @@
+"""Naming frame by frame, and forgetting."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.photos import Photos
+from stream.frames import Frame, LabelledFrame, VideoInfo
+from stream.live.analysis import KEPT_LOOKS, LiveAnalyser
+from tests import networks
+from tests.stream.live import feeds
+
+BASE = Fraction(1, 25)
+INFO = VideoInfo("cam", 320, 240, 0, BASE, None, None, "yuv444p")
+
+
+class Feed:
+    """Hands pictures to an analyser, 25 a second."""
+
+    def __init__(self, analyser: LiveAnalyser) -> None:
+        self.analyser = analyser
+        self.index = 0
+
+    def show(self, people: feeds.People, times: int = 1) -> LabelledFrame:
+        for _ in range(times):
+            labelled = self.analyser.look(Frame(feeds.picture(people), self.index, self.index, BASE))
+            self.index += 1
+        return labelled
+
+
+@pytest.fixture
+def feed(detector: Detector, embedder: Embedder) -> Feed:
+    gallery = feeds.gallery_of(embedder, "ann", "ben")
+    return Feed(LiveAnalyser(INFO, detector, embedder, gallery))
+
+
+def names(labelled: LabelledFrame) -> list[str | None]:
+    return [face.name for face in sorted(labelled.faces, key=lambda face: float(face.box[0]))]
+
+
+def test_everybody_is_named_on_the_very_frame_they_appear_on(feed: Feed) -> None:
+    assert feed.show([]).faces == []
+    labelled = feed.show([feeds.ANN, feeds.SOMEBODY])
+    assert labelled.frame.index == 1
+    assert names(labelled) == ["ann", None]
+    assert labelled.faces[0].track != labelled.faces[1].track
+
+
+def test_a_track_is_told_once_when_it_has_ended_and_then_forgotten(feed: Feed) -> None:
+    track = feed.show([feeds.ANN], 5).faces[0].track
+    assert feed.analyser.ended() == []
+    feed.show([], 30)  # more than the tracker's patience
+    (verdict,) = feed.analyser.ended()
+    assert (verdict.track, verdict.name, verdict.frames) == (track, "ann", 5)
+    assert (verdict.first, verdict.last) == (0, 4)
+    assert feed.analyser.ended() == []
+    assert feed.analyser.looks_of(track) is None
+
+
+def test_breaking_off_ends_every_track_and_bridges_none(feed: Feed) -> None:
+    before = feed.show([feeds.ANN, feeds.SOMEBODY], 3)
+    feed.analyser.break_off()
+    ended = feed.analyser.ended()
+    assert {verdict.track for verdict in ended} == {face.track for face in before.faces}
+    after = feed.show([feeds.ANN, feeds.SOMEBODY])
+    assert {face.track for face in after.faces}.isdisjoint(face.track for face in before.faces)
+    assert after.frame.shot > before.frame.shot
+    assert names(after) == ["ann", None]
+
+
+def test_a_cut_ends_tracks_at_once(feed: Feed) -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.integers(0, 110, (8, 10, 3), dtype=np.uint8).repeat(30, 0).repeat(32, 1) for _ in range(2)]
+
+    def on(set_: int) -> Frame:
+        rgb = sets[set_].copy()
+        networks.paint(rgb, *feeds.ANN)
+        picture = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv444p")
+        feed.index += 1
+        return Frame(picture, feed.index, feed.index, BASE)
+
+    tracks = [feed.analyser.look(on(0)).faces[0].track for _ in range(6)]
+    cut = feed.analyser.look(on(1))
+    assert len(set(tracks)) == 1
+    assert cut.faces[0].track not in tracks
+    assert cut.faces[0].name == "ann"
+    assert [verdict.track for verdict in feed.analyser.ended()] == tracks[:1]
+
+
+def test_memory_does_not_grow_with_the_number_of_people_who_pass(feed: Feed) -> None:
+    sizes = []
+    for _ in range(8):
+        feed.show([feeds.ANN, feeds.SOMEBODY], 2)
+        feed.index += 30
+        feed.show([])
+        feed.analyser.ended()
+        identity = feed.analyser._identity
+        sizes.append(
+            len(feed.analyser._lives)
+            + len(feed.analyser._here)
+            + sum(
+                len(each)
+                for each in (
+                    identity._evidence,
+                    identity._born,
+                    identity._shot_of,
+                    identity._tracks_of,
+                    identity._names,
+                    identity._looks_of,
+                )
+            )
+        )
+    assert sizes[-1] == sizes[0] == 0
+
+
+def test_looks_are_unit_the_best_first_and_few(feed: Feed) -> None:
+    x1, y1, x2, y2 = feeds.ANN[0]
+    for grown in range(0, 60, 4):  # each clearly larger than before, so looked at again
+        labelled = feed.show([((x1, y1, x2 + grown, y2 + grown), feeds.ANN[1])])
+    looks = feed.analyser.looks_of(labelled.faces[0].track)
+    assert looks is not None
+    assert 1 < len(looks) <= KEPT_LOOKS
+    assert np.linalg.norm(looks, axis=1) == pytest.approx(np.ones(len(looks)), abs=1e-5)
+
+
+def test_a_gallery_that_grows_names_who_is_on_screen_from_the_next_frame(feed: Feed, embedder: Embedder) -> None:
+    before = feed.show([feeds.SOMEBODY], 3)
+    assert names(before) == [None]
+    looks = feed.analyser.looks_of(before.faces[0].track)
+    assert looks is not None
+    gallery = feeds.gallery_of(embedder, "ann", "ben").with_people({"dora": Photos(looks)})
+    feed.analyser.recognise(gallery)
+    after = feed.show([feeds.SOMEBODY])
+    assert names(after) == ["dora"]
+    assert after.faces[0].track == before.faces[0].track
+
+
+def test_what_people_say_counts_until_it_is_taken_back(feed: Feed) -> None:
+    track = feed.show([feeds.SOMEBODY], 3).faces[0].track
+    feed.analyser.say(track, "dora")
+    assert names(feed.show([feeds.SOMEBODY])) == ["dora"]
+    assert feed.analyser.naming(track).verdict == "named"
+    feed.analyser.say(track, None)
+    assert names(feed.show([feeds.SOMEBODY])) == [None]
+
+
+def test_nobody_is_on_a_frame_twice_not_even_by_word(feed: Feed) -> None:
+    labelled = feed.show([feeds.ANN, feeds.SOMEBODY], 3)
+    stranger = max(labelled.faces, key=lambda face: float(face.box[0])).track
+    feed.analyser.say(stranger, "ann")
+    assert names(feed.show([feeds.ANN, feeds.SOMEBODY])) == [None, "ann"]
+
+
+def test_without_a_gallery_nobody_is_known_and_nobody_can_be(detector: Detector, embedder: Embedder) -> None:
+    feed = Feed(LiveAnalyser(INFO, detector))
+    assert names(feed.show([feeds.ANN])) == [None]
+    with pytest.raises(ValueError, match="embedder"):
+        feed.analyser.recognise(feeds.gallery_of(embedder, "ann"))
+
+
+def test_warming_leaves_no_trace(feed: Feed) -> None:
+    feed.analyser.warm()
+    assert names(feed.show([feeds.ANN])) == ["ann"]
+    assert feed.analyser.ended() == []
