@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.coarse import CoarseLook
 from engine.decoding import CHANNELS, VOTES, candidates, select
-from engine.devices import Backend, Device, choose
+from engine.devices import Backend, Device, choose, threads_beside_video
 from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
@@ -163,11 +163,11 @@ class Detector(Network):
             backend: `openvino` or `onnxruntime`; None takes the device's default.
             size: pixels that `detect` scales the longer side of a picture to.
             threshold: the least score in 0…1; None takes what the network's metadata says.
-            threads: of the CPU; None takes all.
+            threads: of the CPU; None takes all, or half of them for a video.
             precision: `auto`, `f32`, `bf16` or `int8`.
-            video: whether pictures of one size follow by the hundred. `auto` then takes the shipped network in 8-bit
-                integers where that is the fastest: in OpenVINO on a CPU without bfloat16. It has to be made ready for
-                every size anew, which is not worth it for photos.
+            video: whether the pictures of a video follow, by the hundred and of one size. `auto` then takes the shipped
+                network in 8-bit integers where that is the fastest: in OpenVINO on a CPU without bfloat16. It has to be
+                made ready for every size anew, which is not worth it for photos.
 
         Raises:
             InputError: the file is no detector.
@@ -178,6 +178,8 @@ class Detector(Network):
         else:
             integer = precision == "int8" or (precision == "auto" and video and _integers_pay(device, backend))
             file = ModelFile.shipped("detector", "int8" if integer else "")
+        if threads is None and video:
+            threads = threads_beside_video()
         return cls(open_session(file, device, backend, precision, threads), size, threshold)
 
     def detect(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.alignment import SIZE
-from engine.devices import Backend, Device
+from engine.devices import Backend, Device, threads_beside_video
 from engine.errors import InputError
 from engine.modelfile import ModelFile
 from engine.network import Network
@@ -101,6 +101,7 @@ class Embedder(Network):
         backend: Backend | None = None,
         threads: int | None = None,
         precision: Precision = "auto",
+        video: bool = False,
     ) -> Embedder:
         """Load an embedder.
 
@@ -108,14 +109,17 @@ class Embedder(Network):
             model: an ONNX file; None takes the shipped one.
             device: `auto`, `cpu` or `gpu`.
             backend: `openvino` or `onnxruntime`; None takes the device's default.
-            threads: of the CPU; None takes all.
+            threads: of the CPU; None takes all, or half of them for a video.
             precision: `auto`, `f32`, `bf16` or `int8`.
+            video: whether it runs while a video is decoded and encoded.
 
         Raises:
             InputError: the file is no embedder.
             MissingError: the device or backend is not here.
         """
         file = ModelFile.shipped("embedder") if model is None else ModelFile.read(model, "embedder")
+        if threads is None and video:
+            threads = threads_beside_video()
         return cls(open_session(file, device, backend, precision, threads))
 
     def embed(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:

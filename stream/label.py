@@ -275,7 +275,7 @@ def _networks(
     detector = detector or Detector.open(video=True)
     if gallery is None:
         return detector, None, None
-    embedder = embedder or Embedder.open()
+    embedder = embedder or Embedder.open(video=True)
     if isinstance(gallery, Gallery):
         gallery.check_embedder(embedder)
         return detector, embedder, gallery

@@ -76,7 +76,7 @@ def analyse(
     from stream.label import label_video
 
     detector = engine.open_detector(video=True)
-    embedder = engine.open_embedder() if gallery is not None else None
+    embedder = engine.open_embedder(video=True) if gallery is not None else None
     people = Gallery.load(gallery, embedder) if gallery is not None else None
     with FrameProgress(source.name, quiet=quiet) as progress:
         label_video(

@@ -95,7 +95,7 @@ def label(
     if soft:
         refuse(context, (*ENCODING, "two_pass"), "with --soft, which encodes nothing")
     detector = engine.open_detector(video=not photo)
-    embedder = engine.open_embedder() if gallery is not None else None
+    embedder = engine.open_embedder(video=not photo) if gallery is not None else None
     people: Gallery | None = Gallery.load(gallery, embedder) if gallery is not None else None
     if not as_json:
         click.echo(f"Networks: {engine.explain()}; faces are found in {detector.precision}", err=True)

@@ -51,8 +51,8 @@ class EngineOptions:
             video=video,
         )
 
-    def open_embedder(self) -> Embedder:
-        """Load the embedder; see `Embedder.open` for what it raises."""
+    def open_embedder(self, video: bool = False) -> Embedder:
+        """Load the embedder, for a `video` or for photos; see `Embedder.open`, also for what it raises."""
         from engine.embedder import Embedder
 
         return Embedder.open(
@@ -61,6 +61,7 @@ class EngineOptions:
             backend=self.backend,
             threads=self.threads,
             precision=self.precision,
+            video=video,
         )
 
     def explain(self) -> str:
