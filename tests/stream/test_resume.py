@@ -24,9 +24,11 @@ from engine.gallery import Gallery
 from stream import EncoderSettings, label_video, segments
 from stream.journal import JOB_FILE, WorkFolder, content_of, differences, write_json
 from stream.labelled_copy import partial_output, work_folder
+from stream.renaming import rename
 from stream.result import LabelResult
 from stream.segments import SegmentWriter, finished_segments
 from stream.styles import Style
+from stream.tracks import read
 from tests import networks
 from tests.conftest import ROOT
 from tests.stream import media
@@ -385,6 +387,20 @@ def test_a_record_of_somebody_else_is_not_replaced(job: Job) -> None:
     with pytest.raises(OutputError, match="exists"):
         job.label(resume=True)
     assert job.output.read_text() == "mine"
+
+
+def test_a_record_that_was_corrected_meanwhile_is_not_replaced(job: Job) -> None:
+    with pytest.raises(Killed):
+        job.label(two_pass=True, progress=_SecondTime(60))
+    record = job.output.with_name("out.tracks.jsonl")
+    names = rename(record, {read(record).tracks[0].track: "cho"}).changed
+    assert names
+    corrected = record.read_bytes()
+    with pytest.raises(OutputError, match="exists"):
+        job.label(two_pass=True, resume=True)
+    assert record.read_bytes() == corrected
+    job.label(two_pass=True, resume=True, overwrite=True)
+    assert record.read_bytes() != corrected
 
 
 def test_a_full_disk_loses_nothing(job: Job, whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
