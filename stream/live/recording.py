@@ -26,6 +26,9 @@ from stream.probe import Colour, VideoFacts
 WAITING = 8
 """Pictures that wait for the encoder at most."""
 
+SAFE = {"flush_packets": "1", "cluster_time_limit": "1000"}
+"""What reaches the disk is never more than a second old, milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
@@ -158,7 +161,7 @@ class _Piece:
         self._format = plan.pixel_format
         self._encoder: VideoCodecContext = plan.open()
         try:
-            self._container: OutputContainer = av.open(str(path), "w", format="matroska")
+            self._container: OutputContainer = av.open(str(path), "w", format="matroska", options=SAFE)
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         self._stream: VideoStream = plan.add_stream(self._container)

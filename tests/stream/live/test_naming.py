@@ -1,0 +1,162 @@
+"""Names given by hand, kept in the gallery, and taken back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.errors import InputError
+from engine.gallery import Gallery
+from stream.live.address import Address
+from stream.live.naming import LONGEST_NAME, NameDesk, without_photos
+from stream.live.run import Live, LiveSettings
+from tests.stream.live import feeds
+from tests.stream.live.test_run import Kept
+
+
+@dataclass
+class Scene:
+    """A run that shows Ann and somebody unknown, a frame at a time."""
+
+    live: Live
+    kept: Kept
+    desk: NameDesk
+    path: Path
+    go: threading.Semaphore
+
+    def step(self) -> list[str | None]:
+        """Let one more frame come; who is on it, from left to right."""
+        count = len(self.kept.seen)
+        self.go.release()
+        feeds.until(lambda: len(self.kept.seen) > count)
+        return self.kept.names[-1]
+
+    @property
+    def track(self) -> int:
+        """The unknown person's."""
+        return max(self.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
+
+
+@pytest.fixture
+def scene(tmp_path: Path, detector: Detector, embedder: Embedder) -> Iterator[Scene]:
+    path = tmp_path / "group.gallery"
+    feeds.gallery_of(embedder, "ann", "ben").save(path)
+    gallery = Gallery.load(path, embedder)
+    go, kept = threading.Semaphore(0), Kept()
+    steps: list[feeds.Step] = []
+    for _ in range(40):
+        steps += [lambda: go.acquire(timeout=30), feeds.picture([feeds.ANN, feeds.SOMEBODY])]
+    live = Live(
+        [Address.parse("cam=rtsp://h.invalid/1")],
+        detector,
+        embedder,
+        gallery,
+        LiveSettings(max_staleness=600, retries=0),
+        [[kept]],
+        opens=feeds.Script(steps),
+    )
+    live.start()
+    yield Scene(live, kept, NameDesk(live, path), path, go)
+    for _ in range(80):
+        go.release()
+    assert live.wait(60)
+    with pytest.raises(InputError):
+        live.stop()
+
+
+def test_a_stranger_is_named_from_the_next_frame_on_and_for_good(scene: Scene, embedder: Embedder) -> None:
+    assert scene.step() == ["ann", None]
+    scene.step()
+    given = scene.desk.give(0, 1, scene.track, "  Dora\n ")
+    assert (given.name, given.new) == ("Dora", True)
+    assert scene.step() == ["ann", "Dora"]
+    # Whoever starts again with the file knows her too.
+    again = Gallery.load(scene.path, embedder)
+    assert again.people == ("Dora", "ann", "ben")
+    crop = np.empty((1, 112, 112, 3), np.uint8)
+    crop[...] = feeds.STRANGER
+    assert again.identify(embedder.embed(crop)).names == ["Dora"]
+
+
+def test_undoing_leaves_the_gallery_as_it_was(scene: Scene) -> None:
+    before = scene.path.read_bytes()
+    scene.step()
+    given = scene.desk.give(0, 1, scene.track, "Dora")
+    assert scene.step() == ["ann", "Dora"]
+    scene.desk.undo(given.number)
+    assert scene.step() == ["ann", None]
+    assert Gallery.load(scene.path).people == ("ann", "ben")
+    assert scene.path.read_bytes() == before
+    with pytest.raises(InputError, match="undone already"):
+        scene.desk.undo(given.number)
+
+
+def test_a_known_persons_name_adds_to_them_and_undoing_takes_only_that_away(scene: Scene) -> None:
+    scene.step()
+    given = scene.desk.give(0, 1, scene.track, "BEN")
+    assert (given.name, given.new) == ("ben", False)
+    # Nothing of the medoid may have changed, but whoever was named is named.
+    assert scene.step() == ["ann", "ben"]
+    gallery = Gallery.load(scene.path)
+    assert len(gallery.photos(1)) == 1 + len(given.photos)
+    scene.desk.undo(given.number)
+    assert len(Gallery.load(scene.path).photos(1)) == 1
+    assert scene.step() == ["ann", None]
+
+
+def test_an_earlier_naming_can_be_undone_after_a_later_one(scene: Scene) -> None:
+    scene.step()
+    first = scene.desk.give(0, 1, scene.track, "Dora")
+    second = scene.desk.give(0, 1, scene.track, "Ella")
+    assert scene.desk.latest == second
+    scene.desk.undo(first.number)
+    assert Gallery.load(scene.path).people == ("Ella", "ann", "ben")
+    scene.desk.undo(second.number)
+    assert Gallery.load(scene.path).people == ("ann", "ben")
+    assert scene.desk.latest is None
+
+
+@pytest.mark.parametrize(
+    ("camera", "epoch", "track", "name", "words"),
+    [
+        (0, 1, 999, "Dora", "gone"),
+        (0, 2, 1, "Dora", "gone"),
+        (7, 1, 1, "Dora", "gone"),
+        (0, 1, 1, " \t\n", "no name"),
+        (0, 1, 1, "x" * (LONGEST_NAME + 1), "the most"),
+    ],
+)
+def test_what_cannot_be_named_changes_nothing(
+    camera: int, epoch: int, track: int, name: str, words: str, scene: Scene
+) -> None:
+    before = scene.path.read_bytes()
+    scene.step()
+    with pytest.raises(InputError, match=words):
+        scene.desk.give(camera, epoch, track, name)
+    assert scene.path.read_bytes() == before
+
+
+def test_another_gallery_that_took_the_files_place_is_left_alone(scene: Scene, embedder: Embedder) -> None:
+    scene.step()
+    other = Gallery.build({"zoe": np.eye(1, 64, dtype=np.float32)}, "another embedder", 0.5)
+    other.save(scene.path, overwrite=True)
+    before = scene.path.read_bytes()
+    with pytest.raises(InputError, match="another embedder"):
+        scene.desk.give(0, 1, scene.track, "Dora")
+    assert scene.path.read_bytes() == before
+    assert scene.step() == ["ann", None]
+
+
+def test_without_photos_refuses_to_empty_a_gallery(embedder: Embedder) -> None:
+    gallery = feeds.gallery_of(embedder, "ann")
+    with pytest.raises(InputError, match="nobody would be left"):
+        without_photos(gallery, "ann", ("0",))
+    with pytest.raises(InputError, match="not in the gallery any more"):
+        without_photos(gallery, "zoe", ("0",))

@@ -1,0 +1,175 @@
+"""Files that never end: their names, their pieces, and what is in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from engine.errors import OutputError, UsageError
+from stream.encoding import EncoderSettings
+from stream.frames import Face, Frame, LabelledFrame, VideoInfo
+from stream.live.outputs import Seen, name_for, pieces
+from stream.live.record import Record
+from stream.live.recording import Recording, Rotation
+from stream.live.timeline import TICK
+from stream.overlay import Overlay
+from stream.tracks import Header
+from tests.stream import media
+from tests.stream.live import feeds
+
+SECOND = int(1 / TICK)
+FAST = EncoderSettings("x264", "ultrafast")
+
+
+def info_of(width: int = 320, height: int = 240, pixel_format: str = "yuv444p") -> VideoInfo:
+    return VideoInfo("cam", width, height, 0, TICK, None, None, pixel_format)
+
+
+def seen(index: int, info: VideoInfo, pts: int | None = None, epoch: int = 1) -> Seen:
+    picture = feeds.picture(width=info.coded_width, height=info.coded_height).reformat(format=info.pixel_format)
+    face = Face(0, np.array([40, 60, 88, 120], np.float32), 0.9, np.zeros((5, 2), np.float32), "ann")
+    pts = index * SECOND // 25 if pts is None else pts
+    picture.pts, picture.time_base = pts, TICK
+    Overlay(info).draw(picture, [face])
+    return Seen(LabelledFrame(Frame(picture, index, pts, TICK), 0, [face]), info, epoch)
+
+
+def record_all(recording: Recording, frames: list[Seen]) -> None:
+    for frame in frames:
+        feeds.until(lambda: len(recording._waiting) < 4)  # the encoder keeps up, however busy the machine
+        recording.frame(frame)
+    recording.close({})
+
+
+def test_names_for_several_cameras() -> None:
+    assert name_for("rec/{camera}.mkv", "http://h:80/a?b=***", 3) == "rec/http-h-80-a-b.mkv"
+    assert name_for("rec.mkv", "door", 1) == "rec.mkv"
+    assert name_for("{camera}.mkv", "../..", 2) == "camera.mkv"
+    with pytest.raises(UsageError, match=r"rec\.mkv.*\{camera\}"):
+        name_for("rec.mkv", "door", 2)
+
+
+def test_pieces_are_numbered_or_bear_the_time() -> None:
+    names = pieces("a/door.mkv")
+    assert [next(names) for _ in range(3)] == [Path("a/door.mkv"), Path("a/door-2.mkv"), Path("a/door-3.mkv")]
+    timed = pieces("door-%Y.tracks.jsonl")
+    first, second = next(timed), next(timed)
+    assert re.fullmatch(r"door-\d{4}\.tracks\.jsonl", first.name)
+    assert second.name == first.name.replace(".tracks", "-2.tracks")
+
+
+def test_a_recording_holds_what_was_drawn_at_its_time(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST)
+    info = info_of()
+    pts = [0, 3600, 5000, 9000, 20000]
+    record_all(recording, [seen(n, info, pts=7 * SECOND + p) for n, p in enumerate(pts)])
+    read = media.read(tmp_path / "a.mkv")
+    assert [round(t * 1000) for t in read.times] == [round(p / 90) for p in pts]
+    rgb = read.pictures[2].to_ndarray(format="rgb24")
+    red = rgb[90, 40].astype(int)
+    assert red[0] > 200
+    assert red[1] < 60
+    assert recording.skipped == 0
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj422p", "yuv420p10le", "nv12", "rgb24"])
+def test_pictures_of_any_camera_are_recorded(pixel_format: str, tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST)
+    info = info_of(pixel_format=pixel_format)
+    record_all(recording, [seen(n, info) for n in range(3)])
+    assert len(media.read(tmp_path / "a.mkv").pictures) == 3
+
+
+def test_every_piece_begins_with_a_key_frame_and_plays_by_itself(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST, Rotation(seconds=1.0))
+    info = info_of()
+    record_all(recording, [seen(n, info) for n in range(60)])
+    assert recording.written == [tmp_path / name for name in ("a.mkv", "a-2.mkv", "a-3.mkv")]
+    assert [len(media.read(path).pictures) for path in recording.written] == [25, 25, 10]
+    for path in recording.written:
+        with av.open(str(path)) as container:
+            first = next(container.demux(container.streams.video[0]))
+            assert first.is_keyframe
+            assert first.pts == 0
+
+
+def test_pieces_by_size_and_by_geometry(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST, Rotation(size=1))
+    small, large = info_of(), info_of(480, 360)
+    # x264 gives its packets late, so a piece this small still holds a few pictures.
+    record_all(recording, [seen(n, small) for n in range(40)] + [seen(40, large)])
+    read = [media.read(path) for path in recording.written]
+    assert len(read) >= 2
+    assert sum(len(each.pictures) for each in read) == 41
+    assert {picture.width for picture in read[-1].pictures} == {480}
+    assert {picture.width for each in read[:-1] for picture in each.pictures} == {320}
+
+
+def test_an_encoder_that_cannot_keep_up_leaves_pictures_out_and_counts_them(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST)
+    info = info_of()
+    with recording._changed:  # the encoder's thread cannot take anything meanwhile
+        for n in range(30):
+            recording.frame(seen(n, info))
+    recording.close({})
+    kept = len(media.read(tmp_path / "a.mkv").pictures)
+    assert recording.skipped == 22
+    assert kept + recording.skipped == 30
+
+
+def test_a_recording_that_a_crash_cuts_off_plays(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), EncoderSettings("x264", "ultrafast", threads=1))
+    info = info_of()
+    for n in range(300):
+        feeds.until(lambda: len(recording._waiting) < 4)
+        recording.frame(seen(n, info))
+    feeds.until(lambda: not recording._waiting)
+    (tmp_path / "cut.mkv").write_bytes((tmp_path / "a.mkv").read_bytes())
+    recording.close({})
+    assert len(media.read(tmp_path / "cut.mkv").pictures) >= 100
+
+
+def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"\.mkv"):
+        Recording(str(tmp_path / "a.mp4"))
+    (tmp_path / "a.mkv").touch()
+    with pytest.raises(OutputError, match="exists"):
+        Recording(str(tmp_path / "a.mkv"))
+    with pytest.raises(OutputError, match="no folder"):
+        Recording(str(tmp_path / "no" / "a.mkv"))
+
+
+def test_a_later_piece_that_is_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a-2.mkv").write_text("precious")
+    recording = Recording(str(tmp_path / "a.mkv"), FAST, Rotation(seconds=0.1))
+    info = info_of()
+
+    def feed() -> None:
+        for n in range(1000):
+            recording.frame(seen(n, info))
+            feeds.until(lambda: not recording._waiting or recording._failure is not None)
+
+    with pytest.raises(OutputError, match=r"a-2\.mkv exists"):
+        feed()
+    with pytest.raises(OutputError):
+        recording.close({})
+    assert (tmp_path / "a-2.mkv").read_text() == "precious"
+    assert media.read(tmp_path / "a.mkv").pictures
+
+
+def test_a_record_refuses_a_file_that_exists_before_any_picture_comes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tracks.jsonl"
+    path.write_text("precious")
+
+    def header(info: VideoInfo) -> Header:
+        return Header.of(info)
+
+    with pytest.raises(OutputError, match="exists"):
+        Record(str(path), header)
+    record = Record(str(path), header, overwrite=True)
+    record.close({})
+    assert path.read_text() == "precious"  # nothing came, so nothing was written
