@@ -20,6 +20,8 @@ from stream.takes import Ruler, cast
 from stream.tracks import Tracks
 
 LAYER_BOX, LAYER_NAME = 0, 1
+LINE = 1.2
+"""Height of a line in its text's em heights: what ASS calls the size of a font."""
 _FULLWIDTH = str.maketrans({"{": "｛", "}": "｝", "\\": "＼"})
 """What would begin a command of ASS, by its likeness: the format knows no way to spell it."""
 
@@ -80,11 +82,12 @@ def script(record: Tracks, style: Style) -> pysubs2.SSAFile:
         "WrapStyle": "2",
         "YCbCr Matrix": "None",
     }
-    size, stroke = text_size_of(width, height), thickness_of(width, height)
+    stroke = thickness_of(width, height)
+    line_height = round(LINE * text_size_of(width, height))
     file.styles = {}
     for name, colour in _styles(style, cast(record)):
         line, ink = _ass_colour(colour), _ass_colour(text_colour(colour))
-        plain = pysubs2.SSAStyle(fontname="Sans", fontsize=size, shadow=0, alignment=pysubs2.Alignment.TOP_LEFT)
+        plain = pysubs2.SSAStyle(fontname="Sans", fontsize=line_height, shadow=0, alignment=pysubs2.Alignment.TOP_LEFT)
         file.styles[f"Box {name}"] = replace(plain, primarycolor=line, outline=0)
         # Border style 3 is a plate behind the text.
         file.styles[f"Name {name}"] = replace(
@@ -121,7 +124,7 @@ def _marks(
     if face.name is not None:
         # As on a drawn copy: above the box if there is room, else below, else inside. The plate is the text's border.
         edge = thickness_of(width, height)
-        room = round(1.2 * text_size_of(width, height)) + 2 * edge
+        room = round(LINE * text_size_of(width, height)) + 2 * edge
         if box.top >= room:
             anchor, y = 1, box.top - edge
         else:

@@ -52,6 +52,42 @@ def test_one_bad_look_among_many_changes_nothing(identity: Identity) -> None:
     assert identity.naming(1).name == "yena"
 
 
+@pytest.mark.parametrize("bad", range(50))
+def test_one_bad_frame_among_fifty(identity: Identity, bad: int) -> None:
+    """One frame shows, as clearly as the others, what looks like somebody else: wherever it comes, the track has its
+    name when the look-ahead of two seconds is over."""
+    looks = set()
+    for frame in range(50):
+        time = frame / 25
+        identity.see(0, [1], time)
+        if identity.wants(1, 0.7, time):
+            identity.add(1, axis(0.1, 1) if frame == bad else axis(1, 0.1, 0.3), 0.7, time)
+            looks.add(frame)
+    assert identity.naming(1).name == "yena"
+    assert 2 <= len(looks) < 10
+    assert len(looks) > 2 or bad not in looks, "a look that contradicts the others asks for one more"
+
+
+def test_look_alikes_are_told_apart_by_many_looks_and_never_share_a_name() -> None:
+    """Two people whose prototypes have a cosine of 0.85, and looks so noisy that single ones mistake them."""
+    ann, bea = axis(1), axis(0.85, 0.5268)
+    gallery = Gallery.build({"ann": ann[None], "bea": bea[None]}, embedder_sha256="0" * 64, threshold=THRESHOLD)
+    single = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        identity = Identity(gallery)
+        identity.see(0, [1, 2], 0.0)
+        for look in range(8):
+            for track, face in ((1, ann), (2, bea)):
+                noisy = face + rng.normal(0, 0.15, 128).astype(np.float32)
+                single += int(noisy @ ann > noisy @ bea) != (track == 1)
+                identity.add(track, noisy / np.linalg.norm(noisy), 0.8, float(look))
+                names = [identity.naming(track).name for track in (1, 2)]
+                assert names[0] is None or names[0] != names[1]
+        assert names == ["ann", "bea"], seed
+    assert single > 10, "the case is a real one"
+
+
 def test_a_good_look_outweighs_several_poor_ones(identity: Identity) -> None:
     identity.see(0, [1], 0.0)
     for i in range(3):
