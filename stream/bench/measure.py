@@ -19,7 +19,7 @@ from stream.sink import CONTAINERS
 SCHEMA = "iznet.bench/1.0"
 DECODES = ("ffmpeg decode", "PyAV decode")
 TRANSCODES = ("ffmpeg transcode", "PyAV transcode")
-LABEL, RECORD, START_UP = "iznet label", "iznet label --no-video", "iznet label of one photo"
+LABEL, RECORD, START_UP = "iznet label", "iznet label --no-video", "iznet label --no-video of one frame"
 ENGINE: Mapping[str, Any] = {
     "device": "auto",
     "backend": None,
@@ -30,6 +30,7 @@ ENGINE: Mapping[str, Any] = {
     "threads": None,
 }
 """The options of the networks, as they are if nobody says anything."""
+STILL = "still.mkv"
 SCALER = ("scale",)
 """The stages that make small pictures."""
 
@@ -72,7 +73,7 @@ def commands(plan: Plan, folder: Path, ffmpeg: str) -> dict[str, list[str]]:
     """Every command by its name; what they write goes into `folder`."""
     source = str(plan.video)
     suffix = plan.video.suffix if plan.video.suffix.lower() in CONTAINERS else ".mkv"
-    out, record, still = (str(folder / name) for name in (f"out{suffix}", "out.tracks.jsonl", "still.png"))
+    out, record, still = (str(folder / name) for name in (f"out{suffix}", "out.tracks.jsonl", STILL))
     codec = KINDS[plan.encoder].codec
     program = [ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-i", source]
     coded = ["-c:v", codec, "-preset", plan.preset, "-crf", f"{plan.crf:g}"]
@@ -111,7 +112,7 @@ def measure(plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[
         folder = Path(name)
         todo = commands(plan, folder, ffmpeg)
         quietly = [ffmpeg, "-loglevel", "error", "-nostdin", "-y"]
-        run([*quietly, "-i", str(plan.video), "-frames:v", "1", str(folder / "still.png")])
+        run([*quietly, "-i", str(plan.video), "-map", "0:v:0", "-c", "copy", "-frames:v", "1", str(folder / STILL)])
         run(todo[START_UP])  # compiles what is compiled once
         costs: dict[str, list[Cost]] = {name: [] for name in todo}
         said: dict[str, list[str]] = {name: [] for name in todo}
@@ -173,16 +174,7 @@ def compared(
     bare = [Cost(c.wall - wall, c.cpu - cpu) for c, (wall, cpu) in zip(costs[LABEL], start, strict=True)]
     surplus = _surplus(costs[LABEL], costs[transcode], frames)
     without = _surplus(bare, costs[transcode], frames)
-    networks = {
-        name: {
-            "inferences_per_frame": round(counts["inferences"] / frames, 4),
-            "cpu_ms_per_inference": round(alone[name]["cpu_ms"] / alone[name]["inferences"], 3),
-            "cpu_ms_per_frame": round(
-                counts["inferences"] / frames * alone[name]["cpu_ms"] / alone[name]["inferences"], 3
-            ),
-        }
-        for name, counts in labelled[0]["networks"].items()
-    }
+    networks = _networks(labelled[0], alone, frames)
     scaled = statistics.median(
         sum(run["stages"].get(stage, {}).get("cpu_ms", 0.0) for stage in SCALER) / frames for run in labelled
     )
@@ -206,6 +198,22 @@ def compared(
             "rest": round(without - in_networks - scaled, 3),
         },
         "networks": networks,
+    }
+
+
+def _networks(run: Mapping[str, Any], alone: Mapping[str, Any], frames: int) -> dict[str, dict[str, float]]:
+    """How often each network ran, and the CPU of that; the detector's coarse looks are counted apart."""
+    looks = run["stages"]["detect"]["calls"]
+    counts = {"detector": looks, "coarse": run["networks"]["detector"]["inferences"] - looks}
+    if "embedder" in run["networks"]:
+        counts["embedder"] = run["networks"]["embedder"]["inferences"]
+    return {
+        name: {
+            "inferences_per_frame": round(count / frames, 4),
+            "cpu_ms_per_inference": alone[name]["cpu_ms"],
+            "cpu_ms_per_frame": round(count / frames * alone[name]["cpu_ms"], 3),
+        }
+        for name, count in counts.items()
     }
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,27 +32,26 @@ def cost_of(call: Callable[[], object], rounds: int = ROUNDS) -> dict[str, float
 
 
 def measure(detector: Detector, embedder: Embedder, width: int, height: int, batch: int) -> dict[str, Any]:
-    """An inference of each network on noise: the detector on pictures that are `width` x `height` as displayed."""
+    """One call of each network: the detector's look at pictures that are `width` x `height` as displayed, what its
+    second, coarse look adds to it, and the embedder.
+    """
     box = detector.letterbox(width, height)
     detector.prepare(batch, box.padded_height, box.padded_width)
     embedder.prepare(batch)
 
-    def detect() -> None:
+    def detect(coarse: bool) -> None:
         job = detector.job(batch, box.padded_height, box.padded_width)
         job.pixels[...] = 90
-        job.start([box] * batch).result()
+        job.start([box] * batch, coarse=coarse).result()
 
     def embed() -> None:
         job = embedder.job(batch)
         job.faces[...] = 90
         job.start().result()
 
-    before = detector.session.work.inferences
-    found = {"detector": cost_of(detect), "embedder": cost_of(embed)}
-    # One look at a picture may be several inferences.
-    found["detector"]["inferences"] = round((detector.session.work.inferences - before) / (ROUNDS + ROUNDS // 10), 3)
-    found["embedder"]["inferences"] = 1.0
-    return {"batch": batch, **found}
+    look, both = cost_of(partial(detect, False)), cost_of(partial(detect, True))
+    added = {name: round(max(0.0, both[name] - look[name]), 4) for name in look}
+    return {"batch": batch, "detector": look, "coarse": added, "embedder": cost_of(embed)}
 
 
 def main(arguments: list[str]) -> None:
@@ -60,10 +60,9 @@ def main(arguments: list[str]) -> None:
     device, backend = cast(Device, options["device"]), cast(Backend | None, options["backend"])
     precision, threads = cast(Precision, options["precision"]), options["threads"]
     paths = [None if options[name] is None else Path(options[name]) for name in ("detector", "embedder")]
-    detector = Detector.open(
-        paths[0], device=device, backend=backend, size=options["size"], threads=threads, precision=precision
-    )
-    embedder = Embedder.open(paths[1], device=device, backend=backend, threads=threads, precision=precision)
+    common: dict[str, Any] = {"device": device, "backend": backend, "threads": threads, "precision": precision}
+    detector = Detector.open(paths[0], size=options["size"], video=True, **common)
+    embedder = Embedder.open(paths[1], video=True, **common)
     print(json.dumps([measure(detector, embedder, width, height, batch) for batch in batches]))
 
 

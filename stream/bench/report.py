@@ -19,7 +19,7 @@ def headline(result: Mapping[str, Any]) -> str:
     label, surplus, ratio = result["label"], result["surplus_cpu_ms_per_frame"], result["ratios"]
     start, queue = result["startup"], label["latency"]
     to_transcode, bare = ratio["label_to_transcode"], ratio["label_without_startup_to_transcode"]
-    threads = settings["engine"].get("threads", "as many as there are CPUs")
+    threads = settings["engine"].get("threads", "as by default")
     alone = (
         f"The record alone takes {ratio['record_to_decode']['wall']:.2f} × the time of decoding "
         f"({result['baselines']['decode']}). "
@@ -66,7 +66,7 @@ def _parts(result: Mapping[str, Any]) -> Iterator[tuple[Row, Iterable[Row]]]:
         ("network", "inferences a frame", "batch", "CPU-ms an inference", "CPU-ms a frame"),
         [
             (
-                *(name, f"{n['inferences_per_frame']:.3f}", f"{result['label']['batches'][name]:.1f}"),
+                *(name, f"{n['inferences_per_frame']:.3f}", f"{result['label']['batches'].get(name, 1):.1f}"),
                 *(f"{n['cpu_ms_per_inference']:.2f}", f"{n['cpu_ms_per_frame']:.2f}"),
             )
             for name, n in result["networks"].items()

@@ -91,8 +91,8 @@ def analyse(video: str, options: Mapping[str, Any]) -> dict[str, int]:
 
     paths = [None if options[name] is None else Path(options[name]) for name in ("detector", "embedder")]
     common = {name: options[name] for name in ("device", "backend", "threads", "precision")}
-    detector = Detector.open(paths[0], size=options["size"], **common)
-    embedder = Embedder.open(paths[1], **common) if options["gallery"] else None
+    detector = Detector.open(paths[0], size=options["size"], video=True, **common)
+    embedder = Embedder.open(paths[1], video=True, **common) if options["gallery"] else None
     gallery = Gallery.load(options["gallery"], embedder) if embedder is not None else None
     with FileSource(video) as reader:
         analyser = Analyser(reader.info, detector, embedder, gallery, longest=options["longest"])
