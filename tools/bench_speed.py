@@ -67,6 +67,8 @@ def speed(
             check_output(file, overwrite)
     if sweep and (plot is not None or compare is not None):
         raise UsageError("--sweep prints tables only; leave out --plot and --compare")
+    if as_json and compare is not None:
+        raise UsageError("--compare says in words what changed; leave out --json, or compare the two files yourself")
     old = _earlier(compare) if compare is not None else None
     kind = KINDS[encoder]
     with _material(video, gallery, engine) as (clip, people):

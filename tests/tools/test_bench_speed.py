@@ -70,6 +70,7 @@ def test_a_gallery_goes_with_a_video(tmp_path: Path, capsys: Out) -> None:
     assert cli.run(["bench", "-g", "some.gallery"]) == 2
     assert "name a video too" in capsys.readouterr().err
     assert cli.run(["bench", "a.mp4", "--sweep", "--plot", str(tmp_path / "a.png")]) == 2
+    assert cli.run(["bench", "a.mp4", "--compare", "old.json", "--json"]) == 2
 
 
 def test_a_clip_is_made_if_none_is_named(short_demo: None) -> None:

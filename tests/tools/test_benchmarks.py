@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import others, results, segments, soak
+from benchmarks import others, profile, results, segments, soak
 from benchmarks.loops import nearest, stepped
 from stream.accuracy import Panel, PanelShot
 from tests.tools.test_label import FRAMES, write_video
@@ -68,6 +68,18 @@ def test_truth_of_every_other_frame() -> None:
     shots = (PanelShot(0, 9, panels), PanelShot(10, 10, panels), PanelShot(11, 11, panels), PanelShot(12, 20, panels))
     assert [(s.first, s.last) for s in stepped(shots, 5)] == [(0, 1), (2, 2), (3, 4)]
     assert stepped(shots, 1) == shots
+
+
+def test_a_profile_goes_by_thread_and_own_function() -> None:
+    raw = (
+        "thread (1): iznet-write;_write (stream/pipeline.py:12);draw (stream/a.py:3);memcpy (libc.so) 3\n"
+        "thread (1): iznet-write;_write (stream/pipeline.py:12);draw (stream/a.py:9) 2\n"
+        "thread (1): iznet-write;wait (threading.py:3) 7\n"
+        "thread (2): MainThread;run (openvino/tools/x.py:1);main (tools/cli.py:1) 5"
+    )
+    threads = profile.by_thread(raw)
+    assert threads == {"iznet-write": {"draw (stream/a.py)": 5}, "MainThread": {"main (tools/cli.py)": 5}}
+    assert row(profile.text(threads), "iznet-write") == ["draw (stream/a.py)", "100.0%", "50.0%"]
 
 
 def test_others_are_told_in_a_table() -> None:
