@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.devices import available_cpus
-from engine.errors import InputError, MissingError
+from engine.errors import InputError, IznetError, MissingError, OutputError, UsageError
 from engine.version import VERSION
 
 LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "numba")
@@ -38,6 +38,9 @@ class Cost:
     """Seconds since 1970."""
 
 
+_FAILURES: dict[int, type[IznetError]] = {
+    kind.exit_code: kind for kind in (UsageError, InputError, MissingError, OutputError)
+}
 _WATCH = """
 import json, os, subprocess, sys, time
 began, started = time.time(), time.perf_counter()
@@ -56,7 +59,8 @@ def run(command: Sequence[str]) -> tuple[Cost, str]:
     """Run a command to its end; its cost, and what it printed on stdout.
 
     Raises:
-        InputError: it failed; the message ends with what it said.
+        IznetError: it failed; the message ends with what it said. The kind is that of its exit code, as `iznet` has
+            them, otherwise `InputError`.
         MissingError: there is no such program, or this system does not tell what a process took.
     """
     if not hasattr(os, "wait4"):
@@ -82,7 +86,7 @@ def run(command: Sequence[str]) -> tuple[Cost, str]:
         printed = out.read_text("utf-8", "replace")
         if code:
             said = (printed + err.read_text("utf-8", "replace")).strip()[-2000:]
-            raise InputError(f"{' '.join(command)} ended with {code}: {said}")
+            raise _FAILURES.get(code, InputError)(f"{' '.join(command)} ended with {code}: {said}")
         wall, cpu, peak, began = json.loads(cost.read_text())
         return Cost(wall, cpu, peak / (1e6 if sys.platform == "darwin" else 1e3), began), printed
 

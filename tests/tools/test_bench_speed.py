@@ -66,6 +66,14 @@ def test_help_lists_both(capsys: Out) -> None:
     assert "accuracy" in said
 
 
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="no ffmpeg program: iznet[bench]")
+def test_what_is_missing_is_missing_here_too(tmp_path: Path, capsys: Out) -> None:
+    video = write_video(tmp_path / "mv.mp4")
+    assert cli.run(["bench", str(video), "--backend", "tensorrt", "--device", "gpu"]) == 4
+    assert "ended with 4" in capsys.readouterr().err
+    assert cli.run(["bench", str(tmp_path / "none.mp4")]) == 3
+
+
 def test_a_gallery_goes_with_a_video(tmp_path: Path, capsys: Out) -> None:
     assert cli.run(["bench", "-g", "some.gallery"]) == 2
     assert "name a video too" in capsys.readouterr().err
