@@ -71,7 +71,7 @@ def _reduce(
                 luma += weights[channel] * value
                 colour[channel, y // 3 * wide + x // 4] += value / np.float32(12 * 255)
             structure[y * columns + x] = luma
-            total += luma
+            total += float(luma)
     mean, energy = total / structure.size, 0.0
     for i in range(structure.size):
         structure[i] -= mean
