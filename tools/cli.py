@@ -42,6 +42,7 @@ class Entry:
 
 COMMANDS = {
     "label": Entry("tools.label:label", "Label the known faces of a video or photo."),
+    "live": Entry("tools.live:live", "Name the people on cameras and streams as they come."),
     "render": Entry("tools.render:render", "Draw a record on its video again, in another style or corrected."),
     "tracks": Entry("tools.tracks:tracks", "Convert, sum up, show and correct records."),
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
@@ -166,7 +167,9 @@ def _reader_gone() -> int:
 
 def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
     """An error that nobody foresaw: keep the traceback in a file, show it with `--debug`."""
-    text = "".join(traceback.format_exception(error))
+    from stream.live.address import without_secrets
+
+    text = without_secrets("".join(traceback.format_exception(error)), arguments)
     if "--debug" in arguments:
         click.echo(text, err=True)
         where = "the traceback is above"
@@ -175,12 +178,14 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
             with tempfile.NamedTemporaryFile(
                 "w", prefix="iznet-error-", suffix=".txt", delete=False, encoding="utf-8"
             ) as file:
-                file.write(f"iznet {version()} {list(arguments)}\n{sys.version}\n\n{text}")
+                command = [without_secrets(argument, arguments) for argument in arguments]
+                file.write(f"iznet {version()} {command}\n{sys.version}\n\n{text}")
             where = f"the traceback is in {file.name}"
         except OSError:
             where = "run it again as `iznet --debug …` to see the traceback"
     return _fail(
-        f"this is a bug in IZ*Net, not your mistake: {type(error).__name__}: {error}; {where}. "
+        f"this is a bug in IZ*Net, not your mistake: {type(error).__name__}: "
+        f"{without_secrets(str(error), arguments)}; {where}. "
         "Please report it to the project together with that text",
         1,
         as_json,

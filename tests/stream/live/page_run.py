@@ -1,0 +1,106 @@
+"""A run with its page, fed by a script, for tests of both."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.errors import InputError
+from engine.gallery import Gallery
+from stream.live.address import Address
+from stream.live.guard import Guard, Place
+from stream.live.naming import NameDesk
+from stream.live.run import Live, LiveSettings
+from stream.live.screen import Screen
+from stream.live.server import LivePage, Server
+from stream.live.thumbnails import Thumbnails
+from tests.stream.live import feeds
+
+
+@dataclass
+class Watched:
+    """A run that shows Ann and somebody unknown until it is told to stop."""
+
+    live: Live
+    url: str
+    gallery: Path | None
+    people: list[feeds.People]
+    """What the camera sees from now on: the last of them."""
+
+    @property
+    def frames(self) -> int:
+        return self.live.cameras[0].room.tally.went
+
+    def ask(
+        self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer."""
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        with contextlib.closing(connection):
+            body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
+            known = {"x-iznet": "1", "content-type": "application/json"} if method == "POST" else {}
+            connection.request(method, path, body, known | (headers or {}))
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def begin(self, path: str, size: int) -> tuple[str, bytes]:
+        """Content type and the first bytes of an answer that does not end."""
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.headers["content-type"], answer.read(size)
+
+    def state(self) -> Any:
+        """What a page is told next."""
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", "/events")
+            answer = connection.getresponse()
+            return json.loads(answer.readline().removeprefix(b"data: "))
+
+
+@contextlib.contextmanager
+def watched(
+    detector: Detector, embedder: Embedder, path: Path | None, token: str | None = None, name: str = "stage"
+) -> Iterator[Watched]:
+    """Run it. `path` is where the gallery is; None for a run without one."""
+    gallery = Gallery.load(path, embedder) if path is not None else None
+    over = threading.Event()
+    people: list[feeds.People] = [[feeds.ANN, feeds.SOMEBODY]]
+
+    def opens(address: Address, timeout: float, refused: Any) -> Iterator[Any]:
+        while not over.is_set():
+            yield from feeds.Script([feeds.picture(people[-1])])(address, timeout, refused)
+            over.wait(0.08)
+
+    screen, little = Screen(), Thumbnails()
+    live = Live(
+        [Address.parse(f"{name}=rtsp://me:s3cret@h.invalid/1?key=k3y")],
+        detector,
+        embedder if gallery is not None else None,
+        gallery,
+        LiveSettings(max_staleness=60, retries=0),
+        [[little, screen]],
+        opens=opens,
+    )
+    desk = NameDesk(live, path) if path is not None else None
+    page = LivePage(live, [screen], [little], Guard(True, token), desk)
+    try:
+        with contextlib.suppress(InputError), live, Server(page, Place("127.0.0.1", 0)) as server:
+            feeds.until(lambda: live.cameras[0].room.tally.went > 0, 60)
+            yield Watched(live, server.url, path, people)
+    finally:
+        over.set()

@@ -1,0 +1,168 @@
+"""`iznet live` from the command line: a run from its start to its last line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.embedder import Embedder
+from stream.live import guard
+from stream.tracklines import decode
+from stream.tracks import read
+from tests.stream import media
+from tests.stream.live import feeds
+from tools.cli import run
+
+PATTERN = "lavfi:testsrc=size=320x240:rate=25"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return feeds.clip(tmp_path_factory.mktemp("clips") / "stage.mkv", 40)
+
+
+@pytest.fixture(scope="module")
+def group(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gallery") / "group.gallery"
+    feeds.gallery_of(embedder, "ann", "ben").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def networks(detector_file: Path, embedder_file: Path) -> list[str]:
+    return ["--detector", str(detector_file), "--embedder", str(embedder_file)]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tools", "live", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
+    clip: Path, group: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record, video = tmp_path / "stage.tracks.jsonl", tmp_path / "stage.mkv"
+    arguments = ["live", f"stage={clip}", "--realtime", "-g", str(group), *networks, "--json", "--preset", "ultrafast"]
+    assert run([*arguments, "--tracks", str(record), "--out", str(video), "--max-staleness", "60"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    (source,) = report["sources"]
+    assert (source["name"], source["state"], source["frames"]) == ("stage", "ended", 40)
+    assert source["named"] + sum(source["dropped"].values()) == 40
+    found = read(record)
+    assert found.summary is not None
+    assert len(found.frames) == source["named"] > 0
+    assert found.summary.dropped == source["dropped"]
+    for frame in found.frames:
+        assert {face.name for face in frame.faces} == {"ann", None}
+    assert source["recorded"] == [str(video)]
+    assert len(media.read(video).pictures) == source["named"] - source["not_recorded"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_every_file_finished(
+    how: signal.Signals, group: Path, networks: list[str], tmp_path: Path
+) -> None:
+    record, video = tmp_path / "a.tracks.jsonl", tmp_path / "a.mkv"
+    process = start(PATTERN, "-g", str(group), *networks, "--tracks", str(record), "--out", str(video))
+    until(process, lambda: record.exists() and record.read_bytes().count(b"\n") > 5)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert read(record).summary is not None
+    assert media.read(video).pictures
+    assert b"Traceback" not in errors
+
+
+def test_the_record_can_be_followed_on_stdout(clip: Path, networks: list[str]) -> None:
+    process = start(str(clip), "--realtime", *networks[:2], "--tracks", "-")
+    lines, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    kinds = [json.loads(line)["type"] for line in lines.splitlines()]
+    assert kinds[0] == "header"
+    assert kinds[-1] == "summary"
+    assert all(decode(json.loads(line)) is not None for line in lines.splitlines())
+
+
+def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
+    networks: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = f"rtsp://admin:s3cret@127.0.0.1:{feeds.free_port()}/1?key=k3y"
+    assert run(["live", url, *networks[:2], "--retries", "0"]) == 3
+    said = capfd.readouterr()
+    assert "Connection refused" in said.err
+    assert "s3cret" not in said.err + said.out
+    assert "k3y" not in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["clip.mp4"], "--realtime"),
+        (["ftp://h/a"], "ftp://"),
+        (["udp://h:1", "udp://h:2", "--tracks", "a.jsonl"], "{camera}"),
+        (["udp://h:1", "udp://h:2", "--tracks", "-"], "one source"),
+        (["udp://h:1", "--tracks", "-", "--json"], "stdout"),
+        (["udp://h:1", "--serve", "host:port"], "--serve"),
+        (["udp://h:1", "--rotate-seconds", "5"], "--out"),
+        (["udp://h:1", "--token", "x"], "--serve"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], words: str, networks: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["live", *arguments, *networks[:2]]) == 2
+    assert words in capfd.readouterr().err
+
+
+def test_a_file_in_the_way_is_refused_before_anything_is_read(
+    networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mkv").write_text("precious")
+    assert run(["live", "udp://127.0.0.1:1", *networks[:2], "--out", str(tmp_path / "a.mkv")]) == 5
+    assert "--overwrite" in capfd.readouterr().err
+    assert (tmp_path / "a.mkv").read_text() == "precious"
+
+
+def test_the_page_says_where_it_is_and_a_token_is_made_where_others_reach_it(networks: list[str]) -> None:
+    pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
+    process = start(PATTERN, *networks[:2], "--serve", "0.0.0.0:0")
+    assert process.stderr is not None
+    line = process.stderr.readline().decode()
+    while line and "Page:" not in line:
+        line = process.stderr.readline().decode()
+    assert "http://0.0.0.0:" in line
+    assert "?token=" in line
+    drained = threading.Thread(target=process.stderr.read, daemon=True)
+    drained.start()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+
+
+def test_a_crash_report_holds_no_password(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    url = "door=rtsp://me:s3cret@h/1"
+
+    def broken(text: str) -> guard.Place:
+        raise RuntimeError(f"{text} does not go with {url} and t0ken")
+
+    monkeypatch.setattr(guard.Place, "parse", broken)
+    assert run(["--debug", "live", url, "--token", "t0ken", "--serve", "0"]) == 1
+    said = capfd.readouterr().err
+    assert "s3cret" not in said
+    assert "t0ken" not in said
+    assert "rtsp://h/1" in said
