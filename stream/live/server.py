@@ -36,6 +36,7 @@ FILES = {
     "": ("index.html", "text/html"),
     "style.css": ("style.css", "text/css"),
     "app.js": ("app.js", "text/javascript"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """All that is served from the disk, by name."""
 TICK = 0.25

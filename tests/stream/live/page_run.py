@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from stream.live.naming import NameDesk
 from stream.live.run import Live, LiveSettings
 from stream.live.screen import Screen
 from stream.live.server import LivePage, Server
+from stream.live.source import Arrival
 from stream.live.thumbnails import Thumbnails
 from tests.stream.live import feeds
 
@@ -81,9 +83,9 @@ def watched(
     over = threading.Event()
     people: list[feeds.People] = [[feeds.ANN, feeds.SOMEBODY]]
 
-    def opens(address: Address, timeout: float, refused: Any) -> Iterator[Any]:
+    def opens(address: Address, timeout: float, refused: Any) -> Iterator[Arrival]:
         while not over.is_set():
-            yield from feeds.Script([feeds.picture(people[-1])])(address, timeout, refused)
+            yield Arrival(feeds.picture(people[-1]), time.monotonic(), None)
             over.wait(0.08)
 
     screen, little = Screen(), Thumbnails()
