@@ -129,6 +129,7 @@ class LabelledCopy:
         frame, plan = labelled.frame, self._segments.plan
         drawn = drawing_of(labelled.faces, hidden)
         if self._segments.skip(frame, drawn):
+            self._overlay.pass_over(labelled.faces, plan.width, plan.height)
             return
         frame.picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
         with self._clock("draw"):

@@ -10,10 +10,11 @@ orientation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import ceil, floor
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, t
 if TYPE_CHECKING:
     import av
 
+INSIDE = 4
+"""The first of a label's sides that lies inside the box."""
 CORNER = 0.25
 """Part of a box's side that each of its corners takes in the style `corners`."""
 
@@ -66,6 +69,9 @@ class Label(NamedTuple):
     """`[h,w]` as displayed: 255 where the plate shows text."""
     colour: Colour
     """The plate's; the text's is `text_colour` of it."""
+    name: str
+    side: int
+    """Where it sits on its box, see `_place`."""
 
 
 def thickness_of(width: int, height: int) -> int:
@@ -100,13 +106,16 @@ def marks(
     unknown: Unknown = "none",
     style: Marks = "boxes",
     people: Sequence[str] = (),
+    sides: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Outline | Label]:
     """What to draw on a picture of `width` × `height` (as displayed), in drawing order: outlines, then
-    labels. `people` gives everybody's colour in the style `colours`.
+    labels. `people` gives everybody's colour in the style `colours`, `sides` where everybody's label was on the frame
+    before.
 
     A label sits on the first free place of: above, below, inside the box (at its top, then its bottom), flush
     with its left edge, else its right. Free is what touches no other face's box and no earlier label; if none
-    is, the one that covers least. Faces outside the picture or without area leave no mark.
+    is, the one that covers least. So that it does not jump, it stays above or below while that is free, and comes out
+    of the box only where there is room to spare. Faces outside the picture or without area leave no mark.
     """
     stroke, size = thickness_of(width, height), text_size_of(width, height)
     boxes = [(face, pixel_box(face.box, width, height)) for face in faces]
@@ -121,13 +130,13 @@ def marks(
         elif unknown == "box":
             outlines[:0] = _frame(Outline(box, max(2, stroke // 2), GREY), style)
     taken = [box for _, box in visible]
-    for i, (face, box) in enumerate(visible):
-        if face.name is None:
-            continue
-        mask = glyphs.mask(face.name, size, min(width, 16 * size))
-        place = _place(box, mask.shape[1], mask.shape[0], width, height, taken[:i] + taken[i + 1 :])
+    # By name: detections change their order from frame to frame.
+    for name, i in sorted((face.name, i) for i, (face, _) in enumerate(visible) if face.name is not None):
+        mask = glyphs.mask(name, size, min(width, 16 * size))
+        high, wide = mask.shape
+        place, side = _place(visible[i][1], wide, high, width, height, taken[:i] + taken[i + 1 :], sides.get(name))
         taken.append(place)
-        labels.append(Label(place, mask, _colour(face.name, style, people)))
+        labels.append(Label(place, mask, _colour(name, style, people), name, side))
     return outlines + labels
 
 
@@ -168,30 +177,35 @@ def strokes(box: Rect, thickness: int, style: Marks) -> list[Rect]:
     return [rect for rect in rects if rect.bottom > rect.top]
 
 
-def _place(box: Rect, wide: int, high: int, width: int, height: int, others: Sequence[Rect]) -> Rect:
-    best, least = None, 0
-    for top in (box.top - high, box.bottom, box.top, box.bottom - high):
-        if not 0 <= top <= height - high:
+def _place(
+    box: Rect, wide: int, high: int, width: int, height: int, others: Sequence[Rect], before: int | None
+) -> tuple[Rect, int]:
+    """Where a label goes, and which side that is: 0 and 1 are above, 2 and 3 below, 4 to 7 inside the box; even ones
+    flush with its left edge, odd ones with its right."""
+    best, least, tops = None, 0, (box.top - high, box.bottom, box.top, box.bottom - high)
+    spare = high // 2 if before is not None and before >= INSIDE else 0
+    for side in sorted(range(8), key=lambda side: (side >= INSIDE, side != before)):
+        top, room = tops[side // 2], spare if side < INSIDE else 0
+        if not room <= top <= height - high - room:
             continue
-        for left in (box.left, box.right - wide):
-            inside = max(0, min(left, width - wide))
-            place = Rect(inside, top, inside + wide, top + high)
-            covered = 0
-            for other in others:
-                covered += place.overlap(other)
-            if best is None or covered < least:
-                best, least = place, covered
-            if not covered:
-                return place
+        inside = max(0, min(box.right - wide if side % 2 else box.left, width - wide))
+        place = Rect(inside, top, inside + wide, top + high)
+        covered = 0
+        for other in others:
+            covered += place.overlap(other)
+        if best is None or covered < least:
+            best, least = (place, side), covered
+        if not covered:
+            return place, side
     if best is None:  # a picture hardly higher than a line of text
         left = max(0, min(box.left, width - wide))
         top = max(0, min(box.top, height - high))
-        return Rect(left, top, left + wide, top + high)
+        return Rect(left, top, left + wide, top + high), INSIDE
     return best
 
 
 class Overlay:
-    """Draws on the frames of one video, in place.
+    """Draws on the frames of one video, in place and in order.
 
     Faces are wiped out first, where the style says so, and marks are drawn over that. Known people get a red box
     and their name. Unknown people get nothing by default: on a stage video most detections are crowd, staff and
@@ -227,6 +241,20 @@ class Overlay:
         self.style = style or Style()
         self.people = tuple(people)
         self.glyphs = Glyphs(font)
+        self._sides: dict[str, int] = {}
+        """Everybody's label's on the frame before."""
+
+    def pass_over(self, faces: Sequence[Face], width: int, height: int) -> None:
+        """Take note of a frame (`width` × `height` as stored) that is not drawn, so that the next one is drawn as if it
+        had been."""
+        self._marks(faces, width, height)
+
+    def _marks(self, faces: Sequence[Face], width: int, height: int) -> list[Outline | Label]:
+        if self.rotation in (90, 270):
+            width, height = height, width
+        todo = marks(faces, width, height, self.glyphs, self.unknown, self.style.marks, self.people, self._sides)
+        self._sides = {mark.name: mark.side for mark in todo if isinstance(mark, Label)}
+        return todo
 
     def draw(self, picture: av.VideoFrame, faces: Sequence[Face], hidden: Sequence[Box] = ()) -> None:
         """Draw `faces` (boxes in pixels as displayed) on `picture` (as stored), and wipe out what is `hidden`, if the
@@ -238,17 +266,17 @@ class Overlay:
         Raises:
             InputError: a pixel format that cannot be drawn on (see `PixelLayout.of`).
         """
-        turned = self.rotation in (90, 270)
-        width, height = (picture.height, picture.width) if turned else (picture.width, picture.height)
-        todo = marks(faces, width, height, self.glyphs, self.unknown, self.style.marks, self.people)
+        todo = self._marks(faces, picture.width, picture.height)
         if not todo and not (self.style.hide and hidden):
             return
         layout = PixelLayout.of(picture.format.name)
         signal = _Signal(layout, matrix_of(picture), is_full_range(picture), reference_white(picture))
         picture.make_writable()
         views = layout.views(picture)
-        _hide(views, layout, hidden, self.style, self.rotation, (width, height))
-        _paint(views, signal, todo, self.rotation, (width, height))
+        turned = self.rotation in (90, 270)
+        shown = (picture.height, picture.width) if turned else (picture.width, picture.height)
+        _hide(views, layout, hidden, self.style, self.rotation, shown)
+        _paint(views, signal, todo, self.rotation, shown)
 
 
 def draw_rgb(

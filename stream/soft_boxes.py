@@ -13,8 +13,8 @@ from fractions import Fraction
 import pysubs2
 
 from stream.frames import Face
-from stream.glyphs import clean
-from stream.overlay import Rect, pixel_box, strokes, text_size_of, thickness_of
+from stream.glyphs import Glyphs, clean
+from stream.overlay import Label, Rect, marks, pixel_box, strokes, text_size_of, thickness_of
 from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 from stream.takes import Ruler, cast
 from stream.tracks import Tracks
@@ -41,8 +41,8 @@ class Event:
 
 
 def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Event]:
-    """A box and a name for every face of every frame, in order of time; what stands still for several frames is one
-    event.
+    """A box and a name for every face of every frame, in order of time, where a drawn copy has them; what stands still
+    for several frames is one event.
 
     Args:
         record: faces bear the names to show.
@@ -51,13 +51,18 @@ def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Even
     """
     width, height = record.header.width, record.header.height
     ruler = Ruler.of(record)
-    people = cast(record)
+    people, glyphs = cast(record), Glyphs()
+    sides: dict[str, int] = {}
     done: list[Event] = []
     running: dict[tuple[int, int], tuple[Event, int]] = {}  # track and layer → the event and its last frame
     for frame in record.frames:
         start, end = ruler.start(frame.index), ruler.end(frame.index)
+        drawn = marks(frame.faces, width, height, glyphs, style=style.marks, people=people, sides=sides)
+        labels = {mark.name: mark for mark in drawn if isinstance(mark, Label)}
+        sides = {name: label.side for name, label in labels.items()}
         for face in frame.faces:
-            for layer, name, text in _marks(face, width, height, style, unknown, people):
+            label = labels.get(face.name) if face.name is not None else None
+            for layer, name, text in _marks(face, label, width, height, style, unknown, people):
                 before = running.get((face.track, layer))
                 if before and before[1] == frame.index - 1 and (before[0].style, before[0].text) == (name, text):
                     event = Event(before[0].start, end, layer, name, face.name or "", text)
@@ -106,7 +111,13 @@ def _styles(style: Style, people: tuple[str, ...]) -> Iterator[tuple[str, Colour
 
 
 def _marks(
-    face: Face, width: int, height: int, style: Style, unknown: Unknown, people: tuple[str, ...]
+    face: Face,
+    label: Label | None,
+    width: int,
+    height: int,
+    style: Style,
+    unknown: Unknown,
+    people: tuple[str, ...],
 ) -> Iterator[tuple[int, str, str]]:
     """Layer, style and text of what a face shows."""
     box = pixel_box(face.box, width, height)
@@ -121,22 +132,26 @@ def _marks(
         name = f"person {people.index(face.name) + 1}" if style.marks == "colours" else "known"
     if style.marks != "names":
         yield LAYER_BOX, f"Box {name}", _drawing(box, thickness, style.marks)
-    if face.name is not None:
-        # As on a drawn copy: above the box if there is room, else below, else inside. The plate is the text's border.
-        edge = thickness_of(width, height)
-        room = round(LINE * text_size_of(width, height)) + 2 * edge
-        if box.top >= room:
-            anchor, y = 1, box.top - edge
-        else:
-            anchor, y = 7, (box.bottom if box.bottom + room <= height else box.top) + edge
+    if face.name is not None and label is not None:
         text = clean(face.name).translate(_FULLWIDTH)
-        yield LAYER_NAME, f"Name {name}", rf"{{\an{anchor}\pos({box.left + edge},{y})}}{text}"
+        yield LAYER_NAME, f"Name {name}", rf"{{{_position(label, thickness_of(width, height))}}}{text}"
 
 
-def _drawing(box: Rect, thickness: int, marks: Marks) -> str:
+def _position(label: Label, edge: int) -> str:
+    """Where a name stands: by the corner of its plate that touches the box, since players' fonts are not ours. The
+    plate is the text's border, `edge` wide."""
+    left, top, right, bottom = label.rect
+    from_right = label.side % 2
+    x = right - edge if from_right else left + edge
+    upwards = label.side // 2 in (0, 3)  # above the box, or inside at its bottom
+    anchor, y = (1, bottom - edge) if upwards else (7, top + edge)
+    return rf"\an{anchor + 2 * from_right}\pos({x},{y})"
+
+
+def _drawing(box: Rect, thickness: int, style: Marks) -> str:
     """What the marks show of a box, as filled rectangles inside it."""
     parts = []
-    for left, top, right, bottom in strokes(box, thickness, marks):
+    for left, top, right, bottom in strokes(box, thickness, style):
         x1, y1, x2, y2 = left - box.left, top - box.top, right - box.left, bottom - box.top
         parts.append(f"m {x1} {y1} l {x2} {y1} {x2} {y2} {x1} {y2}")
     return rf"{{\an7\pos({box.left},{box.top})\p1}}{' '.join(parts)}"

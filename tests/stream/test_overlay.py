@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -428,6 +429,49 @@ def test_labels_stand_above_or_below_or_inside() -> None:
     assert (inside.left, inside.top) == (100, 3)
     (moved,) = labels_of(face((630, 100, 640, 200), "a long name"))
     assert moved.right == 640
+
+
+def test_labels_do_not_jump() -> None:
+    """A face that moves up and down by a pixel where the room above it just ends, and one that is passed by another."""
+    room = labels_of(face((100, 200, 180, 300)))[0]
+    high = room.bottom - room.top
+
+    def sides(frames: Sequence[Sequence[Face]], start: Mapping[str, int] | None = None) -> list[int]:
+        """Of A's label on each frame."""
+        found, before = [], start or {}
+        for faces in frames:
+            labels = [m for m in marks(faces, 640, 360, GLYPHS, sides=before) if isinstance(m, Label)]
+            before = {label.name: label.side for label in labels}
+            found.append(before["A"])
+        return found
+
+    trembling = [[face((100, high + (-1) ** i, 180, 200), "A")] for i in range(10)]
+    assert sides(trembling) == [0] + [2] * 9
+    near = [[face((100, high + (-1) ** i, 180, 359), "A")] for i in range(10)]  # no room below either
+    assert sides(near) == [0] + [4] * 9
+    assert sides([[face((100, 2 * high, 180, 359), "A")]], {"A": 4}) == [0], "room to spare again"
+    passing = [[face((100, 100, 180, 200), "A"), face((40 * i - 100, 60, 40 * i - 30, 99), "B")] for i in range(10)]
+    assert sides(passing)[0] == 0 < sides(passing)[-1]
+    assert sides(passing) == sorted(sides(passing)), "it never comes back"
+    assert sides([faces[:: (-1) ** i] for i, faces in enumerate(passing)]) == sides(passing), "in any order"
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_frames_that_are_passed_over_count_as_drawn(rotation: Rotation) -> None:
+    def picture_after(passed: int) -> NDArray[np.uint8]:
+        overlay = Overlay(info(320, 240, rotation))
+        for i in range(4):
+            drawn = av.VideoFrame.from_ndarray(scene(320, 240), format="rgb24")
+            faces = [face((60, 5 if i == 1 else 40, 120, 140), "A")]  # once there is no room above it
+            if i < passed:
+                overlay.pass_over(faces, 320, 240)
+            else:
+                overlay.draw(drawn, faces)
+        return np.asarray(drawn.to_ndarray(), np.uint8)
+
+    assert not np.array_equal(picture_after(0), scene(320, 240))
+    for passed in (1, 2, 3):
+        np.testing.assert_array_equal(picture_after(passed), picture_after(0))
 
 
 def test_labels_keep_off_other_faces_and_each_other() -> None:

@@ -18,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.export import ass, chapters, cues
+from stream.glyphs import Glyphs
+from stream.overlay import Label, marks, thickness_of
 from stream.soft_boxes import events
 from stream.styles import Style
 from stream.tracks import Tracks, read
@@ -114,6 +116,18 @@ def test_what_stands_still_is_one_event(record: Tracks) -> None:
     shown = events(record, Style())
     assert sum(event.name == "최예나" for event in shown) == 2  # ten frames
     assert sum(event.name == "Yuri" for event in shown) == 2 * (25 + 1)
+
+
+def test_names_stand_where_a_drawn_copy_has_them(tmp_path: Path) -> None:
+    """Beside a face above it, and without jumping, for which see the overlay's own tests."""
+    faces = [records.face(0, "A", (60, 40, 90, 60)), records.face(1, "B", (55, 20, 95, 39))]
+    record = read(records.write(tmp_path / "a.tracks.jsonl", [(0, faces)], {0: "A", 1: "B"}))
+    drawn = {mark.name: mark.rect for mark in marks(faces, 160, 90, Glyphs()) if isinstance(mark, Label)}
+    shown = {e.name: tuple(map(int, re.findall(r"\d+", e.text)[:3])) for e in events(record, Style()) if e.layer == 1}
+    edge = thickness_of(160, 90)
+    assert shown["B"] == (1, drawn["B"].left + edge, drawn["B"].bottom - edge)  # above
+    assert shown["A"] == (7, drawn["A"].left + edge, drawn["A"].top + edge)  # below
+    assert drawn["A"].top == 60
 
 
 def test_commands_in_a_name_are_text(tmp_path: Path) -> None:
