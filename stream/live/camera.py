@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 import av
@@ -47,7 +48,7 @@ class Camera:
     """One feed.
 
     The reader's thread offers frames; everything else is called by the thread of the analysis alone, except where it
-    says otherwise.
+    says otherwise. Nothing else touches a camera before its first frame is offered.
 
     Args:
         number: 0, 1, 2 …
@@ -197,6 +198,10 @@ class Camera:
                     output.over(ended)
 
     def _offer(self, fresh: Fresh) -> None:
+        if self.address.paced and self._setup is None:
+            # What can be read at any time waits until the networks are ready; nothing else may.
+            self.prepare(fresh)
+            fresh = replace(fresh, arrived=time.monotonic())
         with self._changed:
             self.room.offer(fresh, fresh.arrived)
             self._changed.notify_all()

@@ -78,6 +78,7 @@ class Live:
         """Held while a frame is analysed: whoever has it may look into the cameras' analysers."""
         self._changed = threading.Condition()
         self._stopping = False
+        self._over = threading.Event()
         self._failure: BaseException | None = None
         self._last = -1
         self._thread = threading.Thread(target=self._run, name="iznet-analyse", daemon=True)
@@ -119,17 +120,18 @@ class Live:
     @property
     def alive(self) -> bool:
         """Whether frames are still analysed."""
-        return self._thread.is_alive()
+        return self._thread.ident is not None and not self._over.is_set()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until nothing more comes, or so long; returns whether the run is over."""
-        # Not one long wait: on some systems that one cannot be interrupted.
+        # Never by joining the thread: a join that Ctrl-C interrupts takes a running thread for one that has ended. And
+        # not one long wait: on some systems that cannot be interrupted.
         end = None if seconds is None else time.monotonic() + seconds
-        while self._thread.is_alive():
+        while not self._over.is_set():
             left = 0.5 if end is None else min(0.5, end - time.monotonic())
             if left <= 0:
                 return False
-            self._thread.join(left)
+            self._over.wait(left)
         return True
 
     def stop(self) -> None:
@@ -143,6 +145,7 @@ class Live:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.ident is not None:
+            self._over.wait()
             self._thread.join()
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -167,6 +170,8 @@ class Live:
                 raise InputError("; ".join(problem or "" for problem in failed))
         except BaseException as failure:  # raised by `stop` in the thread that waits
             self._failure = failure
+        finally:
+            self._over.set()
 
     def _look(self, camera: Camera) -> Seen | None:
         with self._changed:

@@ -133,7 +133,9 @@ def paced(
             continue
         now = clock()
         if start is None:
-            start = now, arrival.seconds
+            yield Arrival(arrival.picture, now, arrival.seconds)
+            start = clock(), arrival.seconds  # whoever takes the first one may need a while to make ready
+            continue
         due = start[0] + arrival.seconds - start[1]
         if due > now:
             wait(due - now)
@@ -191,6 +193,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"iznet-read {address.name}", daemon=True)
 
     def start(self) -> None:
+        """Begin to read."""
         self._thread.start()
 
     def stop(self, seconds: float = 1.0) -> None:

@@ -63,6 +63,7 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
     report = json.loads(capfd.readouterr().out)
     (source,) = report["sources"]
     assert (source["name"], source["state"], source["frames"]) == ("stage", "ended", 40)
+    assert "stale" not in source["dropped"]  # nothing is lost while the networks are made ready
     assert source["named"] + sum(source["dropped"].values()) == 40
     found = read(record)
     assert found.summary is not None
@@ -117,7 +118,6 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["ftp://h/a"], "ftp://"),
         (["udp://h:1", "udp://h:2", "--tracks", "a.jsonl"], "{camera}"),
         (["udp://h:1", "udp://h:2", "--tracks", "-"], "one source"),
-        (["udp://h:1", "--tracks", "-", "--json"], "stdout"),
         (["udp://h:1", "--serve", "host:port"], "--serve"),
         (["udp://h:1", "--rotate-seconds", "5"], "--out"),
         (["udp://h:1", "--token", "x"], "--serve"),
@@ -128,6 +128,11 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     assert run(["live", *arguments, *networks[:2]]) == 2
     assert words in capfd.readouterr().err
+
+
+def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["live", "udp://h:1", "--tracks", "-", "--json", *networks[:2]]) == 2
+    assert "stdout" in json.loads(capfd.readouterr().out)["error"]
 
 
 def test_a_file_in_the_way_is_refused_before_anything_is_read(

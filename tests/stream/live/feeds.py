@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from stream.live.address import Address
-from stream.live.source import Arrival, Lost
+from stream.live.source import Arrival, Connect, Lost
 from tests import networks
 from tests.stream import media
 
@@ -83,9 +83,13 @@ class Script:
                 step()
 
 
-def by_address(**scripts: Script) -> Callable[[Address, float, Callable[[], None]], Iterator[Arrival]]:
+def by_address(**scripts: Script) -> Connect:
     """Each camera gets the script of its name."""
-    return lambda address, timeout, refused: scripts[address.name](address, timeout, refused)
+
+    def opens(address: Address, timeout: float, refused: Callable[[], None]) -> Iterator[Arrival]:
+        return scripts[address.name](address, timeout, refused)
+
+    return opens
 
 
 def stage(index: int, width: int, height: int) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_command_lines_secrets_are_taken_out_of_a_report() -> None:
 
 
 def test_webcams_by_number_path_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     for text in ("2", "/dev/video2"):
         found = Address.parse(text)
         assert (found.kind, found.target, found.format) == ("device", "/dev/video2", "v4l2")
@@ -121,7 +122,7 @@ def test_webcams_by_number_path_and_name(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("platform", "target"), [("darwin", "0"), ("win32", "video=0")])
 def test_webcams_of_other_systems(platform: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address.sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     assert Address.parse("0").target == target
 
 

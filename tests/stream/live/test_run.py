@@ -17,7 +17,7 @@ from engine.errors import InputError, OutputError
 from stream.frames import TrackVerdict
 from stream.label import record_header
 from stream.live.address import Address
-from stream.live.outputs import Seen
+from stream.live.outputs import Output, Seen
 from stream.live.record import Record
 from stream.live.run import Live, LiveSettings, frames
 from stream.live.source import Connect
@@ -181,7 +181,7 @@ def recorded(
     gallery = feeds.gallery_of(embedder, "ann")
     record = Record(str(path), lambda info: record_header(info, detector, embedder, gallery))
     script = feeds.Script(*[lockstep(each, analysed) for each in connections])
-    outputs = [[record, Kept(analysed)]]
+    outputs: list[list[Output]] = [[record, Kept(analysed)]]
     settings = LiveSettings(max_staleness=60, retries=1)
     live = Live(cameras("a"), detector, embedder, gallery, settings, outputs, opens=script)
     for camera in live.cameras:
