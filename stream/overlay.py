@@ -242,7 +242,7 @@ class Overlay:
         self.people = tuple(people)
         self.glyphs = Glyphs(font)
         self._sides: dict[str, int] = {}
-        """Everybody's label's on the frame before."""
+        """Where everybody's label was on the frame before."""
 
     def pass_over(self, faces: Sequence[Face], width: int, height: int) -> None:
         """Take note of a frame (`width` × `height` as stored) that is not drawn, so that the next one is drawn as if it

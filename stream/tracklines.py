@@ -217,8 +217,9 @@ def contradiction(
         verdicts: all track lines.
         complete: whether every track should have its line by now.
     """
+    numerator, denominator = header.time_base.as_integer_ratio()
     for frame in frames:
-        if abs(frame.time - frame.pts * header.time_base) > TIME_SLACK:
+        if abs(frame.time - frame.pts * numerator / denominator) > TIME_SLACK:
             return f"frame {frame.index} has time {frame.time:g} where its pts and the time base say otherwise"
     for before, frame in pairwise(frames):
         if frame.pts <= before.pts or frame.shot < before.shot:
