@@ -9,6 +9,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from stream.frames import Face, LabelledFrame, TrackVerdict, VideoInfo
@@ -30,6 +31,8 @@ class Screen:
         self.viewers = 0
         """How many look at the picture now; without any, none is drawn."""
         self._lock = threading.Lock()
+        self._encoding = threading.Lock()
+        self._scaler = VideoReformatter()
         self._lately = LatelySeen(window)
         self._seen: Seen | None = None
         self._number = 0
@@ -78,16 +81,23 @@ class Screen:
 
     def picture(self, after: int) -> tuple[int, bytes] | None:
         """The latest picture as JPEG and its number; None if it is not newer than number `after`."""
-        with self._lock:
-            seen, number, encoded = self._seen, self._number, self._encoded
-        if seen is None or number <= after:
-            return None
-        if encoded is not None and encoded[0] == number:
-            return encoded
-        encoded = number, jpeg(_shrunk(seen.labelled))
-        with self._lock:
-            self._encoded = encoded
-        return encoded
+        with self._encoding:  # once for all who look; and a scaler is for one thread at a time
+            with self._lock:
+                seen, number = self._seen, self._number
+            if seen is None or number <= after:
+                return None
+            if self._encoded is None or self._encoded[0] != number:
+                self._encoded = number, jpeg(self._shrunk(seen.labelled))
+            return self._encoded
+
+    def _shrunk(self, labelled: LabelledFrame) -> NDArray[np.uint8]:
+        """BGR, as displayed, at most `WIDEST` pixels wide or high."""
+        picture: av.VideoFrame = labelled.frame.picture
+        share = min(1.0, WIDEST / max(picture.width, picture.height))
+        width, height = max(2, round(picture.width * share)), max(2, round(picture.height * share))
+        # Not the picture's own `reformat`: other threads may be using that one.
+        small = self._scaler.reformat(picture, width, height, "bgr24", threads=1).to_ndarray()
+        return np.ascontiguousarray(upright(np.asarray(small, np.uint8), labelled.rotation))
 
 
 def _face_state(face: Face, info: VideoInfo) -> dict[str, Any]:
@@ -98,15 +108,6 @@ def _face_state(face: Face, info: VideoInfo) -> dict[str, Any]:
         "similarity": None if face.similarity is None else round(float(face.similarity), 3),
         "box": [round(v, 4) for v in (face.box / scale).tolist()],
     }
-
-
-def _shrunk(labelled: LabelledFrame) -> NDArray[np.uint8]:
-    """BGR, as displayed, at most `WIDEST` pixels wide."""
-    picture: av.VideoFrame = labelled.frame.picture
-    share = min(1.0, WIDEST / max(picture.width, picture.height))
-    width, height = max(2, round(picture.width * share)), max(2, round(picture.height * share))
-    small = picture.reformat(width=width, height=height, format="bgr24").to_ndarray()
-    return np.ascontiguousarray(upright(np.asarray(small, np.uint8), labelled.rotation))
 
 
 def jpeg(bgr: NDArray[np.uint8]) -> bytes:
