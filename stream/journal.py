@@ -15,7 +15,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,21 @@ class WorkFolder:
         self._lock.close()
 
     def remove(self) -> None:
-        """The job is done, or given up: nothing stays."""
+        """The job is done, or given up: nothing stays. What it made is on the disk first, under its final name."""
+        with contextlib.suppress(OSError):
+            sync_folder(self.path.parent)
+        with contextlib.suppress(OSError):  # a folder that stays is cleared by the next run
+            self._clear()
+            (self.path / JOB_FILE).unlink()
         self.release()
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def _clear(self) -> None:
+        """Remove all but the description, which makes the folder ours to the end; what was noted goes last."""
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in (_LOCK_FILE, JOB_FILE):
+                entry.unlink()
 
     def _take(self) -> None:
         try:
@@ -105,11 +116,7 @@ class WorkFolder:
                 )
             self.resumed = True
             return
-        # The description goes first: without it, the rest is nobody's.
-        file.unlink(missing_ok=True)
-        for entry in self.path.iterdir():
-            if entry.name != _LOCK_FILE:
-                entry.unlink()
+        self._clear()
         write_json(file, job)
 
 
@@ -165,6 +172,18 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until new names in the folder are on the disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -89,11 +88,9 @@ def _count_changes(die_at: int | None) -> list[str]:
 
         setattr(place, name, counted)
 
-    counting(os, "fsync")
     counting(os, "replace")
-    counting(Path, "replace")
-    counting(Path, "unlink")
-    counting(shutil, "rmtree")
+    counting(os, "unlink")
+    counting(os, "rmdir")
     return seen
 
 

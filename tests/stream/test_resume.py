@@ -167,13 +167,17 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(driver: Driver, whole
 
 def test_killed_before_any_of_the_last_changes_to_the_disk(driver: Driver, whole: Whole, tmp_path: Path) -> None:
     """From the last segment over the joined file and the record to the removal of the work folder."""
-    for change in range(whole.ended.changes - 12, whole.ended.changes):
+    segment_files = 2 * -(-FRAMES // PER_SEGMENT)
+    last = whole.ended.changes - 1  # of the folder itself; before it the lock, the description and two marks
+    cleared = last - 4 - segment_files
+    for change in (*range(cleared - 5, cleared + 2), last - 3, last - 2):
         output = tmp_path / str(change) / "out.mp4"
         output.parent.mkdir()
         assert driver.run(output, die_at=change).status == -signal.SIGKILL
-        if work_folder(output).exists():
-            assert driver.run(output, resume=True).status == 0
+        assert driver.run(output, resume=True).status == 0
         assert Made.of(output) == whole.made, f"killed before change {change}"
+    assert driver.run(tmp_path / "out.mp4", die_at=last).status == -signal.SIGKILL
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / str(cleared) / "out.mp4").read_bytes()
 
 
 # What follows is interrupted in this process, by an exception that nothing catches.
