@@ -22,7 +22,9 @@ from stream.shots import GRID, ShotDetector, glance
 from stream.stages import StageClock
 
 KEPT_LOOKS = 5
-"""Embeddings of a track that are kept while it lives: what somebody is enrolled with who gets a name by hand."""
+"""Embeddings that are kept of a track: what somebody is enrolled with who gets a name by hand."""
+KEPT_GONE = 32
+"""Tracks whose looks are kept when they have ended: who is to be named may be gone before the name is typed."""
 
 
 class LiveIdentity(Identity):
@@ -31,6 +33,8 @@ class LiveIdentity(Identity):
     def __init__(self, gallery: Gallery | None, *, same: float) -> None:
         super().__init__(gallery, same=same)
         self._looks_of: dict[int, list[tuple[float, NDArray[np.float32]]]] = {}
+        self._gone: dict[int, NDArray[np.float32]] = {}
+        """The looks of the latest tracks that have ended, the latest last."""
         self._said: dict[int, str] = {}
         """What people said who a track is."""
 
@@ -46,7 +50,7 @@ class LiveIdentity(Identity):
     def looks_of(self, track: int) -> NDArray[np.float32] | None:
         """`[n,D]` the best embeddings of a track, the best first; None where there are none."""
         looks = self._looks_of.get(track)
-        return np.stack([embedding for _, embedding in looks]) if looks else None
+        return np.stack([embedding for _, embedding in looks]) if looks else self._gone.get(track)
 
     def recognise(self, gallery: Gallery) -> None:
         """From now on these people are known, the tracks that are alive included."""
@@ -54,10 +58,10 @@ class LiveIdentity(Identity):
         self._names.clear()
 
     def say(self, track: int, name: str | None) -> None:
-        """Somebody who knows says who this living track is; None takes it back."""
+        """Somebody who knows says who this track is, if it lives; None takes it back."""
         if name is None:
             self._said.pop(track, None)
-        else:
+        elif track in self._evidence:
             self._said[track] = name
 
     def naming(self, track: int) -> Naming:
@@ -72,7 +76,12 @@ class LiveIdentity(Identity):
         return naming
 
     def forget(self, track: int) -> None:
-        """Nothing will be asked about this track again."""
+        """Nothing will be asked about this track again, except for its looks."""
+        looks = self.looks_of(track)
+        if looks is not None:
+            self._gone[track] = looks
+            if len(self._gone) > KEPT_GONE:
+                del self._gone[next(iter(self._gone))]
         del self._evidence[track], self._born[track]
         self._looks_of.pop(track, None)
         self._said.pop(track, None)
@@ -157,11 +166,11 @@ class LiveAnalyser(Analyser):
         return self._identity.naming(track)
 
     def looks_of(self, track: int) -> NDArray[np.float32] | None:
-        """`[n,D]` unit embeddings of a living track, the best first; None if it is over or was never embedded."""
+        """`[n,D]` unit embeddings of a track that lives or ended lately, the best first; None if there are none."""
         return self._identity.looks_of(track)
 
     def say(self, track: int, name: str | None) -> None:
-        """Somebody who knows says who this living track is, from the next frame on; None takes it back."""
+        """Somebody who knows says who this track is: from the next frame on, if it lives. None takes it back."""
         self._identity.say(track, name)
 
     def recognise(self, gallery: Gallery) -> None:

@@ -41,7 +41,7 @@ class Given:
 
 
 class NameDesk:
-    """Takes names for faces that are seen in a run, and takes them back.
+    """Takes names for faces that are seen in a run or were lately, and takes them back.
 
     May be called from any thread; two calls wait for each other.
 
@@ -68,7 +68,7 @@ class NameDesk:
         `camera`, `epoch` and `track` say which face, as `Camera.number`, `Seen.epoch` and `Face.track` do.
 
         Raises:
-            InputError: no name, too long a one; no such face is seen now, or it was never seen well enough.
+            InputError: no name, too long a one; no such face has been seen lately, or never well enough.
             OutputError: the gallery's file cannot be written; then nothing has changed.
         """
         name = clean_name(name)
@@ -79,7 +79,7 @@ class NameDesk:
                 analyser = self._analyser(camera, epoch)
                 looks = analyser.looks_of(track) if analyser is not None else None
             if analyser is None or looks is None:
-                raise InputError("that face is gone, or was not seen well enough yet; wait for a better look")
+                raise InputError("that face is long gone, or was not seen well enough yet; wait for a better look")
             when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
             photos = Photos(looks, tuple(f"live {when} {n}" for n in range(1, len(looks) + 1)))
             before = False
@@ -98,8 +98,7 @@ class NameDesk:
             self._given[given.number] = given
             self._live.recognise(gallery)
             with self._live.working:
-                if analyser.looks_of(track) is not None:  # it may have left while the file was written
-                    analyser.say(track, known)
+                analyser.say(track, known)
             return given
 
     def undo(self, number: int) -> Given:

@@ -1,8 +1,9 @@
-"""A little picture of every face that is seen now: the clearest so far."""
+"""A little picture of every face that is seen now or was lately: the clearest."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream.frames import Face, TrackVerdict
 from stream.identity import face_quality
+from stream.live.analysis import KEPT_GONE
 from stream.live.outputs import Seen
 from stream.live.screen import jpeg
 from stream.orientation import boxes_to_coded, upright
@@ -23,7 +25,8 @@ BETTER = 1.25
 
 
 class Thumbnails:
-    """Keeps the little pictures of one feed's living tracks. `of` may be called from any thread."""
+    """Keeps the little pictures of one feed's faces, also of as many that have gone as can still be named. `of` may be
+    called from any thread."""
 
     draws = False
 
@@ -31,12 +34,14 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._epoch = 0
         self._best: dict[int, tuple[float, bytes]] = {}
+        self._gone: deque[int] = deque()
 
     def frame(self, seen: Seen) -> None:
         if seen.epoch != self._epoch:
             with self._lock:
                 self._epoch = seen.epoch
                 self._best.clear()
+                self._gone.clear()
         for face in seen.labelled.faces:
             quality = face_quality(face.box, face.score, face.landmarks)
             known = self._best.get(face.track)
@@ -47,14 +52,15 @@ class Thumbnails:
 
     def over(self, verdicts: Sequence[TrackVerdict]) -> None:
         with self._lock:
-            for verdict in verdicts:
-                self._best.pop(verdict.track, None)
+            self._gone += [verdict.track for verdict in verdicts]
+            while len(self._gone) > KEPT_GONE:
+                self._best.pop(self._gone.popleft(), None)
 
     def close(self, dropped: Mapping[str, int]) -> None:
         """Nothing is left to finish."""
 
     def of(self, epoch: int, track: int) -> bytes | None:
-        """The picture of a face that is seen now, JPEG; None if it is gone."""
+        """The picture of a face that is seen or was lately, JPEG; None if there is none."""
         with self._lock:
             return self._best[track][1] if epoch == self._epoch and track in self._best else None
 

@@ -12,7 +12,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.photos import Photos
 from stream.frames import Frame, LabelledFrame, VideoInfo
-from stream.live.analysis import KEPT_LOOKS, LiveAnalyser
+from stream.live.analysis import KEPT_GONE, KEPT_LOOKS, LiveAnalyser
 from tests import networks
 from tests.stream.live import feeds
 
@@ -60,7 +60,6 @@ def test_a_track_is_told_once_when_it_has_ended_and_then_forgotten(feed: Feed) -
     assert (verdict.track, verdict.name, verdict.frames) == (track, "ann", 5)
     assert (verdict.first, verdict.last) == (0, 4)
     assert feed.analyser.ended() == []
-    assert feed.analyser.looks_of(track) is None
 
 
 def test_breaking_off_ends_every_track_and_bridges_none(feed: Feed) -> None:
@@ -117,6 +116,17 @@ def test_memory_does_not_grow_with_the_number_of_people_who_pass(feed: Feed) -> 
             )
         )
     assert sizes[-1] == sizes[0] == 0
+
+
+def test_the_looks_of_the_latest_who_left_are_kept(feed: Feed) -> None:
+    tracks = []
+    for _ in range(KEPT_GONE + 3):
+        tracks.append(feed.show([feeds.ANN]).faces[0].track)
+        feed.analyser.break_off()
+    kept = [track for track in tracks if feed.analyser.looks_of(track) is not None]
+    assert kept == tracks[-KEPT_GONE:]
+    feed.analyser.say(tracks[-1], "ben")  # nobody is there to bear it
+    assert names(feed.show([feeds.ANN])) == ["ann"]
 
 
 def test_looks_are_unit_the_best_first_and_few(feed: Feed) -> None:

@@ -160,3 +160,15 @@ def test_without_photos_refuses_to_empty_a_gallery(embedder: Embedder) -> None:
         without_photos(gallery, "ann", ("0",))
     with pytest.raises(InputError, match="not in the gallery any more"):
         without_photos(gallery, "zoe", ("0",))
+
+
+def test_who_has_left_while_the_name_was_typed_is_known_when_they_come_back(scene: Scene) -> None:
+    scene.step()
+    track = scene.track
+    with scene.live.working:
+        analyser = scene.live.cameras[0].analyser
+        assert analyser is not None
+        analyser.break_off()
+    scene.desk.give(0, 1, track, "Dora")
+    assert scene.step() == ["ann", "Dora"]
+    assert scene.track != track

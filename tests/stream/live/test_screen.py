@@ -11,6 +11,7 @@ from PIL import Image
 
 from stream.frames import Face, Frame, LabelledFrame, Rotation, TrackVerdict, VideoInfo
 from stream.live import screen
+from stream.live.analysis import KEPT_GONE
 from stream.live.outputs import Seen
 from stream.live.screen import Screen
 from stream.live.thumbnails import SIDE, Thumbnails
@@ -109,6 +110,8 @@ def test_little_pictures_go_with_their_track_and_their_feed() -> None:
         assert image.convert("RGB").getpixel((SIDE // 2, SIDE // 2)) == pytest.approx(networks.PEOPLE["ann"], abs=12)
     assert little.of(2, 7) is None
     little.over([TrackVerdict(7, 0, "named", "ann", 0.8, 0, 0, 1)])
+    assert little.of(1, 7) is not None  # it may still be named
+    little.over([TrackVerdict(track, 0, "unknown", None, None, 0, 0, 1) for track in range(100, 100 + KEPT_GONE)])
     assert little.of(1, 7) is None
     little.frame(seen(1))
     little.frame(seen(2, epoch=2))
