@@ -57,7 +57,7 @@ def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Even
     running: dict[tuple[int, int], tuple[Event, int]] = {}  # track and layer → the event and its last frame
     for frame in record.frames:
         start, end = ruler.start(frame.index), ruler.end(frame.index)
-        drawn = marks(frame.faces, width, height, glyphs, style=style.marks, people=people, sides=sides)
+        drawn = marks(frame.faces, width, height, glyphs, style="names", sides=sides)
         labels = {mark.name: mark for mark in drawn if isinstance(mark, Label)}
         sides = {name: label.side for name, label in labels.items()}
         for face in frame.faces:
