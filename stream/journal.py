@@ -55,6 +55,7 @@ class WorkFolder:
         self.resumed = False
         """Whether something of an earlier run is gone on with."""
         self._lock = contextlib.ExitStack()
+        self._content: dict[str, Any] = {"job": {"version": VERSION, **job}, "events": {}}
         with writing(path):
             if path.exists() and not _is_work_folder(path):
                 raise OutputError(f"{path} is in the way and no work folder; remove or rename it")
@@ -62,19 +63,20 @@ class WorkFolder:
             self._take()
         try:
             with writing(path):
-                self._begin({"version": VERSION, **job}, resume)
+                self._begin(resume)
         except BaseException:
             self.release()
             raise
 
     def mark(self, event: str, value: Any = None) -> None:
         """Note durably that `event` has happened in this job."""
-        with writing(self.path):
-            write_json(self.path / f"{event}.mark.json", value)
+        self._content["events"][event] = value
+        self._write()
 
     def unmark(self, event: str) -> None:
         """It has not happened after all."""
-        (self.path / f"{event}.mark.json").unlink(missing_ok=True)
+        self._content["events"].pop(event, None)
+        self._write()
 
     def release(self) -> None:
         """Leave the folder as it is, for a later run."""
@@ -92,8 +94,8 @@ class WorkFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
-        """Remove all but the description, which makes the folder ours to the end; what was noted goes last."""
-        for entry in sorted(self.path.iterdir()):
+        """Remove all but the description and what was noted, which make the folder ours to the end."""
+        for entry in self.path.iterdir():
             if entry.name not in (_LOCK_FILE, JOB_FILE):
                 entry.unlink()
 
@@ -105,29 +107,33 @@ class WorkFolder:
                 raise
             raise OutputError(f"{self.path}: another process is at work in it; wait for its end") from error
 
-    def _begin(self, job: Mapping[str, Any], resume: bool) -> None:
-        file = self.path / JOB_FILE
-        if resume and file.exists():
-            earlier = _read(file)
-            if changed := list(differences(earlier, json.loads(json.dumps(job)))):
+    def _begin(self, resume: bool) -> None:
+        if resume and (self.path / JOB_FILE).exists():
+            earlier = _read(self.path)
+            now = json.loads(json.dumps(self._content["job"]))
+            if changed := list(differences(earlier["job"], now)):
                 raise UsageError(
                     f"{self.path}: cannot go on, {'; '.join(changed)}. Give what was given then, or label from the "
                     "start without --resume"
                 )
-            self.resumed = True
+            self._content, self.resumed = earlier, True
             return
         self._clear()
-        write_json(file, job)
+        self._write()
+
+    def _write(self) -> None:
+        with writing(self.path):
+            write_json(self.path / JOB_FILE, self._content)
 
 
 def marked(path: Path, event: str) -> bool:
     """Whether the job of the work folder `path`, if there is one, noted that `event` happened."""
-    return (path / f"{event}.mark.json").exists()
+    return (path / JOB_FILE).exists() and event in _read(path)["events"]
 
 
 def mark_of(path: Path, event: str) -> Any:
     """What was noted with the mark; None if there is none."""
-    return _read(path / f"{event}.mark.json") if marked(path, event) else None
+    return _read(path)["events"][event] if marked(path, event) else None
 
 
 def differences(earlier: Any, now: Any, name: str = "") -> Iterator[str]:
@@ -213,8 +219,13 @@ def _is_work_folder(path: Path) -> bool:
     return path.is_dir() and {entry.name for entry in path.iterdir()} <= {_LOCK_FILE, f"{JOB_FILE}.part"}
 
 
-def _read(path: Path) -> Any:
+def _read(folder: Path) -> dict[str, Any]:
+    """The folder's description and what was noted: `job` and `events`."""
+    path = folder / JOB_FILE
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text("utf-8"))
+        if not (isinstance(content, dict) and isinstance(content["job"], dict) and isinstance(content["events"], dict)):
+            raise TypeError("no description of a job")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}); label from the start without --resume") from error
+    return content

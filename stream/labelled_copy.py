@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from engine.errors import OutputError
 from stream.encoding import EncoderSettings
 from stream.frames import Face, LabelledFrame
 from stream.hiding import Box
@@ -147,7 +149,8 @@ class LabelledCopy:
             with self._clock("join"):
                 self._join(segments, self.target, self._overwrite, partial=False)
         except BaseException:
-            self.work.unmark("video")
+            with contextlib.suppress(OutputError):  # a full disk is reported already
+                self.work.unmark("video")
             raise
         self._finished = True
 

@@ -168,9 +168,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(driver: Driver, whole
 def test_killed_before_any_of_the_last_changes_to_the_disk(driver: Driver, whole: Whole, tmp_path: Path) -> None:
     """From the last segment over the joined file and the record to the removal of the work folder."""
     segment_files = 2 * -(-FRAMES // PER_SEGMENT)
-    last = whole.ended.changes - 1  # of the folder itself; before it the lock, the description and two marks
-    cleared = last - 4 - segment_files
-    for change in (*range(cleared - 5, cleared + 2), last - 3, last - 2):
+    last = whole.ended.changes - 1  # of the folder itself; before it the lock and the description
+    cleared = last - 2 - segment_files
+    for change in (*range(cleared - 5, cleared + 2), last - 2):
         output = tmp_path / str(change) / "out.mp4"
         output.parent.mkdir()
         assert driver.run(output, die_at=change).status == -signal.SIGKILL

@@ -55,7 +55,7 @@ def test_lengths_and_journal(clip: Path, tmp_path: Path) -> None:
     assert [s.index for s in segments] == [0, 1, 2, 3]
     assert all(s.packets[0].key for s in segments)
     assert finished_segments(tmp_path / "work") == segments
-    job = json.loads((tmp_path / "work" / "job.json").read_text("utf-8"))
+    job = json.loads((tmp_path / "work" / "job.json").read_text("utf-8"))["job"]
     assert job["encoder"] == writer.plan.to_json()
     assert job["frames_per_segment"] == 16
     assert sorted(p.pts for s in segments for p in s.packets) == vfr(50, 512)
