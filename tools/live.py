@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.errors import UsageError
+from tools.config_file import config_option
 from tools.copy_options import refuse
 from tools.options import FILE, EngineOptions, engine_options, json_option
 from tools.wording import count
@@ -65,6 +66,7 @@ LOOK = 0.2
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True, help="Of RTSP.")
 @click.option("--realtime", is_flag=True, help="Sources may be files, played at their own speed.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@config_option
 @engine_options
 @json_option
 @click.pass_context
@@ -149,17 +151,18 @@ def live(
     settings = LiveSettings(max_staleness, timeout, retries, unknown or usual_unknown(gallery))
     began = time.monotonic()
     run = Live(addresses, detector, embedder, people, settings, outputs)
-    server = None
+    server, made = None, None
     if place is not None:
         made = new_token() if token is None and not place.loopback else None
         desk = NameDesk(run, gallery) if gallery is not None else None
         guard = Guard(place.loopback, token or made)
         server = Server(LivePage(run, screens, thumbnails, guard, desk), place)
-        click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
-    if not as_json:
-        click.echo(f"Networks: {engine.explain()}", err=True)
     try:
         with run, server or nullcontext():
+            if not as_json:
+                click.echo(f"Networks: {engine.explain()}", err=True)
+            if server is not None:
+                click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
             _watch(run, quiet=as_json)
     except KeyboardInterrupt:
         pass  # the usual end; everything is finished

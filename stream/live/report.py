@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from stream.live.camera import Camera
@@ -61,7 +63,14 @@ def metrics(live: Live) -> list[Metric]:
     """Everything that is counted, in Prometheus's terms. The label `camera` is the name that the source is shown by."""
     cameras = [(camera, {"camera": camera.address.name}) for camera in live.cameras]
     stages = dict(live.clock.stages)
+    memory = resident_bytes()
     return [
+        Metric(
+            "process_resident_memory_bytes",
+            "Memory in use.",
+            "gauge",
+            [("", {}, memory)] if memory is not None else [],
+        ),
         Metric(
             "iznet_frames_total",
             "Frames that were decoded.",
@@ -133,6 +142,14 @@ def metrics(live: Live) -> list[Metric]:
             [("", {"stage": name}, stage.calls) for name, stage in stages.items()],
         ),
     ]
+
+
+def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int | None:
+    """Memory that the process occupies now; None where the system does not say."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _ms(seconds: float | None) -> float | None:

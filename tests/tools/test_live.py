@@ -130,6 +130,58 @@ def test_what_cannot_be_meant_is_refused(
     assert words in capfd.readouterr().err
 
 
+def test_a_config_file_says_what_flags_say(
+    clip: Path, group: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "live.toml"
+    config.write_text(
+        f"""
+        sources = ["stage={clip}"]
+        realtime = true
+        gallery = "{group}"
+        detector = "{networks[1]}"
+        embedder = "{networks[3]}"
+        tracks = "{tmp_path / "not-this.tracks.jsonl"}"
+        max-staleness = 60
+        json = true
+        """
+    )
+    record = tmp_path / "this.tracks.jsonl"
+    assert run(["live", "--config", str(config), "--tracks", str(record)]) == 0
+    (source,) = json.loads(capfd.readouterr().out)["sources"]
+    assert (source["name"], source["frames"]) == ("stage", 40)
+    assert read(record).frames
+    assert not (tmp_path / "not-this.tracks.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("sources = [", 3, "not TOML"),
+        ("source = ['udp://h:1']", 2, "there is no option 'source'"),
+        ("sources = 'udp://h:1'", 2, "has to be a list"),
+        ("realtime = 'yes'", 2, "true or false"),
+        ("timeout = true", 2, "a text or a number"),
+        ("sources = ['udp://h:1']\ntimeout = 'long'", 2, "--timeout"),
+        ("config = 'other.toml'", 2, "there is no option 'config'"),
+        ("help = true", 2, "there is no option 'help'"),
+        ("", 2, "SOURCE"),
+    ],
+)
+def test_a_config_file_that_makes_no_sense_is_refused(
+    text: str, code: int, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "live.toml"
+    config.write_text(text)
+    assert run(["live", "--config", str(config)]) == code
+    assert words in capfd.readouterr().err
+
+
+def test_a_config_file_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["live", "--config", str(tmp_path / "no.toml")]) == 3
+    assert "no.toml" in capfd.readouterr().err
+
+
 def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["live", "udp://h:1", "--tracks", "-", "--json", *networks[:2]]) == 2
     assert "stdout" in json.loads(capfd.readouterr().out)["error"]

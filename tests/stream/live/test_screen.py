@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from stream.frames import Face, Frame, LabelledFrame, Rotation, TrackVerdict, VideoInfo
@@ -32,7 +33,12 @@ def seen(index: int, rotation: Rotation = 0, epoch: int = 1, box: tuple[float, .
 def test_many_who_look_get_one_picture_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     original = screen.jpeg
-    monkeypatch.setattr(screen, "jpeg", lambda bgr: (made.append(1), original(bgr))[1])
+
+    def counted(bgr: NDArray[np.uint8]) -> bytes:
+        made.append(1)
+        return original(bgr)
+
+    monkeypatch.setattr(screen, "jpeg", counted)
     shown = Screen()
     for index in range(20):
         shown.frame(seen(index))

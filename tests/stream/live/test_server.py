@@ -188,6 +188,7 @@ def test_metrics_can_be_read_and_add_up(run: Watched) -> None:
     assert values['iznet_frames_named_total{camera="stage"}'] > 0
     assert values['iznet_latency_seconds_bucket{camera="stage",le="+Inf"}'] > 0
     assert values['iznet_stage_calls_total{stage="detect"}'] > 0
+    assert values["process_resident_memory_bytes"] > 10_000_000
 
 
 def test_health(run: Watched) -> None:
