@@ -79,7 +79,7 @@ class Tracker:
         confident: float = 0.5,
         reach: float = 0.9,
         patience: float = 0.7,
-        doubt: float = 0.5,
+        doubt: float = 0.3,
         away: float = 0.3,
         unlike: float = 0.15,
         strangers: float = 0.0,
