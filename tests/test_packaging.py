@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ("engine", "stream", "train", "tools")
+DATA = {".py", ".typed", ".onnx", ".sha256", ".keras", ".md", ".json", ".html", ".css", ".js", ".svg"}
 BUILD = """
 import sys
 from scikit_build_core.build import build_wheel
@@ -44,9 +45,9 @@ def test_every_module_and_its_data_is_in_the_wheel(wheel: zipfile.ZipFile) -> No
         path.relative_to(ROOT).as_posix()
         for package in HOUSE
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".typed", ".onnx", ".sha256", ".keras", ".md", ".json"} and path.is_file()
+        if path.suffix in DATA and path.is_file()
     }
-    assert {"stream/tracks.schema.json", "engine/py.typed"} <= wanted
+    assert {"stream/tracks.schema.json", "engine/py.typed", "stream/live/page/app.js"} <= wanted
     assert wanted <= names, sorted(wanted - names)
 
 

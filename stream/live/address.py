@@ -25,6 +25,9 @@ HIDDEN = "***"
 NETWORK = ("rtsp", "rtsps", "http", "https", "udp")
 """What a URL may begin with."""
 
+QUICK = {"analyzeduration": "2000000", "fpsprobesize": "0"}
+"""Two seconds, in microseconds, to find out what a stream holds, and none for its frame rate: that it tells itself."""
+
 _NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
@@ -132,7 +135,9 @@ def _network(text: str, scheme: str, name: str, transport: Transport) -> Address
         raise UsageError(f"a {scheme}:// address that makes no sense ({_reason(error)}); check host and port") from None
     if not host and scheme != "udp":
         raise UsageError(f"a {scheme}:// address without a host; write {scheme}://HOST/PATH")
-    options = {"rtsp_transport": transport} if scheme in ("rtsp", "rtsps") else {}
+    options = dict(QUICK)
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = transport
     secrets = _secrets(parts)
     shown = _shown(parts, host or "", port)
     return Address("network", name or shown, shown, text, None, options, secrets)

@@ -105,6 +105,7 @@ class Camera:
         self._setup: _Setup | None = None
         self._segment = 0
         self._index = 0
+        self._lost = False
 
     @property
     def analyser(self) -> LiveAnalyser | None:
@@ -115,6 +116,17 @@ class Camera:
     def over(self) -> bool:
         """Whether nothing more will come. From any thread."""
         return self.reader.state in ("ended", "failed") and not self.room.waiting
+
+    @property
+    def calls(self) -> bool:
+        """Whether there is something to do: a frame to look at, or a loss to be taken note of."""
+        return bool(self.room.waiting) or self._lost
+
+    def take_note(self) -> None:
+        """If the connection was lost, end the tracks: what comes after it does not go on what came before."""
+        if self._lost:
+            self._lost = False
+            self._end_tracks()
 
     def prepare(self, fresh: Fresh) -> _Setup:
         """Make ready for pictures like this one. That takes seconds at a feed's first picture and where the pictures'
@@ -209,6 +221,7 @@ class Camera:
     def _break(self) -> None:
         with self._changed:
             self.room.clear("lost")
+            self._lost = True
             self._changed.notify_all()
 
 

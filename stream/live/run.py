@@ -176,8 +176,9 @@ class Live:
     def _look(self, camera: Camera) -> Seen | None:
         with self._changed:
             coming = camera.room.peek()
-        if coming is not None:
-            with self.working:
+        with self.working:
+            camera.take_note()
+            if coming is not None:
                 camera.prepare(coming)
         with self._changed:
             fresh = camera.room.take(time.monotonic())
@@ -187,7 +188,7 @@ class Live:
             return camera.look(fresh)
 
     def _turns(self) -> Iterator[Camera]:
-        """The cameras that have a frame, in turn, until the run is over."""
+        """The cameras that call, in turn, until the run is over."""
         while True:
             with self._changed:
                 while (number := self._ready()) is None:
@@ -200,7 +201,7 @@ class Live:
             yield self.cameras[number]
 
     def _ready(self) -> int | None:
-        return next_in_turn([bool(camera.room.waiting) for camera in self.cameras], self._last)
+        return next_in_turn([camera.calls for camera in self.cameras], self._last)
 
     def _close(self) -> None:
         """Stop the readers together, since each may take a moment, then finish the outputs."""

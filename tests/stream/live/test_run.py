@@ -210,6 +210,18 @@ def test_tracks_end_at_a_gap_and_the_record_is_whole(tmp_path: Path, detector: D
     assert record.header.path == "rtsp://a.invalid/1"
 
 
+def test_tracks_end_when_the_feed_is_lost_not_when_it_comes_back(detector: Detector) -> None:
+    analysed, never = threading.Semaphore(0), threading.Event()
+    kept = Kept(analysed)
+    script = feeds.Script([*lockstep([feeds.picture()] * 3, analysed), "the cable is out"], [lambda: never.wait(60)])
+    live = Live(cameras("a"), detector, settings=LiveSettings(60, retries=9), outputs=[[kept]], opens=script)
+    with live:
+        feeds.until(lambda: len(kept.verdicts) == 1)
+        assert kept.verdicts[0].frames == 3
+        assert live.cameras[0].room.tally.came == 3
+    never.set()
+
+
 def test_pictures_of_another_size_get_a_record_of_their_own(
     tmp_path: Path, detector: Detector, embedder: Embedder
 ) -> None:
