@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -157,7 +157,7 @@ class _Piece:
         self.first = seen.labelled.frame.pts
         self.size = 0
         """Bytes of the packets so far."""
-        plan: EncoderPlan = plan_encoder(settings, _facts(seen))
+        plan = at_once(plan_encoder(settings, _facts(seen)))
         self._format = plan.pixel_format
         self._encoder: VideoCodecContext = plan.open()
         try:
@@ -193,6 +193,14 @@ class _Piece:
                 self._container.mux_one(packet)
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def at_once(plan: EncoderPlan) -> EncoderPlan:
+    """The plan with an encoder that holds no pictures back, where it can be told so: a run then ends quickly, and a
+    crash loses little."""
+    if plan.encoder not in ("x264", "x265"):
+        return plan
+    return replace(plan, options={**plan.options, "tune": "zerolatency"})
 
 
 def _facts(seen: Seen) -> VideoFacts:

@@ -76,6 +76,14 @@ def test_a_recording_holds_what_was_drawn_at_its_time(tmp_path: Path) -> None:
     assert recording.skipped == 0
 
 
+@pytest.mark.parametrize("encoder", ["x264", "x265", "svtav1"])
+def test_every_software_encoder_records(encoder: str, tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), EncoderSettings(encoder))
+    info = info_of(pixel_format="yuv420p")
+    record_all(recording, [seen(n, info) for n in range(4)])
+    assert len(media.read(tmp_path / "a.mkv").pictures) == 4
+
+
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj422p", "yuv420p10le", "nv12", "rgb24"])
 def test_pictures_of_any_camera_are_recorded(pixel_format: str, tmp_path: Path) -> None:
     recording = Recording(str(tmp_path / "a.mkv"), FAST)
@@ -100,13 +108,15 @@ def test_every_piece_begins_with_a_key_frame_and_plays_by_itself(tmp_path: Path)
 def test_pieces_by_size_and_by_geometry(tmp_path: Path) -> None:
     recording = Recording(str(tmp_path / "a.mkv"), FAST, Rotation(size=1))
     small, large = info_of(), info_of(480, 360)
-    # x264 gives its packets late, so a piece this small still holds a few pictures.
-    record_all(recording, [seen(n, small) for n in range(40)] + [seen(40, large)])
-    read = [media.read(path) for path in recording.written]
-    assert len(read) >= 2
-    assert sum(len(each.pictures) for each in read) == 41
-    assert {picture.width for picture in read[-1].pictures} == {480}
-    assert {picture.width for each in read[:-1] for picture in each.pictures} == {320}
+    record_all(recording, [seen(n, small) for n in range(4)] + [seen(4, large)])
+    # Every piece is full with its first picture, since the encoder holds none back.
+    assert [[picture.width for picture in media.read(path).pictures] for path in recording.written] == [
+        [320],
+        [320],
+        [320],
+        [320],
+        [480],
+    ]
 
 
 def test_an_encoder_that_cannot_keep_up_leaves_pictures_out_and_counts_them(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_a_recording_that_a_crash_cuts_off_plays(tmp_path: Path) -> None:
     feeds.until(lambda: not recording._waiting)
     (tmp_path / "cut.mkv").write_bytes((tmp_path / "a.mkv").read_bytes())
     recording.close({})
-    assert len(media.read(tmp_path / "cut.mkv").pictures) >= 100
+    assert len(media.read(tmp_path / "cut.mkv").pictures) >= 250  # a second at most is lost
 
 
 def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
