@@ -53,7 +53,7 @@ class Address:
     """What FFmpeg opens; may hold a password."""
     format: str | None = None
     """FFmpeg's input format, where it cannot be told from the target."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """For FFmpeg's demuxer."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What must not be shown, longest first."""

@@ -129,3 +129,25 @@ def test_webcams_of_other_systems(platform: str, target: str, monkeypatch: pytes
 def test_an_address_goes_to_another_process_whole() -> None:
     found = Address.parse("rtsp://u:p@h/1")
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.builds(
+            "{}{}://{}".format,
+            st.sampled_from(["", "door=", "a b="]),
+            st.sampled_from(["rtsp", "RTSPS", "http", "udp", "ftp", "r tsp"]),
+            st.text(max_size=40),
+        ),
+    ),
+    st.booleans(),
+)
+def test_any_text_is_a_source_or_refused(text: str, realtime: bool) -> None:
+    try:
+        found = Address.parse(text, realtime=realtime)
+    except UsageError as refusal:
+        assert str(refusal)
+    else:
+        assert found.target in text or found.kind == "device"
+        assert found.clean(found.target) == found.shown or any(secret in found.shown for secret in found.secrets)
