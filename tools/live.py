@@ -40,7 +40,13 @@ LOOK = 0.2
     "Better in the variable IZNET_TOKEN, since others on this computer can read command lines.",
 )
 @click.option("--tracks", default=None, metavar="FILE|-", help="The record, JSON lines that can be followed.")
-@click.option("--out", default=None, metavar="FILE.mkv", help="The labelled pictures.")
+@click.option(
+    "--out",
+    "outs",
+    multiple=True,
+    metavar="FILE.mkv|FOLDER/",
+    help="The labelled pictures: a recording, or HLS in a folder; may be repeated.",
+)
 @click.option("--rotate-seconds", type=click.FloatRange(1), default=None, help="Begin another file after so long.")
 @click.option("--rotate-megabytes", type=click.FloatRange(0.1), default=None, help="Or when it is so large.")
 @click.option("--encoder", default="auto", show_default=True, help="Of --out, as for `iznet label`.")
@@ -77,7 +83,7 @@ def live(
     serve: str | None,
     token: str | None,
     tracks: str | None,
-    out: str | None,
+    outs: tuple[str, ...],
     rotate_seconds: float | None,
     rotate_megabytes: float | None,
     encoder: str,
@@ -107,6 +113,7 @@ def live(
     from stream.encoding import EncoderSettings
     from stream.label import record_header
     from stream.live.address import Address
+    from stream.live.hls import HlsFolder
     from stream.live.outputs import name_for
     from stream.live.record import Record
     from stream.live.recording import Recording, Rotation
@@ -116,8 +123,10 @@ def live(
     from stream.live.thumbnails import Thumbnails
     from stream.styles import usual_unknown
 
-    if out is None:
-        refuse(context, ("rotate_seconds", "rotate_megabytes", "encoder", "preset", "crf"), "without --out")
+    if not outs:
+        refuse(context, ("encoder", "preset", "crf"), "without --out")
+    if all(out.endswith("/") for out in outs):
+        refuse(context, ("rotate_seconds", "rotate_megabytes"), "without --out FILE.mkv")
     if serve is None and token is not None:
         refuse(context, ("token",), "without --serve")
     if tracks == "-" and (as_json or len(sources) > 1):
@@ -134,6 +143,7 @@ def live(
     embedder = engine.open_embedder() if gallery is not None else None
     people = Gallery.load(gallery, embedder) if gallery is not None else None
 
+    encoding = EncoderSettings(encoder, preset, crf)
     outputs: list[list[Output]] = [[] for _ in addresses]
     rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
     for address, own in zip(addresses, outputs, strict=True):
@@ -141,9 +151,12 @@ def live(
             where = sys.stdout.buffer if tracks == "-" else name_for(tracks, address.name, len(addresses))
             header = partial(record_header, detector=detector, embedder=embedder, gallery=people)
             own.append(Record(where, header, overwrite=overwrite))
-        if out is not None:
+        for out in outs:
             name = name_for(out, address.name, len(addresses))
-            own.append(Recording(name, EncoderSettings(encoder, preset, crf), rotation, overwrite=overwrite))
+            if out.endswith("/"):
+                own.append(HlsFolder(name, encoding, overwrite=overwrite))
+            else:
+                own.append(Recording(name, encoding, rotation, overwrite=overwrite))
     screens = [Screen() for _ in addresses] if place is not None else []
     thumbnails = [Thumbnails() for _ in screens]
     for own, little, screen in zip(outputs, thumbnails, screens, strict=False):
@@ -195,6 +208,6 @@ def _line(source: dict[str, Any]) -> str:
     words += f"; dropped: {dropped}" if dropped else "; none dropped"
     latency = source["latency"]
     words += f"; latency {latency['p50_ms']:.0f} ms (median), {latency['p95_ms']:.0f} ms (95 %)"
-    if source["not_recorded"]:
-        words += f"; {source['not_recorded']} not recorded, since the encoder did not keep up"
+    if source["not_encoded"]:
+        words += f"; {source['not_encoded']} not encoded, since the encoder did not keep up"
     return words

@@ -9,7 +9,7 @@ from typing import Any
 from stream.live.camera import Camera
 from stream.live.freshest import CAUSES
 from stream.live.meter import Metric, histogram_samples
-from stream.live.recording import Recording
+from stream.live.recording import Encoded, Recording
 from stream.live.run import Live
 
 
@@ -35,7 +35,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
     sources = []
     for camera in live.cameras:
         tally, walls = camera.room.tally, camera.walls
-        recordings = [output for output in camera.outputs if isinstance(output, Recording)]
+        encoded = [output for output in camera.outputs if isinstance(output, Encoded)]
         sources.append(
             {
                 "name": camera.address.name,
@@ -48,8 +48,10 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
                 "undecodable_packets": camera.reader.refused,
                 "connections": camera.reader.connections,
                 "latency": walls.as_dict(),
-                "recorded": [str(path) for recording in recordings for path in recording.written],
-                "not_recorded": sum(recording.skipped for recording in recordings),
+                "recorded": [
+                    str(path) for output in encoded if isinstance(output, Recording) for path in output.written
+                ],
+                "not_encoded": sum(output.skipped for output in encoded),
             }
         )
     return {

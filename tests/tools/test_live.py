@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from engine.embedder import Embedder
@@ -59,7 +60,8 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
 ) -> None:
     record, video = tmp_path / "stage.tracks.jsonl", tmp_path / "stage.mkv"
     arguments = ["live", f"stage={clip}", "--realtime", "-g", str(group), *networks, "--json", "--preset", "ultrafast"]
-    assert run([*arguments, "--tracks", str(record), "--out", str(video), "--max-staleness", "60"]) == 0
+    outputs = ["--tracks", str(record), "--out", str(video), "--out", f"{tmp_path / 'hls'}/"]
+    assert run([*arguments, *outputs, "--max-staleness", "60"]) == 0
     report = json.loads(capfd.readouterr().out)
     (source,) = report["sources"]
     assert (source["name"], source["state"], source["frames"]) == ("stage", "ended", 40)
@@ -72,7 +74,11 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
     for frame in found.frames:
         assert {face.name for face in frame.faces} == {"ann", None}
     assert source["recorded"] == [str(video)]
-    assert len(media.read(video).pictures) == source["named"] - source["not_recorded"]
+    recorded = len(media.read(video).pictures)
+    with av.open(str(tmp_path / "hls" / "live.m3u8")) as container:
+        shown = sum(1 for _ in container.decode(video=0))
+    assert 0 < recorded <= source["named"]
+    assert 2 * source["named"] == recorded + shown + source["not_encoded"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -120,6 +126,9 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "udp://h:2", "--tracks", "-"], "one source"),
         (["udp://h:1", "--serve", "host:port"], "--serve"),
         (["udp://h:1", "--rotate-seconds", "5"], "--out"),
+        (["udp://h:1", "--rotate-seconds", "5", "--out", "hls/"], "FILE.mkv"),
+        (["udp://h:1", "udp://h:2", "--out", "hls/"], "{camera}"),
+        (["udp://h:1", "--crf", "20"], "--out"),
         (["udp://h:1", "--token", "x"], "--serve"),
     ],
 )

@@ -146,8 +146,7 @@ def test_an_address_goes_to_another_process_whole() -> None:
 def test_any_text_is_a_source_or_refused(text: str, realtime: bool) -> None:
     try:
         found = Address.parse(text, realtime=realtime)
-    except UsageError as refusal:
-        assert str(refusal)
-    else:
-        assert found.target in text or found.kind == "device"
-        assert found.clean(found.target) == found.shown or any(secret in found.shown for secret in found.secrets)
+    except UsageError:
+        return
+    assert found.target in text or found.kind == "device"
+    assert found.clean(found.target) == found.shown or any(secret in found.shown for secret in found.secrets)

@@ -1,0 +1,73 @@
+"""The labelled pictures of a feed as HLS: a folder that any web server can hand out and any player plays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engine.errors import OutputError, UsageError
+from stream.encoding import EncoderSettings
+from stream.live.outputs import Seen
+from stream.live.piece import Container, Piece
+from stream.live.recording import Encoded
+
+PLAYLIST = "live.m3u8"
+SECONDS = 2
+"""Length of a segment: a player is about three of them behind."""
+LISTED = 6
+"""Segments that the list names; older ones are removed."""
+ENCODERS = ("auto", "x264", "x265")
+
+
+class HlsFolder(Encoded):
+    """Keeps the last seconds of a feed in a folder: `live.m3u8` and MPEG-TS segments.
+
+    Args:
+        folder: made if it is missing, in a folder that exists.
+        settings: of the encoder: x264 or x265.
+        overwrite: whether a list that is there may be replaced.
+
+    Raises:
+        UsageError: an encoder whose pictures MPEG-TS cannot hold.
+        OutputError: the folder cannot be made, or holds a list; later ones from `frame` and `close`.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], settings: EncoderSettings | None = None, *, overwrite: bool = False
+    ) -> None:
+        super().__init__()
+        self._settings = settings or EncoderSettings()
+        if self._settings.encoder not in ENCODERS:
+            raise UsageError(f"--encoder {self._settings.encoder}: HLS takes {', '.join(ENCODERS)}")
+        place = Path(folder)
+        try:
+            place.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{place}: the folder cannot be made ({error.strerror})") from error
+        self.playlist = place / PLAYLIST
+        if self.playlist.exists() and not overwrite:
+            raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
+        self._piece: Piece | None = None
+        self._begun = 0
+        self._thread.start()
+
+    def _write(self, seen: Seen) -> None:
+        if self._piece is not None and self._piece.info is not seen.info:
+            self._finish()
+        if self._piece is None:
+            # What comes after another size goes on in the same list, marked as a discontinuity.
+            flags = "delete_segments+temp_file" + ("+append_list+discont_start" if self._begun else "")
+            self._begun += 1
+            options = {
+                "hls_time": str(SECONDS),
+                "hls_list_size": str(LISTED),
+                "hls_flags": flags,
+                "hls_segment_filename": str(self.playlist.with_name(f"{self._begun}-%d.ts")),
+            }
+            self._piece = Piece(self.playlist, seen, self._settings, Container("hls", options, float(SECONDS)))
+        self._piece.write(seen)
+
+    def _finish(self) -> None:
+        piece, self._piece = self._piece, None
+        if piece is not None:
+            piece.end()

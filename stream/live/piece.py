@@ -1,0 +1,131 @@
+"""One file of encoded pictures of a feed: all of one geometry, from one encoder, begun with its first picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from engine.errors import OutputError
+from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
+from stream.live.outputs import Seen
+from stream.live.timeline import TICK
+from stream.pictures import convert
+from stream.probe import Colour, VideoFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How the packets are kept."""
+
+    format: str
+    """FFmpeg's name of the muxer."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    key_every: float | None = None
+    """Seconds after which a key frame is due, as nobody can begin to play elsewhere; None leaves it to the encoder."""
+
+
+class Piece:
+    """Takes pictures of one geometry.
+
+    Args:
+        path: the file; replaced if it exists.
+        seen: the first picture, which is not written yet.
+        settings: of the encoder.
+        container: how packets are kept.
+
+    Raises:
+        OutputError: it cannot be written; from `write` and `end` too.
+        MissingError, UsageError: as `plan_encoder`.
+    """
+
+    def __init__(self, path: Path, seen: Seen, settings: EncoderSettings, container: Container) -> None:
+        self.path = path
+        self.info = seen.info
+        self.first = seen.labelled.frame.pts
+        self.size = 0
+        """Bytes of the packets so far."""
+        plan = at_once(plan_encoder(settings, _facts(seen)))
+        self._key_every = container.key_every
+        self._key = -1
+        self._format = plan.pixel_format
+        self._encoder: VideoCodecContext = plan.open()
+        try:
+            self._container: OutputContainer = av.open(
+                str(path), "w", format=container.format, options=dict(container.options)
+            )
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        self._stream: VideoStream = plan.add_stream(self._container)
+        if seen.info.rotation:
+            self._stream.set_display_rotation(-seen.info.rotation)
+
+    def write(self, seen: Seen) -> None:
+        """Encode and keep the next picture."""
+        frame = seen.labelled.frame
+        picture = convert(frame.picture, self._format)
+        picture.pts, picture.time_base = frame.pts - self.first, TICK
+        picture.pict_type = PictureType.NONE
+        if self._key_every is not None and (self._key < 0 or (frame.pts - self._key) * TICK >= self._key_every):
+            self._key = frame.pts
+            picture.pict_type = PictureType.I
+        self._mux(picture)
+
+    def end(self) -> None:
+        """Finish the file."""
+        try:
+            self._mux(None)
+        finally:
+            try:
+                self._container.close()
+            except (av.error.FFmpegError, OSError) as error:
+                raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _mux(self, picture: av.VideoFrame | None) -> None:
+        try:
+            for packet in self._encoder.encode(picture):
+                packet.stream = self._stream
+                packet.time_base = TICK
+                self.size += packet.size
+                self._container.mux_one(packet)
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def at_once(plan: EncoderPlan) -> EncoderPlan:
+    """The plan with an encoder that holds no pictures back, where it can be told so: a run then ends quickly, and a
+    crash loses little."""
+    if plan.encoder not in ("x264", "x265"):
+        return plan
+    return replace(plan, options={**plan.options, "tune": "zerolatency"})
+
+
+def _facts(seen: Seen) -> VideoFacts:
+    """What an encoder has to know of a feed: it has no file to be asked."""
+    picture = seen.labelled.frame.picture
+    return VideoFacts(
+        info=seen.info,
+        stream_index=0,
+        codec="h264",
+        format="live",
+        colour=Colour(
+            range=picture.color_range,
+            primaries=picture.color_primaries,
+            transfer=picture.color_trc,
+            matrix=picture.colorspace,
+            chroma_location=None,
+        ),
+        sample_aspect=None,
+        display_matrix=None,
+        mirrored=False,
+        field_order=None,
+        rate=seen.info.average_rate or Fraction(30),
+    )
