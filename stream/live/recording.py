@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Rotation:
         return (self.seconds is not None and seconds >= self.seconds) or (self.size is not None and size >= self.size)
 
 
-class Encoded:
+class Encoded(ABC):
     """Encodes what is seen in a thread of its own.
 
     If the encoder does not keep up, pictures are left out and counted in `skipped`: no output holds up a feed.
@@ -77,11 +78,13 @@ class Encoded:
         if self._failure is not None:
             raise self._failure
 
+    @abstractmethod
     def _write(self, seen: Seen) -> None:
-        raise NotImplementedError
+        """Encode the next picture; in the encoder's thread, as `_finish`."""
 
+    @abstractmethod
     def _finish(self) -> None:
-        raise NotImplementedError
+        """Finish what was begun."""
 
     def _run(self) -> None:
         try:
