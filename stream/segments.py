@@ -14,9 +14,11 @@ frames, and the SHA-256 of the whole. So the folder is its own journal: what has
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from stream.journal import WorkFolder, content_of, write_json, writing
 from stream.pictures import convert
 from stream.source import FileSource
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FRAMES_PER_SEGMENT = 250
 """What is lost at most when a run is killed; as long as the encoders let a group of pictures grow by themselves."""
 
@@ -259,6 +262,8 @@ class _OpenSegment:
         finally:
             with contextlib.suppress(OSError):  # what could not be written has been reported already
                 self._file.close()
+            del self._encoder
+            give_memory_back()
 
     def _close(self) -> Segment:
         self._take(self._encoder.encode(None))
@@ -333,6 +338,15 @@ def sound_segments(folder: str | os.PathLike[str]) -> list[Segment]:
                 pass
             sound.append(segment)
     return sound
+
+
+def give_memory_back() -> None:
+    """Have the C library hand what is free to the system, where it can. glibc keeps a pool for every few threads, and
+    each encoder brings threads of its own: without this, memory grows by the segment until all pools are full.
+    """
+    trim = getattr(_LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def finished_segments(folder: str | os.PathLike[str]) -> list[Segment]:

@@ -61,6 +61,13 @@ def test_lengths_and_journal(clip: Path, tmp_path: Path) -> None:
     assert sorted(p.pts for s in segments for p in s.packets) == vfr(50, 512)
 
 
+def test_memory_is_handed_back_after_every_segment(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("stream.segments.give_memory_back", lambda: given.append(1))
+    written(clip, tmp_path / "work", 16).finish()
+    assert len(given) == 4
+
+
 def test_each_segment_decodes_alone(clip: Path, tmp_path: Path) -> None:
     writer = written(clip, tmp_path / "work", 16)
     source = [f.picture.to_ndarray(format="rgb24") for f in FileSource(clip, 1).frames()]
