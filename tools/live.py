@@ -114,7 +114,7 @@ def live(
     from stream.label import record_header
     from stream.live.address import Address
     from stream.live.hls import HlsFolder
-    from stream.live.outputs import name_for
+    from stream.live.outputs import check_names, name_for
     from stream.live.record import Record
     from stream.live.recording import Recording, Rotation
     from stream.live.report import final_report
@@ -132,6 +132,7 @@ def live(
     if tracks == "-" and (as_json or len(sources) > 1):
         raise UsageError("--tracks - writes one source's record to stdout, where nothing else can go; give a FILE")
     addresses = [Address.parse(source, transport=transport, realtime=realtime) for source in sources]
+    check_names([address.name for address in addresses])
     place = None
     if serve is not None:
         from stream.live.guard import Guard, Place, new_token

@@ -57,7 +57,25 @@ def name_for(pattern: str, camera: str, cameras: int) -> str:
     """
     if cameras > 1 and CAMERA not in pattern:
         raise UsageError(f"{pattern}: {cameras} sources cannot share one file; put {CAMERA} into its name")
-    return pattern.replace(CAMERA, re.sub(r"[^\w.]+", "-", camera).strip("-.") or "camera")
+    return pattern.replace(CAMERA, _as_file(camera))
+
+
+def check_names(cameras: Sequence[str]) -> None:
+    """Refuse cameras that could not be told apart, in figures or in the names of files.
+
+    Raises:
+        UsageError: two are called the same, or nearly so.
+    """
+    known: dict[str, str] = {}
+    for camera in cameras:
+        file = _as_file(camera).casefold()
+        if file in known:
+            raise UsageError(f"two sources are called {known[file]} and {camera}; name them apart: NAME=SOURCE")
+        known[file] = camera
+
+
+def _as_file(camera: str) -> str:
+    return re.sub(r"[^\w.]+", "-", camera).strip("-.") or "camera"
 
 
 def pieces(pattern: str) -> Iterator[Path]:

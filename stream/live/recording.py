@@ -68,7 +68,7 @@ class Encoded(ABC):
             self._changed.notify()
 
     def over(self, verdicts: Sequence[TrackVerdict]) -> None:
-        """Tracks are for the record."""
+        return  # tracks are for the record
 
     def close(self, dropped: Mapping[str, int]) -> None:
         with self._changed:

@@ -129,6 +129,7 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--rotate-seconds", "5", "--out", "hls/"], "FILE.mkv"),
         (["udp://h:1", "udp://h:2", "--out", "hls/"], "{camera}"),
         (["udp://h:1", "--crf", "20"], "--out"),
+        (["udp://h:1", "udp://h:1"], "NAME=SOURCE"),
         (["udp://h:1", "--token", "x"], "--serve"),
     ],
 )

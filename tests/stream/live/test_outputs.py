@@ -12,7 +12,7 @@ import pytest
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderSettings
 from stream.frames import Face, Frame, LabelledFrame, VideoInfo
-from stream.live.outputs import Seen, name_for, pieces
+from stream.live.outputs import Seen, check_names, name_for, pieces
 from stream.live.record import Record
 from stream.live.recording import Recording, Rotation
 from stream.live.timeline import TICK
@@ -51,6 +51,13 @@ def test_names_for_several_cameras() -> None:
     assert name_for("{camera}.mkv", "../..", 2) == "camera.mkv"
     with pytest.raises(UsageError, match=r"rec\.mkv.*\{camera\}"):
         name_for("rec.mkv", "door", 2)
+
+
+@pytest.mark.parametrize("names", [["door", "door"], ["left door", "Left-Door"], ["..", "camera"]])
+def test_cameras_that_cannot_be_told_apart_are_refused(names: list[str]) -> None:
+    with pytest.raises(UsageError, match="NAME=SOURCE"):
+        check_names(names)
+    check_names(["door", "door 2", "stage"])
 
 
 def test_pieces_are_numbered_or_bear_the_time() -> None:
