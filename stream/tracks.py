@@ -178,6 +178,10 @@ class TracksWriter:
         if verdict.name is not None:
             self._names[verdict.track] = verdict.name
 
+    def flush(self) -> None:
+        """Let whoever follows the record see all lines now: nothing more may come for long."""
+        self._flush()
+
     def finish(
         self,
         *,

@@ -205,9 +205,8 @@ class Camera:
         if self.analyser is not None:
             self.analyser.break_off()
             ended = self.analyser.ended()
-            if ended:
-                for output in self.outputs:
-                    output.over(ended)
+            for output in self.outputs:
+                output.over(ended)
 
     def _offer(self, fresh: Fresh) -> None:
         if self.address.paced and self._setup is None:

@@ -39,7 +39,7 @@ class Output(Protocol):
         """The next frame."""
 
     def over(self, verdicts: Sequence[TrackVerdict]) -> None:
-        """Tracks that have ended; comes before any frame of another geometry."""
+        """Tracks that have ended, in time for their geometry. Also called, with none, where the feed breaks off."""
 
     def close(self, dropped: Mapping[str, int]) -> None:
         """The run is over; `dropped` counts the frames that never came, by cause."""

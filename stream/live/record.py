@@ -57,6 +57,7 @@ class Record:
         if self._writer is not None:
             for verdict in verdicts:
                 self._writer.track(verdict)
+            self._writer.flush()  # where a feed breaks off, nothing more may come for long
 
     def close(self, dropped: Mapping[str, int]) -> None:
         self._finish(dropped)

@@ -233,3 +233,45 @@ def test_a_crash_report_holds_no_password(monkeypatch: pytest.MonkeyPatch, capfd
     assert "s3cret" not in said
     assert "t0ken" not in said
     assert "rtsp://h/1" in said
+
+
+def settled(record: Path) -> bool:
+    """Whether every track of a record that grows has ended."""
+    lines = [json.loads(line) for line in record.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    seen = {face["track"] for line in lines if line["type"] == "frame" for face in line["faces"]}
+    return seen == {line["track"] for line in lines if line["type"] == "track"}
+
+
+def test_a_camera_that_is_switched_off_and_on_again(
+    group: Path, networks: list[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    options = {"preset": "ultrafast", "bf": "0", "g": "10"}
+    video = feeds.clip(tmp_path_factory.mktemp("rtsp") / "stage.mkv", 1500, options=options)
+    port = feeds.free_port()
+    camera = feeds.RtspServer(video, port)
+    record = tmp_path / "a.tracks.jsonl"
+
+    def frames() -> int:
+        return record.read_bytes().count(b'"type":"frame"') if record.exists() else 0
+
+    process = start(camera.url, "-g", str(group), *networks, "--tracks", str(record), "--timeout", "3")
+    try:
+        until(process, lambda: frames() > 10)
+        camera.kill()
+        # Its tracks end now, not when it is back.
+        until(process, lambda: settled(record))
+        before = frames()
+        camera = feeds.RtspServer(video, port)
+        until(process, lambda: frames() > before + 10)
+    finally:
+        camera.kill()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    found = read(record)
+    early = {face.track for frame in found.frames[:before] for face in frame.faces}
+    late = {face.track for frame in found.frames[before:] for face in frame.faces}
+    assert early.isdisjoint(late)
+    for frame in (found.frames[before - 1], found.frames[-1]):
+        assert {face.name for face in frame.faces} == {"ann", None}
+    assert {verdict.track for verdict in found.tracks} == early | late
