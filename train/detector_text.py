@@ -224,8 +224,8 @@ def card_use(values: Values) -> str:
     if own is not None and int8 is not None:
         text += f" INT8 takes {int8['ratio'] / own['ratio']:.2f} × the time of f32 in OpenVINO here."
     text += (
-        " `iznet train quantize-detector --data train.zip -o engine/models/detector.int8.onnx --overwrite` makes the INT8 "
-        "file beside this one anew; whoever replaces the network runs it too."
+        " `iznet train quantize-detector --data train.zip -o engine/models/detector.int8.onnx --overwrite` makes the "
+        "INT8 file beside this one anew; whoever replaces the network runs it too."
     )
     return text
 
