@@ -4,6 +4,7 @@ Pure logic: no clock, no threads, no networks; what was found decides. Two frame
 The gap is *even* if the same faces stand at both of its ends, beyond doubt and not far apart: then what lies between is
 known too, and need not be looked at. An uneven gap is looked at in its middle and each half judged for itself, down to
 neighbouring frames: so a face that appears, leaves, or moves fast is found on the very frame, and no look is wasted.
+What comes and goes again within one gap is missed: who has to find everybody (to hide them, say) looks at every frame.
 """
 
 from __future__ import annotations

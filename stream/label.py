@@ -81,7 +81,7 @@ def label_video(
         style: how people are drawn or hidden. Hiding needs the whole record, so it implies `two_pass`.
         soft: copy every packet and add boxes and names as a subtitle track, with the final verdicts; the output is MKV.
         two_pass: analyse the whole video first and draw the final verdicts.
-        every_frame: look for faces on every frame, not only where the picture changes.
+        every_frame: look for faces on every frame, not only where the picture changes; styles that hide always do.
         resume: go on with what an earlier run, killed or interrupted, has finished; the files come out as if it had
             never stopped. The video is analysed again up to there, but neither drawn nor encoded.
 
@@ -108,6 +108,8 @@ def label_video(
         work = work_folder(target)
         encoded = video and not soft
         later = encoded and (two_pass or style.hide is not None)
+        # A face that comes and goes between two looks would stay visible.
+        every_frame = every_frame or style.hide is not None
         if video:
             check_output(target, overwrite or (resume and encoded and marked(work, "video")), [source])
         if video and soft:

@@ -22,6 +22,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "heif": ("pillow_heif",),
     "train": ("tensorflow", "keras", "tf2onnx", "onnx"),
     "bench": ("imageio_ffmpeg",),
+    "export": ("opentimelineio", "pyarrow"),
+    "live": ("starlette", "uvicorn"),
 }
 """The modules behind each optional part of the package."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import UsageError
+from engine.errors import PartialError, UsageError
 from tools.config_file import config_option
 from tools.copy_options import refuse
 from tools.options import FILE, EngineOptions, engine_options, json_option
@@ -101,7 +101,7 @@ def live(
 ) -> None:
     """Name the people on cameras and streams as they come.
 
-    A SOURCE is rtsp://, rtsps://, http:// or https:// (MJPEG, HLS), udp:// (MPEG-TS), a webcam (0, /dev/video0,
+    A SOURCE is rtsp://, rtsps://, http:// or https:// (MJPEG), udp:// (MPEG-TS), a webcam (0, /dev/video0,
     webcam:NAME), lavfi:GRAPH, or with --realtime a file. NAME= before it is what it is shown by. Frames that cannot be
     analysed in time are dropped and counted; a source that breaks is asked for again. Ctrl-C or SIGTERM ends the run
     and finishes all files.
@@ -171,6 +171,7 @@ def live(
         desk = NameDesk(run, gallery) if gallery is not None else None
         guard = Guard(place.loopback, token or made)
         server = Server(LivePage(run, screens, thumbnails, guard, desk), place)
+    incomplete: PartialError | None = None
     try:
         with run, server or nullcontext():
             if not as_json:
@@ -180,12 +181,16 @@ def live(
             _watch(run, quiet=as_json)
     except KeyboardInterrupt:
         pass  # the usual end; everything is finished
+    except PartialError as failure:
+        incomplete = failure  # the others' figures are worth saying first
     report = final_report(run, time.monotonic() - began)
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
     else:
         for source in report["sources"]:
             click.echo(_line(source), err=True)
+    if incomplete is not None:
+        raise incomplete
 
 
 def _watch(run: Live, *, quiet: bool) -> None:

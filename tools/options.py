@@ -65,9 +65,9 @@ class EngineOptions:
         )
 
     def explain(self) -> str:
-        """What `auto` chose, in words, for people to read."""
+        """What the networks run on, in words, for people to read; `iznet doctor` says why."""
         choice = choose(self.device, self.backend)
-        return f"{choice.backend} on the {choice.device.upper()} ({choice.reason})"
+        return f"{choice.backend} on the {choice.device.upper()}"
 
 
 def engine_options(command: Command) -> Command:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.decoding import VOTES, vote
 from engine.types import Detections
 from train.data.boxes import cell_centres, decode_boxes
 
@@ -17,19 +18,25 @@ Heads = dict[str, NDArray[np.float32]]
 def decode_heads(
     heads: Heads, height: int, width: int, threshold: float = 0.02, iou: float = 0.45, limit: int = 750
 ) -> Detections:
-    """Faces in pixels of the network's input from the heads (score as a probability) of one picture `[1,h,w,15]`."""
+    """Faces in pixels of the network's input from the heads (score as a probability) of one picture `[1,h,w,15]`.
+
+    Boxes and landmarks are averaged as the engine does it (`engine.decoding.vote`).
+    """
     strides = sorted(int(name.removeprefix("head")) for name in heads)
     rows = np.concatenate([heads[f"head{s}"][0].reshape(-1, 15) for s in strides])
     centres, steps = cell_centres(height, width, strides)
-    keep = np.nonzero(rows[:, 0] >= threshold)[0]
+    keep = np.nonzero(rows[:, 0] >= VOTES * threshold)[0]
     keep = keep[np.argsort(-rows[keep, 0], kind="stable")][:5000]
     if not len(keep):
         return Detections.empty()
     boxes, landmarks = decode_boxes(rows[keep, 1:], centres[keep], steps[keep])
+    boxes = np.clip(boxes, 0, np.array([width, height] * 2))
+    faces = np.hstack([boxes, rows[keep, :1], landmarks.reshape(-1, 10)]).astype(np.float32)
     rects = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(float).tolist()
-    left = np.asarray(cv2.dnn.NMSBoxes(rects, rows[keep, 0].astype(float).tolist(), 0.0, iou), np.intp).reshape(-1)
-    left = left[np.argsort(-rows[keep][left, 0], kind="stable")][:limit]
-    return Detections(boxes[left], rows[keep][left, 0].astype(np.float32), landmarks[left])
+    left = np.asarray(cv2.dnn.NMSBoxes(rects, faces[:, 4].astype(float).tolist(), 0.0, iou), np.intp).reshape(-1)
+    left = left[np.argsort(-faces[left, 4], kind="stable")][:limit]
+    voted = vote(faces, left[faces[left, 4] >= threshold])
+    return Detections(voted[:, :4].copy(), voted[:, 4].copy(), voted[:, 5:].reshape(-1, 5, 2))
 
 
 def padded(rgb: NDArray[np.uint8], size: int, multiple: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:

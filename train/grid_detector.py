@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from engine.decoding import VOTES, vote
 from engine.errors import UsageError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.nms import nms
@@ -209,10 +210,13 @@ def find_in_grid(predict: Predict, rgb: NDArray[np.uint8], side: int = SIDE, thr
     """Faces in pixels of `rgb`, its longer side scaled to `side`, padded with black to whole cells."""
     height, width = rgb.shape[:2]
     canvas, inner = padded(rgb, side, FACES.cell)
-    boxes, scores = decode_grid(predict(canvas[None])[0], FACES, threshold)
-    boxes = np.clip(boxes, 0, [inner[0], inner[1]] * 2) * np.tile([width / inner[0], height / inner[1]], 2)
-    kept = nms(boxes.astype(np.float32), scores, IOU)
-    return Detections(boxes[kept].astype(np.float32), scores[kept], unknown_landmarks(len(kept)))
+    boxes, scores = decode_grid(predict(canvas[None])[0], FACES, VOTES * threshold)
+    boxes = np.clip(boxes, 0, [inner[0], inner[1]] * 2)
+    faces = np.hstack([boxes, scores[:, None], np.zeros((len(boxes), 10))]).astype(np.float32)
+    kept = nms(faces[:, :4], faces[:, 4], IOU)
+    voted = vote(faces, kept[faces[kept, 4] >= threshold])
+    ratio = np.tile([width / inner[0], height / inner[1]], 2).astype(np.float32)
+    return Detections(voted[:, :4] * ratio, voted[:, 4].copy(), unknown_landmarks(len(voted)))
 
 
 def grid_curve(predict: Predict, pictures: Sequence[Picture], cells: float = 1.0) -> PrecisionRecall:

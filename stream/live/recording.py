@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import OutputError
+from engine.errors import UsageError
 from stream.encoding import EncoderSettings
 from stream.frames import TrackVerdict
 from stream.live.outputs import Seen, check_new, pieces
@@ -111,6 +111,7 @@ class Recording(Encoded):
         overwrite: whether files that exist may be replaced.
 
     Raises:
+        UsageError: the name does not end in .mkv.
         OutputError: the file exists or cannot be written; later ones from `frame` and `close`.
     """
 
@@ -123,7 +124,7 @@ class Recording(Encoded):
         overwrite: bool = False,
     ) -> None:
         if not place.lower().endswith(".mkv"):
-            raise OutputError(
+            raise UsageError(
                 f"{place}: a recording is an MKV file, since that can be played however it ends; name it .mkv"
             )
         super().__init__()

@@ -15,7 +15,7 @@ from typing import Self
 
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import InputError
+from engine.errors import InputError, PartialError
 from engine.gallery import Gallery
 from stream.live.address import Address
 from stream.live.camera import Camera, next_in_turn
@@ -140,6 +140,7 @@ class Live:
         Raises:
             OutputError: an output could not be written.
             InputError: every feed was given up, with the reason for each.
+            PartialError: some were; the others came to their ends.
         """
         with self._changed:
             self._stopping = True
@@ -168,6 +169,8 @@ class Live:
             failed = [camera.reader.problem for camera in self.cameras if camera.reader.state == "failed"]
             if len(failed) == len(self.cameras):
                 raise InputError("; ".join(problem or "" for problem in failed))
+            if failed:
+                raise PartialError("; ".join(problem or "" for problem in failed))
         except BaseException as failure:  # raised by `stop` in the thread that waits
             self._failure = failure
         finally:

@@ -20,6 +20,7 @@ from engine.gallery import Gallery
 from stream import analysis, label_video, pictures
 from stream.glyphs import Glyphs
 from stream.result import LabelResult
+from stream.styles import Style
 from tests import networks
 from tests.stream import media
 
@@ -119,3 +120,11 @@ def test_queues_are_short(labelled: LabelResult) -> None:
     for queue in labelled.queues.values():
         assert queue["items"] == FRAMES
         assert queue["depth_max"] <= queue["capacity"] <= 16
+
+
+def test_who_hides_faces_looks_at_every_frame(
+    clip: Path, detector: Detector, tmp_path: Path, counted: Counter[str]
+) -> None:
+    """A face that came and went between two looks would stay visible."""
+    hidden = label_video(clip, tmp_path / "out.mp4", detector=detector, style=Style.parse(["blur"]))
+    assert hidden.stages["detect"]["calls"] == counted["small_rgb"] == FRAMES

@@ -81,6 +81,16 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
     assert 2 * source["named"] == recorded + shown + source["not_encoded"]
 
 
+def test_one_feed_of_two_that_fails_is_told_by_the_exit_code(
+    clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    feeds_given = [f"good={clip}", f"bad={tmp_path / 'none.mkv'}", "--realtime", "--max-staleness", "60"]
+    assert run(["live", *feeds_given, *networks[:2]]) == 6
+    said = capfd.readouterr().err
+    assert "none.mkv" in said
+    assert "good: 40 frames" in said  # the other's figures are not lost
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_with_every_file_finished(
     how: signal.Signals, group: Path, networks: list[str], tmp_path: Path

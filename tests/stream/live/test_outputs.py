@@ -151,7 +151,7 @@ def test_a_recording_that_a_crash_cuts_off_plays(tmp_path: Path) -> None:
 
 
 def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"\.mkv"):
+    with pytest.raises(UsageError, match=r"\.mkv"):
         Recording(str(tmp_path / "a.mp4"))
     (tmp_path / "a.mkv").touch()
     with pytest.raises(OutputError, match="exists"):
