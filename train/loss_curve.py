@@ -28,7 +28,7 @@ def draw_loss_curve(log: Path, picture: Path, parts: Sequence[str], measure: str
     from matplotlib import pyplot
 
     try:
-        lines = [json.loads(line) for line in log.read_text().splitlines() if line]
+        lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line]
     except (OSError, ValueError) as error:
         raise InputError(f"{log}: no training log ({error})") from None
     if not lines:

@@ -87,7 +87,7 @@ def run(command: Sequence[str]) -> tuple[Cost, str]:
         if code:
             said = (printed + err.read_text("utf-8", "replace")).strip()[-2000:]
             raise _FAILURES.get(code, InputError)(f"{' '.join(command)} ended with {code}: {said}")
-        wall, cpu, peak, began = json.loads(cost.read_text())
+        wall, cpu, peak, began = json.loads(cost.read_text("utf-8"))
         return Cost(wall, cpu, peak / (1e6 if sys.platform == "darwin" else 1e3), began), printed
 
 
@@ -124,7 +124,9 @@ def machine() -> dict[str, Any]:
     model = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text("utf-8").splitlines() if "model name" in line
+        ]
         model = names[0] if names else model
     return {
         "cpu": model,

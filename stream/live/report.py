@@ -149,7 +149,7 @@ def metrics(live: Live) -> list[Metric]:
 def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int | None:
     """Memory that the process occupies now; None where the system does not say."""
     try:
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(statm.read_text("utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
 

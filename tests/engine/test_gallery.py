@@ -310,7 +310,7 @@ def test_nothing_is_overwritten_unasked(gallery: Gallery, tmp_path: Path) -> Non
     path.write_text("precious")
     with pytest.raises(OutputError, match=r"exists already; .*--overwrite"):
         gallery.save(path)
-    assert path.read_text() == "precious"
+    assert path.read_text("utf-8") == "precious"
     gallery.save(path, overwrite=True)
     assert Gallery.load(path).people == gallery.people
 
@@ -340,7 +340,7 @@ def test_a_full_disk_leaves_nothing_behind(gallery: Gallery, tmp_path: Path, mon
     with pytest.raises(OutputError, match=r"g\.gallery: cannot be written \(No space left on device\)"):
         gallery.save(old, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["g.gallery"]
-    assert old.read_text() == "old"
+    assert old.read_text("utf-8") == "old"
 
 
 def test_check_target_comes_before_the_work(tmp_path: Path) -> None:

@@ -385,12 +385,12 @@ def test_a_record_of_somebody_else_is_not_replaced(job: Job) -> None:
     record.write_text("mine")
     with pytest.raises(OutputError, match="exists"):
         job.label(resume=True)
-    assert record.read_text() == "mine"
+    assert record.read_text("utf-8") == "mine"
     record.unlink()
     job.output.write_text("mine")
     with pytest.raises(OutputError, match="exists"):
         job.label(resume=True)
-    assert job.output.read_text() == "mine"
+    assert job.output.read_text("utf-8") == "mine"
 
 
 def test_a_record_that_was_corrected_meanwhile_is_not_replaced(job: Job) -> None:

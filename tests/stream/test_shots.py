@@ -114,7 +114,7 @@ def test_a_blank_picture_has_no_structure() -> None:
 @pytest.mark.shared
 def test_the_cuts_of_an_edited_clip(shared_data: Path) -> None:
     folder = shared_data / "clips" / "montage"
-    truth = {s["first"] for s in json.loads((folder / "truth.json").read_text())["shots"]} - {0}
+    truth = {s["first"] for s in json.loads((folder / "truth.json").read_text("utf-8"))["shots"]} - {0}
     detector = ShotDetector()
     decisions: list[bool] = []
     with av.open(str(folder / "montage.mp4")) as container:

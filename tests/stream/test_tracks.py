@@ -346,7 +346,7 @@ def test_existing_records_are_spared(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"mv\.tracks\.jsonl exists.*--overwrite"):
         TracksWriter.open(path, HEADER)
     writer = TracksWriter.open(path, HEADER, overwrite=True)
-    assert path.read_text() == "mine"  # until the new one is complete
+    assert path.read_text("utf-8") == "mine"  # until the new one is complete
     writer.finish()
     assert read(path).frames == ()
     late = tmp_path / "late.tracks.jsonl"
@@ -354,7 +354,7 @@ def test_existing_records_are_spared(tmp_path: Path) -> None:
     late.write_text("somebody else's")
     with pytest.raises(OutputError, match=r"late\.tracks\.jsonl.*late\.partial"):
         writer.finish()
-    assert late.read_text() == "somebody else's"
+    assert late.read_text("utf-8") == "somebody else's"
 
 
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
@@ -557,9 +557,9 @@ def test_strangers_keep_their_numbers_and_older_records_have_none(tmp_path: Path
     for line in objects(path):
         VALIDATOR.validate(line)
     assert [v.stranger for v in read(path).tracks] == [2, None]
-    text = path.read_text()
+    text = path.read_text("utf-8")
     path.write_text(
         text.replace("tracks/1.1", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', "")
     )
-    assert "stranger" not in path.read_text()
+    assert "stranger" not in path.read_text("utf-8")
     assert [v.stranger for v in read(path).tracks] == [None, None]

@@ -54,10 +54,10 @@ def test_an_archive_becomes_a_page_and_json(
     assert "15 photos of 3 people" in out.out
     assert "left out 1 people with a single photo: lonely" in out.out
     assert "perplexity" in out.out
-    record = json.loads((tmp_path / "r.json").read_text())
+    record = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert record["people"] == ["blue", "green", "red"]
     assert record["rank1"]["medoid"]["value"] == 1
-    assert page.read_text().startswith("<!doctype html>")
+    assert page.read_text("utf-8").startswith("<!doctype html>")
     assert cli.run(common) == 5
     assert "--overwrite" in capsys.readouterr().err
     chosen = [*common, "--overwrite", "--table", str(faces.parent / "two.csv"), "--trio", "red,green", "--json"]
@@ -72,7 +72,7 @@ def test_splits_and_sets_choose(faces: Path, embedder_file: Path, tmp_path: Path
     page = tmp_path / "r.html"
     common = ["analyse", str(faces), "-o", str(page), "--embedder", str(embedder_file), "--iterations", "250"]
     assert cli.run([*common, "--set", "s", "--split", "dev", "--split", "test", "--draws", "3"]) == 0
-    record = json.loads((tmp_path / "r.json").read_text())
+    record = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert record["photos"] == 9
     assert "3 times" in record["how"]
 
@@ -86,7 +86,7 @@ def test_snapshots_alone(tmp_path: Path) -> None:
         save_snapshot(tmp_path / "s", step, Snapshot(people, step * 32, "NN2, binary"))
     page = tmp_path / "r.html"
     assert cli.run(["analyse", "--snapshots", str(tmp_path / "s"), "-o", str(page), "--iterations", "250"]) == 0
-    assert "During the training: NN2, binary" in page.read_text()
+    assert "During the training: NN2, binary" in page.read_text("utf-8")
 
 
 def test_a_folder_of_people(

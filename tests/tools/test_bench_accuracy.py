@@ -31,13 +31,13 @@ def small_record(path: Path, name: str = '"ann"') -> Path:
         '{"type": "track", "track": 0, "shot": 0, "verdict": "named", "name": "ann", "similarity": 0.8, '
         '"first": 0, "last": 1, "frames": 2}'
     )
-    path.write_text("\n".join([*rows, NOTHING]) + "\n")
+    path.write_text("\n".join([*rows, NOTHING]) + "\n", encoding="utf-8")
     return path
 
 
 def panels(path: Path) -> Path:
     panel = {"rect": [0, 0, 100, 100], "person": "ann", "known": True}
-    path.write_text(json.dumps({"shots": [{"first": 0, "last": 1, "panels": [panel]}]}))
+    path.write_text(json.dumps({"shots": [{"first": 0, "last": 1, "panels": [panel]}]}), encoding="utf-8")
     return path
 
 

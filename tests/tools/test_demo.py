@@ -59,7 +59,7 @@ def test_a_second_demo_replaces_the_first(short_demo: None, tmp_path: Path, caps
         out = capsys.readouterr().out
         for words in ("Video   ", "Tracks  ", "Sheet   ", f"{3 * SHOT_FRAMES} frames", f"Found: {PERSON}", "NASA"):
             assert words in out
-    assert mine.read_text() == "kept"
+    assert mine.read_text("utf-8") == "kept"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_overwriting_must_be_asked_for(
     (tmp_path / "g.gallery").write_text("precious")
     assert run(arguments) == 5
     assert "g.gallery: exists already; choose another name, or pass --overwrite" in capsys.readouterr().err
-    assert (tmp_path / "g.gallery").read_text() == "precious"
+    assert (tmp_path / "g.gallery").read_text("utf-8") == "precious"
     assert run([*arguments, "--overwrite"]) == 0
     assert Gallery.load(tmp_path / "g.gallery").people == ("ann", "대현")
 

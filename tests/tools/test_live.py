@@ -213,7 +213,7 @@ def test_a_file_in_the_way_is_refused_before_anything_is_read(
     (tmp_path / "a.mkv").write_text("precious")
     assert run(["live", "udp://127.0.0.1:1", *networks[:2], "--out", str(tmp_path / "a.mkv")]) == 5
     assert "--overwrite" in capfd.readouterr().err
-    assert (tmp_path / "a.mkv").read_text() == "precious"
+    assert (tmp_path / "a.mkv").read_text("utf-8") == "precious"
 
 
 def test_the_page_says_where_it_is_and_a_token_is_made_where_others_reach_it(networks: list[str]) -> None:

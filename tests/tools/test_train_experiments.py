@@ -45,7 +45,7 @@ def test_one_experiment_from_the_command_line(
     said = capsys.readouterr()
     assert "| NN2, triplet |" in said.out
     assert "NN2, triplet: step" in said.err
-    assert "nn2-triplet" in json.loads((tmp_path / "t.json").read_text())["rows"]
+    assert "nn2-triplet" in json.loads((tmp_path / "t.json").read_text("utf-8"))["rows"]
     assert cli.run(command) == 5
     assert "--resume" in capsys.readouterr().err
     assert cli.run([*command, "--resume", "--seed", "2"]) == 3

@@ -93,7 +93,7 @@ def test_the_report_is_written_as_json(tmp_path: Path) -> None:
     files = {"a.jpg": jpeg(), "broken.jpg": b"x", "unnamed.jpg": jpeg()}
     load_box_set(write_set(tmp_path / "set.zip", entries, files), report)
     report.write(tmp_path / "run" / "data.json")
-    assert json.loads((tmp_path / "run" / "data.json").read_text()) == {
+    assert json.loads((tmp_path / "run" / "data.json").read_text("utf-8")) == {
         "counts": {"image without a label": 1, "unreadable image": 1},
         "files": {"image without a label": ["unnamed.jpg"], "unreadable image": ["broken.jpg"]},
     }

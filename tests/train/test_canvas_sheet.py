@@ -75,5 +75,5 @@ def test_the_command_draws_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(detector, options)
     assert result.exit_code == 0, result.output
     assert load_image(sheet).shape == (4 * 256, 6 * 256, 3)
-    assert json.loads((out / "data.json").read_text())["counts"] == {"unreadable image": 1}
+    assert json.loads((out / "data.json").read_text("utf-8"))["counts"] == {"unreadable image": 1}
     assert not (out / "checkpoint.npz").exists()

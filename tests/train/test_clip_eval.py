@@ -87,7 +87,7 @@ def test_verdicts_go_through_a_file(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
     path.write_text(verdict_lines(finds))
     assert read_verdicts(path) == finds
-    assert len(path.read_text().splitlines()) == 4, "a line a find"
+    assert len(path.read_text("utf-8").splitlines()) == 4, "a line a find"
     assert read_verdicts(None) == []
     assert json.loads(verdict_lines([])) == []
     path.write_text('[{"picture": "a#1", "box": [1, 2], "score": 1, "face": null}]')

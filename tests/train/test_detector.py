@@ -90,7 +90,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(tmp_path: Path) -> 
     assert RECIPE.rate(1) == pytest.approx(replace(RECIPE, steps=2).rate(1), rel=1e-6)
     for a, b in zip(straight.average.get_weights(), resumed.average.get_weights(), strict=True):
         assert np.allclose(a, b, atol=1e-6)
-    lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "b" / "log.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["step"] == 4
     assert "ap16" in lines[-1]
     assert all(np.isfinite(line["loss"]) for line in lines)
@@ -116,7 +116,7 @@ def test_the_exported_network_runs_in_the_engine(tmp_path: Path) -> None:
         kernel, bias = layer.get_weights()
         layer.set_weights([kernel * 20, bias * 0 - 1])
     digest = export_detector(model, tmp_path, threshold=0.3)
-    assert (tmp_path / "detector.sha256").read_text().split()[0] == digest
+    assert (tmp_path / "detector.sha256").read_text("utf-8").split()[0] == digest
     assert (tmp_path / "detector.keras").is_file()
     detector = Detector.open(tmp_path / "detector.onnx", threads=1)
     assert detector.sha256 == digest

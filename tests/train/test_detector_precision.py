@@ -27,7 +27,7 @@ def int8(detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
     pictures = load_box_set(write_rectangles(folder / "set.zip"))
     digest = quantize_detector(detector_file, pictures, folder / "d-int8.onnx")
-    assert (folder / "d-int8.sha256").read_text().split()[0] == digest
+    assert (folder / "d-int8.sha256").read_text("utf-8").split()[0] == digest
     return folder / "d-int8.onnx"
 
 

@@ -121,7 +121,7 @@ def test_everything_at_once(
     assert (clip["frames"], clip["finds"], clip["confirmed_by_teachers"], clip["precision"]) == (2, 3, 3, 1.0)
     for name in ("pictures", "misses", "false_finds", "close_ups", "doubtful"):
         assert cv2.imread(str(sheets / f"{name}.png")) is not None, name
-    assert json.loads((sheets / "verdicts.json").read_text()) == []
+    assert json.loads((sheets / "verdicts.json").read_text("utf-8")) == []
     report.curves(tmp_path / "curves.png")
     assert load_image(tmp_path / "curves.png").std() > 5
     text = page(values)
@@ -153,10 +153,10 @@ def test_the_command_prints_and_writes(detector_file: Path, tmp_path: Path) -> N
     result = CliRunner().invoke(eval_detector, [*options, "--json"])
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = json.loads(result.stdout)
-    assert answer == json.loads((tmp_path / "out" / "detector.json").read_text())
+    assert answer == json.loads((tmp_path / "out" / "detector.json").read_text("utf-8"))
     assert answer["table"][0]["ap"]["16"] == 0.875
     assert result.stderr == ""
-    assert (tmp_path / "out" / "detector.md").read_text() == page(answer)
+    assert (tmp_path / "out" / "detector.md").read_text("utf-8") == page(answer)
     assert (tmp_path / "out" / "detector.png").is_file()
 
 

@@ -130,4 +130,6 @@ def test_page_card_and_readme_are_the_measured_ones() -> None:
     measured = json.loads(benchmark.RESULT.read_text("utf-8"))
     for path, text in benchmark.texts(measured).items():
         assert path.read_text("utf-8") == text, f"{path.name}: run python -m benchmarks.detector"
-    assert (SHIPPED / "detector.sha256").read_text().split()[0] == measured["sha256"], "measure the shipped network"
+    assert (SHIPPED / "detector.sha256").read_text("utf-8").split()[0] == measured["sha256"], (
+        "measure the shipped network"
+    )

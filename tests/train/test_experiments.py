@@ -95,8 +95,8 @@ def test_all_six_run_and_are_tabulated(setting: Setting, tmp_path: Path) -> None
         assert figures["closest_confusion"]["count"] == 6
         assert set(figures["tar"]) == {"0.01", "0.001"}
         assert np.array(figures["confusion"]).sum() == 8
-    assert json.loads((tmp_path / "table.json").read_text()) == json.loads(json.dumps(record))
-    text = (tmp_path / "table.md").read_text()
+    assert json.loads((tmp_path / "table.json").read_text("utf-8")) == json.loads(json.dumps(record))
+    text = (tmp_path / "table.md").read_text("utf-8")
     assert text.count("\n| ") == 1 + 1 + 3 + 6 - 1
     assert "confused inside the closest trio" in text
     assert "not run yet" not in text
@@ -141,7 +141,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(setting: Setting, tmp_p
             np.testing.assert_allclose(first[key], second[key], rtol=1e-4, atol=1e-6)
     ours, theirs = (r["rows"]["nn1-triplet"]["figures"]["rank1"]["medoid"]["value"] for r in (whole, resumed))
     assert ours == theirs
-    assert "NN2, triplet | not run yet" in (again.out / "experiments.md").read_text()
+    assert "NN2, triplet | not run yet" in (again.out / "experiments.md").read_text("utf-8")
 
 
 def test_what_is_done_is_not_done_again(setting: Setting) -> None:
@@ -190,7 +190,7 @@ def test_both_losses_teach_what_can_be_learnt(setting: Setting, monkeypatch: pyt
     )
     record = run_experiments(longer, [("nn1", "triplet"), ("nn1", "binary")])
     for loss in ("triplet", "binary"):
-        lines = (longer.out / f"nn1-{loss}" / "log.jsonl").read_text().splitlines()
+        lines = (longer.out / f"nn1-{loss}" / "log.jsonl").read_text("utf-8").splitlines()
         losses = [json.loads(line)["loss"] for line in lines]
         assert len(losses) == longer.plan.steps(loss, 20)
         assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])

@@ -64,7 +64,7 @@ def test_names_types_metadata_and_checksum(tmp_path: Path) -> None:
     path = tmp_path / "e.onnx"
     digest = export(tiny(), path)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    assert (tmp_path / "e.sha256").read_text() == f"{digest}  e.onnx\n"
+    assert (tmp_path / "e.sha256").read_text("utf-8") == f"{digest}  e.onnx\n"
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,), (answer,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == ("faces", "tensor(uint8)", ["N", 32, 32, 3])

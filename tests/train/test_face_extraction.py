@@ -145,7 +145,7 @@ def test_nothing_foreign_is_replaced(photos: Path, detector: Detector, tmp_path:
     mine.write_text("mine")
     with pytest.raises(OutputError, match=r"one\.png-1\.jpg.*--overwrite"):
         extract_faces(photos, out, detector, settings(detector))
-    assert mine.read_text() == "mine"
+    assert mine.read_text("utf-8") == "mine"
     extract_faces(photos, out, detector, settings(detector), overwrite=True)
     assert load_image(mine).shape == (112, 112, 3)
 

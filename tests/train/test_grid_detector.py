@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: 
     assert resumed.step == whole.step == 4
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["step"] == 4
     assert lines[-1]["ap"] >= 0
     assert cv2.imread(str(tmp_path / "whole" / "loss.png")) is not None

@@ -34,7 +34,7 @@ def test_what_was_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: py
     with pytest.raises(OutputError, match=r"t\.txt: cannot be written \(No space left"):
         write_whole(target, "new")
     assert [p.name for p in tmp_path.iterdir()] == ["t.txt"]
-    assert target.read_text() == "old"
+    assert target.read_text("utf-8") == "old"
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:

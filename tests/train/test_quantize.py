@@ -38,7 +38,7 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
         example=faces[:4],
     )
     digests = [write_onnx(quantize(exact, faces[:32]), path, FACTS) for _ in range(2)]
-    assert digests[0] == digests[1] == path.with_suffix(".sha256").read_text().split()[0]
+    assert digests[0] == digests[1] == path.with_suffix(".sha256").read_text("utf-8").split()[0]
 
     model = onnx.load(path)
     kinds = Counter(node.op_type for node in model.graph.node)

@@ -156,7 +156,7 @@ def test_the_command_writes_figures_and_a_picture(tmp_path: Path, monkeypatch: p
         rectangles, ["--out", str(tmp_path), "--steps", "2", "--plots", "10", "--json"], catch_exceptions=False
     )
     figures = json.loads(run.output)
-    assert figures == json.loads((tmp_path / "figures.json").read_text())
+    assert figures == json.loads((tmp_path / "figures.json").read_text("utf-8"))
     assert figures["plots"] == 10
     assert 0 <= figures["accuracy"] <= 1
     picture = cv2.imread(str(tmp_path / "predictions.png"))

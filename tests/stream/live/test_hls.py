@@ -24,7 +24,7 @@ def test_a_folder_plays_and_every_segment_begins_with_a_key_frame(tmp_path: Path
     hls = HlsFolder(tmp_path / "hls", FAST)
     fill(hls, 0, 130, info_of(pixel_format="yuv420p"))
     hls.close({})
-    lines = hls.playlist.read_text().splitlines()
+    lines = hls.playlist.read_text("utf-8").splitlines()
     segments = [line for line in lines if line.endswith(".ts")]
     assert lines[0] == "#EXTM3U"
     assert lines[-1] == "#EXT-X-ENDLIST"
@@ -41,8 +41,8 @@ def test_it_can_be_played_while_it_is_written(tmp_path: Path) -> None:
     info = info_of(pixel_format="yuv420p")
     fill(hls, 0, 110, info)
     feeds.until(lambda: not hls._waiting and hls.playlist.exists())
-    assert "#EXT-X-ENDLIST" not in hls.playlist.read_text()
-    segment = next(line for line in hls.playlist.read_text().splitlines() if line.endswith(".ts"))
+    assert "#EXT-X-ENDLIST" not in hls.playlist.read_text("utf-8")
+    segment = next(line for line in hls.playlist.read_text("utf-8").splitlines() if line.endswith(".ts"))
     with av.open(str(tmp_path / "hls" / segment)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 50
     hls.close({})
@@ -53,7 +53,7 @@ def test_old_segments_are_removed(tmp_path: Path) -> None:
     info = info_of(64, 48, "yuv420p")
     fill(hls, 0, 50 * (LISTED + 6), info)
     hls.close({})
-    segments = [line for line in hls.playlist.read_text().splitlines() if line.endswith(".ts")]
+    segments = [line for line in hls.playlist.read_text("utf-8").splitlines() if line.endswith(".ts")]
     assert len(segments) == LISTED
     assert len(list((tmp_path / "hls").glob("*.ts"))) <= LISTED + 2
 
@@ -63,7 +63,7 @@ def test_another_size_goes_on_in_the_same_list(tmp_path: Path) -> None:
     fill(hls, 0, 60, info_of(pixel_format="yuv420p"))
     fill(hls, 60, 100, info_of(480, 360, "yuv420p"))
     hls.close({})
-    text = hls.playlist.read_text()
+    text = hls.playlist.read_text("utf-8")
     assert "#EXT-X-DISCONTINUITY" in text
     sizes = []
     for line in text.splitlines():

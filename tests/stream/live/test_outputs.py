@@ -174,7 +174,7 @@ def test_a_later_piece_that_is_in_the_way_is_told(tmp_path: Path) -> None:
         feed()
     with pytest.raises(OutputError):
         recording.close({})
-    assert (tmp_path / "a-2.mkv").read_text() == "precious"
+    assert (tmp_path / "a-2.mkv").read_text("utf-8") == "precious"
     assert media.read(tmp_path / "a.mkv").pictures
 
 
@@ -189,4 +189,4 @@ def test_a_record_refuses_a_file_that_exists_before_any_picture_comes(tmp_path: 
         Record(str(path), header)
     record = Record(str(path), header, overwrite=True)
     record.close({})
-    assert path.read_text() == "precious"  # nothing came, so nothing was written
+    assert path.read_text("utf-8") == "precious"  # nothing came, so nothing was written

@@ -206,7 +206,7 @@ def test_tracks_end_at_a_gap_and_the_record_is_whole(tmp_path: Path, detector: D
     assert before.isdisjoint(after)
     assert {verdict.track for verdict in record.tracks} == before | after
     assert record.frames[4].shot < record.frames[5].shot
-    assert "s3cret" not in path.read_text()
+    assert "s3cret" not in path.read_text("utf-8")
     assert record.header.path == "rtsp://a.invalid/1"
 
 
