@@ -67,7 +67,9 @@ class _Graph:
         helper.set_model_props(model, metadata)
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
-        path.with_suffix(".sha256").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+        path.with_suffix(".sha256").write_text(
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n", "utf-8"
+        )
         return path
 
 

@@ -271,7 +271,7 @@ def train_detector(
         spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
 
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {"rate": round(recipe.rate(trainer.step), 6), "seconds": round(due.seconds, 1)}

@@ -259,7 +259,7 @@ def train_grid_detector(
         log.unlink(missing_ok=True)
     true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
-    (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))
+    (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1), "utf-8")
 
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {

@@ -205,7 +205,7 @@ def train_rectangles(
         say(f"resumed at step {trainer.step}")
     else:
         (folder / "log.jsonl").unlink(missing_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
     run_steps(
         trainer,
         recipe.steps,
@@ -238,7 +238,7 @@ def prove_rectangles(
     write_png(folder / "predictions.png", rectangles_sheet(shown, [find_rectangles(g) for g in grids]))
     draw_loss_curve(folder / "log.jsonl", folder / "loss.png", PARTS)
     try:
-        (folder / "figures.json").write_text(json.dumps(figures.row(), indent=1) + "\n")
+        (folder / "figures.json").write_text(json.dumps(figures.row(), indent=1) + "\n", "utf-8")
     except OSError as error:
         raise OutputError(f"{folder / 'figures.json'}: cannot be written ({error.strerror})") from None
     return figures

@@ -100,7 +100,7 @@ def test_photos_as_people_have_them(run: Runner) -> None:
     Image.fromarray(sideways).save(ann / "sideways.jpg", quality=95, exif=exif)
     (ann / "cut.jpg").write_bytes((ann / "sideways.jpg").read_bytes()[:600])  # within its first tables
     (ann / "empty.jpg").touch()
-    (ann / "notes.txt").write_text("call her")
+    (ann / "notes.txt").write_text("call her", "utf-8")
     (ann / ".DS_Store").write_bytes(b"\x00")
     (ann / "Thumbs.db").write_bytes(b"\x00")
     (ann / "older").mkdir()

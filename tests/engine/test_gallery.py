@@ -307,7 +307,7 @@ def test_missing_and_folder(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_unasked(gallery: Gallery, tmp_path: Path) -> None:
     path = tmp_path / "g.gallery"
-    path.write_text("precious")
+    path.write_text("precious", "utf-8")
     with pytest.raises(OutputError, match=r"exists already; .*--overwrite"):
         gallery.save(path)
     assert path.read_text("utf-8") == "precious"
@@ -336,7 +336,7 @@ def test_a_full_disk_leaves_nothing_behind(gallery: Gallery, tmp_path: Path, mon
 
     monkeypatch.setattr(os, "fsync", full)
     old = tmp_path / "g.gallery"
-    old.write_text("old")
+    old.write_text("old", "utf-8")
     with pytest.raises(OutputError, match=r"g\.gallery: cannot be written \(No space left on device\)"):
         gallery.save(old, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["g.gallery"]

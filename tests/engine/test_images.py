@@ -220,7 +220,7 @@ def test_decompression_bombs(tmp_path: Path, width: int, height: int) -> None:
 
 def test_what_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("not a photo at all")
+    (tmp_path / "text.jpg").write_text("not a photo at all", "utf-8")
     for name, message in (
         ("none.jpg", "no such file"),
         ("", "is a folder"),

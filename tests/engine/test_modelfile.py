@@ -52,10 +52,10 @@ def test_an_onnx_file_that_says_nothing(network: Path) -> None:
 
 
 def test_a_wrong_checksum(network: Path) -> None:
-    network.with_suffix(".sha256").write_text(f"{'0' * 64}  detector.onnx\n")
+    network.with_suffix(".sha256").write_text(f"{'0' * 64}  detector.onnx\n", "utf-8")
     with pytest.raises(InputError, match=r"detector\.onnx: its SHA-256 is .* but detector\.sha256 says 0000"):
         ModelFile.read(network)
-    network.with_suffix(".sha256").write_text("")
+    network.with_suffix(".sha256").write_text("", "utf-8")
     with pytest.raises(InputError, match="says nothing"):
         ModelFile.read(network)
     network.with_suffix(".sha256").unlink()

@@ -156,7 +156,7 @@ def test_openvino_keeps_what_was_prepared_and_computes_the_same_from_it(
 def test_without_a_place_to_keep_anything_networks_run_all_the_same(
     place: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", "utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none" if place == "nowhere" else str(tmp_path / place))
     opened = open_session(detector_file, "cpu", "openvino", threads=1)
     opened.prepare({"images": (1, 64, 64, 3)})

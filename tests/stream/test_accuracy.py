@@ -78,10 +78,10 @@ def test_a_record_that_is_shorter_than_its_truth_is_another_videos() -> None:
 def test_panel_truth_is_read_and_nonsense_refused(tmp_path: Path) -> None:
     path = tmp_path / "truth.json"
     panel = {"rect": [0, 0, 50, 100], "person": "ann", "known": True}
-    path.write_text(json.dumps({"shots": [{"first": 0, "last": 3, "panels": [panel]}]}))
+    path.write_text(json.dumps({"shots": [{"first": 0, "last": 3, "panels": [panel]}]}), "utf-8")
     assert read_panels(path) == (PanelShot(0, 3, (LEFT,)),)
     for nonsense in ("[]", "{", '{"shots": [{"first": 0}]}'):
-        path.write_text(nonsense)
+        path.write_text(nonsense, "utf-8")
         with pytest.raises(InputError, match=r"truth\.json"):
             read_panels(path)
     with pytest.raises(InputError, match="cannot be read"):
@@ -102,15 +102,15 @@ def boxes(rows: Sequence[tuple[int, int, float]]) -> Boxes:
 
 def test_mot_lines_are_read_from_one_and_bad_ones_named(tmp_path: Path) -> None:
     path = tmp_path / "gt.txt"
-    path.write_text("1,7,10,20,30,40,1,-1,-1\n2,7,11,20,30,40,0\n\n3,8,1,2,3,4\n")
+    path.write_text("1,7,10,20,30,40,1,-1,-1\n2,7,11,20,30,40,0\n\n3,8,1,2,3,4\n", "utf-8")
     truth = read_mot(path)
     assert sorted(truth) == [0, 2]
     assert truth[0][0].tolist() == [7]
     assert truth[0][1].tolist() == [[9, 19, 39, 59]]
-    path.write_text("1,7,10,20,30,40\n1,7,10,20,30,40\n")
+    path.write_text("1,7,10,20,30,40\n1,7,10,20,30,40\n", "utf-8")
     with pytest.raises(InputError, match="line 2: track 7 is on frame 1 twice"):
         read_mot(path)
-    path.write_text("1,7,ten\n")
+    path.write_text("1,7,ten\n", "utf-8")
     with pytest.raises(InputError, match="line 1"):
         read_mot(path)
 

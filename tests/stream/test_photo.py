@@ -54,7 +54,7 @@ def test_animations_are_videos(name: str, tmp_path: Path) -> None:
 
 def test_what_is_no_picture_is_no_photo(tmp_path: Path) -> None:
     text, empty = tmp_path / "text.jpg", tmp_path / "empty.jpg"
-    text.write_text("no picture")
+    text.write_text("no picture", "utf-8")
     empty.touch()
     mpeg = tmp_path / "mpeg.jpg"
     mpeg.write_bytes(bytes.fromhex("000001b3 14 00 f0 13 ff ff e0 18") + bytes(100))  # an MPEG-1 sequence header

@@ -382,12 +382,12 @@ def test_a_record_of_somebody_else_is_not_replaced(job: Job) -> None:
     with pytest.raises(Killed):
         job.label(progress=At(60))
     record = job.output.with_name("out.tracks.jsonl")
-    record.write_text("mine")
+    record.write_text("mine", "utf-8")
     with pytest.raises(OutputError, match="exists"):
         job.label(resume=True)
     assert record.read_text("utf-8") == "mine"
     record.unlink()
-    job.output.write_text("mine")
+    job.output.write_text("mine", "utf-8")
     with pytest.raises(OutputError, match="exists"):
         job.label(resume=True)
     assert job.output.read_text("utf-8") == "mine"
@@ -439,7 +439,7 @@ def test_one_process_at_a_time(clip: Path, job: Job) -> None:
 
 def test_a_folder_whose_run_died_before_it_described_its_job(job: Job, whole: Whole) -> None:
     job.work.mkdir()
-    (job.work / f"{JOB_FILE}.part").write_text('{"ver')
+    (job.work / f"{JOB_FILE}.part").write_text('{"ver', "utf-8")
     job.label(resume=True)
     assert Made.of(job.output) == whole.made
 
@@ -447,7 +447,7 @@ def test_a_folder_whose_run_died_before_it_described_its_job(job: Job, whole: Wh
 def test_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
-    (folder / JOB_FILE).write_text("{")
+    (folder / JOB_FILE).write_text("{", "utf-8")
     with pytest.raises(InputError, match=r"job\.json cannot be read.*without --resume"):
         WorkFolder(folder, {}, resume=True)
     WorkFolder(folder, {}).remove()

@@ -166,7 +166,7 @@ def test_journal_ends_at_the_first_gap(clip: Path, tmp_path: Path) -> None:
     written(clip, tmp_path / "work", 10).finish()
     (tmp_path / "work" / "000002.json").unlink()
     assert [s.index for s in finished_segments(tmp_path / "work")] == [0, 1]
-    (tmp_path / "work" / "000001.json").write_text("{}")
+    (tmp_path / "work" / "000001.json").write_text("{}", "utf-8")
     with pytest.raises(InputError, match=r"000001\.json"):
         finished_segments(tmp_path / "work")
 

@@ -245,7 +245,7 @@ def test_empty_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["text.mp4", "text.mkv", "text.txt", "text"])
 def test_text_file(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("This is no video.\n" * 40)
+    (tmp_path / name).write_text("This is no video.\n" * 40, "utf-8")
     refused(tmp_path / name)
 
 

@@ -342,7 +342,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_existing_records_are_spared(tmp_path: Path) -> None:
     path = tmp_path / "mv.tracks.jsonl"
-    path.write_text("mine")
+    path.write_text("mine", "utf-8")
     with pytest.raises(OutputError, match=r"mv\.tracks\.jsonl exists.*--overwrite"):
         TracksWriter.open(path, HEADER)
     writer = TracksWriter.open(path, HEADER, overwrite=True)
@@ -351,7 +351,7 @@ def test_existing_records_are_spared(tmp_path: Path) -> None:
     assert read(path).frames == ()
     late = tmp_path / "late.tracks.jsonl"
     writer = TracksWriter.open(late, HEADER)
-    late.write_text("somebody else's")
+    late.write_text("somebody else's", "utf-8")
     with pytest.raises(OutputError, match=r"late\.tracks\.jsonl.*late\.partial"):
         writer.finish()
     assert late.read_text("utf-8") == "somebody else's"
@@ -471,7 +471,7 @@ def test_lines_that_contradict_each_other_are_refused(
     every = objects(path)
     read(path)
     change(every)
-    path.write_text("".join(json.dumps(line) + "\n" for line in every))
+    path.write_text("".join(json.dumps(line) + "\n" for line in every), "utf-8")
     with pytest.raises(InputError, match=rf"mv\.tracks\.jsonl: {said}.*edited"):
         read(path)
 
@@ -559,7 +559,8 @@ def test_strangers_keep_their_numbers_and_older_records_have_none(tmp_path: Path
     assert [v.stranger for v in read(path).tracks] == [2, None]
     text = path.read_text("utf-8")
     path.write_text(
-        text.replace("tracks/1.1", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', "")
+        text.replace("tracks/1.1", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', ""),
+        "utf-8",
     )
     assert "stranger" not in path.read_text("utf-8")
     assert [v.stranger for v in read(path).tracks] == [None, None]

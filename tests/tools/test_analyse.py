@@ -40,7 +40,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows += ["t/x.jpg,t,lonely,"]
     members["t/y.jpg"] = members["s/red0.jpg"]
     rows += ["t/y.jpg,t,,"]
-    (folder / "two.csv").write_text("\n".join(table))
+    (folder / "two.csv").write_text("\n".join(table), "utf-8")
     return archive(folder / "faces.zip", "people.csv", "\n".join(rows), members)
 
 

@@ -53,7 +53,7 @@ def test_drawn_and_final_names_are_judged_apart(tmp_path: Path, capsys: pytest.C
 
 def test_box_truth_gives_idf1_and_hota(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, truth = small_record(tmp_path / "a.tracks.jsonl"), tmp_path / "gt.txt"
-    truth.write_text("1,3,11,41,20,20,1\n2,3,11,41,20,20,1\n")  # pixels count from 1 there
+    truth.write_text("1,3,11,41,20,20,1\n2,3,11,41,20,20,1\n", "utf-8")  # pixels count from 1 there
     assert run(["bench", "accuracy", str(source), "--truth", str(truth), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tracks"]["hota"] == 1.0
 

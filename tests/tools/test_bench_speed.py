@@ -40,7 +40,7 @@ def test_a_video_is_measured_and_compared(tmp_path: Path, networks: list[str], c
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.json", "mv.mp4", "where.png"]
     assert cli.run(arguments) == 5, "a result is not replaced unasked"
     other = tmp_path / "other.json"
-    other.write_text("{}")
+    other.write_text("{}", "utf-8")
     assert cli.run(["bench", str(video), "--compare", str(other)]) == 3
     assert "no result of `iznet bench`" in capsys.readouterr().err
 

@@ -53,7 +53,7 @@ def test_she_is_named_and_he_is_not(short_demo: None, tmp_path: Path, capsys: py
 @needs_networks
 def test_a_second_demo_replaces_the_first(short_demo: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "mine.txt"
-    mine.write_text("kept")
+    mine.write_text("kept", "utf-8")
     for _ in range(2):
         assert cli.run(["demo", "-o", str(tmp_path)]) == 0
         out = capsys.readouterr().out
@@ -64,6 +64,6 @@ def test_a_second_demo_replaces_the_first(short_demo: None, tmp_path: Path, caps
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = tmp_path / "taken"
-    taken.write_text("a file")
+    taken.write_text("a file", "utf-8")
     assert cli.run(["demo", "-o", str(taken / "demo")]) == 5
     assert str(taken / "demo") in capsys.readouterr().err

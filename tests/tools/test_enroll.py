@@ -21,7 +21,7 @@ def arguments(detector_file: Path, embedder_file: Path, tmp_path: Path) -> list[
         for n in range(2):
             picture = scene(500, 400, [((150 + 9 * n, 100, 250, 220), PEOPLE[name])])
             Image.fromarray(picture).save(tmp_path / "people" / name / f"{n}.png")
-    (tmp_path / "people" / "ann" / "[red]note.txt").write_text("hello")
+    (tmp_path / "people" / "ann" / "[red]note.txt").write_text("hello", "utf-8")
     networks = ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
     return ["enroll", str(tmp_path / "people"), "-o", str(tmp_path / "g.gallery"), *networks]
 
@@ -54,7 +54,7 @@ def test_json(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_overwriting_must_be_asked_for(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "g.gallery").write_text("precious")
+    (tmp_path / "g.gallery").write_text("precious", "utf-8")
     assert run(arguments) == 5
     assert "g.gallery: exists already; choose another name, or pass --overwrite" in capsys.readouterr().err
     assert (tmp_path / "g.gallery").read_text("utf-8") == "precious"

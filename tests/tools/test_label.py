@@ -164,7 +164,7 @@ def test_what_exists_is_kept_unless_told(video: Path, networks: list[str], capsy
 
 def test_input_that_is_no_video(tmp_path: Path, networks: list[str], capsys: Out) -> None:
     text = tmp_path / "text.mp4"
-    text.write_text("not a video\n" * 100)
+    text.write_text("not a video\n" * 100, "utf-8")
     empty = tmp_path / "empty.mp4"
     empty.touch()
     for source in (tmp_path / "missing.mp4", tmp_path, text, empty):

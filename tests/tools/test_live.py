@@ -164,7 +164,8 @@ def test_a_config_file_says_what_flags_say(
         tracks = "{tmp_path / "not-this.tracks.jsonl"}"
         max-staleness = 60
         json = true
-        """
+        """,
+        "utf-8",
     )
     record = tmp_path / "this.tracks.jsonl"
     assert run(["live", "--config", str(config), "--tracks", str(record)]) == 0
@@ -192,7 +193,7 @@ def test_a_config_file_that_makes_no_sense_is_refused(
     text: str, code: int, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "live.toml"
-    config.write_text(text)
+    config.write_text(text, "utf-8")
     assert run(["live", "--config", str(config)]) == code
     assert words in capfd.readouterr().err
 
@@ -210,7 +211,7 @@ def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixtu
 def test_a_file_in_the_way_is_refused_before_anything_is_read(
     networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.mkv").write_text("precious")
+    (tmp_path / "a.mkv").write_text("precious", "utf-8")
     assert run(["live", "udp://127.0.0.1:1", *networks[:2], "--out", str(tmp_path / "a.mkv")]) == 5
     assert "--overwrite" in capfd.readouterr().err
     assert (tmp_path / "a.mkv").read_text("utf-8") == "precious"

@@ -97,7 +97,7 @@ def test_the_report_is_written_as_json(tmp_path: Path) -> None:
         "counts": {"image without a label": 1, "unreadable image": 1},
         "files": {"image without a label": ["unnamed.jpg"], "unreadable image": ["broken.jpg"]},
     }
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(OutputError, match=r"data\.json: cannot be written"):
         report.write(tmp_path / "file" / "data.json")
 
@@ -109,20 +109,20 @@ def test_label_files_beside_the_pictures(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jpg").write_bytes(jpeg())
     (tmp_path / "images" / "broken.jpg").write_bytes(jpeg()[:30])
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "broken.txt").write_text("0 0.5 0.5 0.5 0.5\n")
-    (tmp_path / "labels" / "yolo.txt").write_text("0 0.25 0.5 0.25 0.5\n\n1 0.95 0.5 0.3 0.5\n")
-    (tmp_path / "labels" / "empty.txt").write_text(" \n")
-    (tmp_path / "labels" / "odd.txt").write_text("0 0.5 x 1 1\n0 0.5\n0 0.5 0.5 0 0.2\n")
-    (tmp_path / "labels" / "lonely.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "labels" / "broken.txt").write_text("0 0.5 0.5 0.5 0.5\n", "utf-8")
+    (tmp_path / "labels" / "yolo.txt").write_text("0 0.25 0.5 0.25 0.5\n\n1 0.95 0.5 0.3 0.5\n", "utf-8")
+    (tmp_path / "labels" / "empty.txt").write_text(" \n", "utf-8")
+    (tmp_path / "labels" / "odd.txt").write_text("0 0.5 x 1 1\n0 0.5\n0 0.5 0.5 0 0.2\n", "utf-8")
+    (tmp_path / "labels" / "lonely.txt").write_text("0 0.5 0.5 0.5 0.5\n", "utf-8")
     voc = (
         "<annotation><size><width>{width}</width><height>48</height></size>"
         "<object><bndbox><xmin>8</xmin><ymin>12</ymin><xmax>24</xmax><ymax>36</ymax></bndbox></object>"
         "<object><difficult>1</difficult><bndbox><xmin>30</xmin><ymin>1</ymin><xmax>40</xmax><ymax>9</ymax></bndbox>"
         "</object><object><bndbox><xmin>a</xmin></bndbox></object></annotation>"
     )
-    (tmp_path / "images" / "voc.xml").write_text(voc.format(width=64))
-    (tmp_path / "images" / "size.xml").write_text(voc.format(width=65))
-    (tmp_path / "images" / "bad.xml").write_text("<annotation>")
+    (tmp_path / "images" / "voc.xml").write_text(voc.format(width=64), "utf-8")
+    (tmp_path / "images" / "size.xml").write_text(voc.format(width=65), "utf-8")
+    (tmp_path / "images" / "bad.xml").write_text("<annotation>", "utf-8")
     report = LoadReport()
     pictures = {p.name: p for p in load_box_set(tmp_path, report)}
     assert sorted(pictures) == ["images/empty.jpg", "images/odd.jpg", "images/voc.jpg", "images/yolo.jpg"]
@@ -146,14 +146,14 @@ def test_label_files_beside_the_pictures(tmp_path: Path) -> None:
 
 def test_only_empty_label_files_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "a.txt").write_text("", "utf-8")
     with pytest.raises(InputError, match=r"no usable face in 1 entries \(empty label file: 1 \(a\.txt\)"):
         load_box_set(tmp_path)
 
 
 def test_a_folder_is_as_good_as_a_zip(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    (tmp_path / "boxes.json").write_text(json.dumps([entry("a.jpg", [[1, 2, 20, 30]])]))
+    (tmp_path / "boxes.json").write_text(json.dumps([entry("a.jpg", [[1, 2, 20, 30]])]), "utf-8")
     assert [p.name for p in load_box_set(tmp_path)] == ["a.jpg"]
     assert [p.name for p in load_pictures(tmp_path)] == ["a.jpg"]
 

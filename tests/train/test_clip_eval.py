@@ -85,15 +85,15 @@ def test_verdicts_are_kept_when_new_finds_come() -> None:
 def test_verdicts_go_through_a_file(tmp_path: Path) -> None:
     finds = [Find("a#1", (0.5, 0, 10, 10), 0.7, False, "hand"), Find("b#2", (1, 2, 3, 4), 0.9)]
     path = tmp_path / "verdicts.json"
-    path.write_text(verdict_lines(finds))
+    path.write_text(verdict_lines(finds), "utf-8")
     assert read_verdicts(path) == finds
     assert len(path.read_text("utf-8").splitlines()) == 4, "a line a find"
     assert read_verdicts(None) == []
     assert json.loads(verdict_lines([])) == []
-    path.write_text('[{"picture": "a#1", "box": [1, 2], "score": 1, "face": null}]')
+    path.write_text('[{"picture": "a#1", "box": [1, 2], "score": 1, "face": null}]', "utf-8")
     with pytest.raises(InputError, match="no file of verdicts"):
         read_verdicts(path)
-    path.write_text('[{"picture": "a#1", "box": [1, 2, 3, 4], "score": 1, "face": "yes"}]')
+    path.write_text('[{"picture": "a#1", "box": [1, 2, 3, 4], "score": 1, "face": "yes"}]', "utf-8")
     with pytest.raises(InputError, match="true, false or null"):
         read_verdicts(path)
     with pytest.raises(InputError, match="cannot be read"):

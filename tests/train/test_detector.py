@@ -138,7 +138,7 @@ def test_the_exported_network_runs_in_the_engine(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(OutputError, match="file"):
         export_detector(networks.build_detector("tiny"), tmp_path / "file" / "sub", threshold=0.5)
 

@@ -75,7 +75,7 @@ def test_both_runtimes_run_it(tmp_path: Path) -> None:
     onnxruntime_runner(fixed, 64, 32)()
     with pytest.raises(InputError, match=r"fixed\.onnx"):
         onnxruntime_runner(fixed, 64, 96)
-    (tmp_path / "text.onnx").write_text("no network")
+    (tmp_path / "text.onnx").write_text("no network", "utf-8")
     with pytest.raises(InputError, match=r"text\.onnx"):
         cost_of(tmp_path / "text.onnx")
 

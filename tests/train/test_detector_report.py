@@ -164,7 +164,7 @@ def test_places_that_cannot_be_used_are_named(detector_file: Path, tmp_path: Pat
     data = write_rectangles(tmp_path / "set.zip")
     with pytest.raises(InputError, match=r"nowhere\.zip"):
         evaluate(Plan(tmp_path / "nowhere.zip", detector_file), silent)
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(OutputError, match=r"pictures\.png"):
         evaluate(Plan(data, detector_file, sizes=(64,), bootstrap=0, sheets=tmp_path / "file"), silent)
     with pytest.raises(InputError, match=r"yunet_n\.onnx"):

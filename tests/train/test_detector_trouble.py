@@ -96,7 +96,7 @@ def test_data_of_no_use_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixtu
         {"image": "broken.png", "boxes": [[5, 5, 15, 20]], "ignore": [False]},
         {"image": "gone.png", "boxes": [[5, 5, 15, 20]], "ignore": [False]},
     ]
-    (folder / "boxes.json").write_text(json.dumps(entries))
+    (folder / "boxes.json").write_text(json.dumps(entries), "utf-8")
     code = cli.run(["train", "eval-detector", "--data", str(folder)])
     told = capsys.readouterr().err
     assert code == 3

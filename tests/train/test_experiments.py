@@ -57,7 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members["group4/x.jpg"] = colour(0.5, rng)
     rows.append("group4/x.jpg,group4,g1,train")
     archive(folder / "faces.zip", "people.csv", "\n".join(rows), members)
-    (folder / "people12.csv").write_text("\n".join(table))
+    (folder / "people12.csv").write_text("\n".join(table), "utf-8")
     return folder
 
 
@@ -159,7 +159,7 @@ def test_another_plan_is_refused(setting: Setting) -> None:
     other = Setting(setting.faces, Plan(side=80, pretrain_steps=4), setting.teacher, setting.out, build=tiny)
     with pytest.raises(InputError, match="side was 75, now 80"):
         run_experiments(other, [], resume=True)
-    (setting.out / "plan.json").write_text("{")
+    (setting.out / "plan.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match="no plan"):
         run_experiments(setting, [], resume=True)
 
@@ -290,7 +290,7 @@ def test_views_keep_the_face_where_it_is() -> None:
 )
 def test_a_bad_table_is_named(data: Path, tmp_path: Path, table: str, message: str) -> None:
     (tmp_path / "faces.zip").write_bytes((data / "faces.zip").read_bytes())
-    (tmp_path / "people12.csv").write_text(table)
+    (tmp_path / "people12.csv").write_text(table, "utf-8")
     with pytest.raises(InputError, match=message):
         read_experiment_faces(tmp_path)
 

@@ -42,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
         (folder / person).mkdir(parents=True, exist_ok=True)
         Image.fromarray(scene(640, 384, shown)).save(folder / person / name, quality=95)
     (folder / "ben" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    (folder / "ben" / "notes.txt").write_text("no photo")
+    (folder / "ben" / "notes.txt").write_text("no photo", "utf-8")
     return folder
 
 
@@ -142,7 +142,7 @@ def test_nothing_foreign_is_replaced(photos: Path, detector: Detector, tmp_path:
     out = tmp_path / "out"
     (out / "ann").mkdir(parents=True)
     mine = out / "ann" / "one.png-1.jpg"
-    mine.write_text("mine")
+    mine.write_text("mine", "utf-8")
     with pytest.raises(OutputError, match=r"one\.png-1\.jpg.*--overwrite"):
         extract_faces(photos, out, detector, settings(detector))
     assert mine.read_text("utf-8") == "mine"
@@ -155,7 +155,7 @@ def test_two_kinds_of_crops_do_not_mix(photos: Path, detector: Detector, tmp_pat
     extract_faces(photos, out, detector, settings(detector))
     with pytest.raises(OutputError, match=r"other settings \(loose\)"):
         extract_faces(photos, out, detector, settings(detector, loose=1.3))
-    (out / RECORD).write_text("something else\n")
+    (out / RECORD).write_text("something else\n", "utf-8")
     with pytest.raises(OutputError, match="no record of crops"):
         extract_faces(photos, out, detector, settings(detector))
 
@@ -163,7 +163,7 @@ def test_two_kinds_of_crops_do_not_mix(photos: Path, detector: Detector, tmp_pat
 def test_what_holds_no_faces_is_an_error(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         extract_faces(tmp_path / "gone", tmp_path / "out", detector, settings(detector))
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(InputError, match="is a file"):
         extract_faces(tmp_path / "file", tmp_path / "out", detector, settings(detector))
     (tmp_path / "empty").mkdir()

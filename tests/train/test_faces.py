@@ -60,7 +60,7 @@ def test_pairs_keep_the_order_of_the_folds(tmp_path: Path) -> None:
 def test_bad_archives_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.zip is not there"):
         read_faces(tmp_path / "absent.zip")
-    (tmp_path / "text.zip").write_text("hello")
+    (tmp_path / "text.zip").write_text("hello", "utf-8")
     with pytest.raises(InputError, match=r"text\.zip"):
         read_faces(tmp_path / "text.zip")
     small = archive(tmp_path / "s.zip", "people.csv", "file,set,person,split\na.jpg,,,\n", {"a.jpg": picture(0, 64)})
@@ -154,6 +154,6 @@ def test_a_shard_depends_on_its_number_and_seed_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shard 1"):
         store.open(1)
     blocked = tmp_path / "file"
-    blocked.write_text("")
+    blocked.write_text("", "utf-8")
     with pytest.raises(OutputError, match="file"):
         ViewStore(blocked).write(0, *first)

@@ -38,6 +38,6 @@ def test_what_was_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: py
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(OutputError, match="file"):
         write_whole(tmp_path / "file" / "t.txt", "x")

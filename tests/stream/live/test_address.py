@@ -114,7 +114,7 @@ def test_webcams_by_number_path_and_name(tmp_path: Path, monkeypatch: pytest.Mon
         assert (found.kind, found.target, found.format) == ("device", "/dev/video2", "v4l2")
     for number, name in enumerate(["Integrated Camera", "USB Capture HDMI"]):
         (tmp_path / f"video{number}").mkdir()
-        (tmp_path / f"video{number}" / "name").write_text(name + "\n")
+        (tmp_path / f"video{number}" / "name").write_text(name + "\n", "utf-8")
     assert address._device_named("hdmi", tmp_path) == Path("/dev/video1")
     with pytest.raises(UsageError, match="Integrated Camera, USB Capture HDMI"):
         address._device_named("zoom", tmp_path)

@@ -161,7 +161,7 @@ def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
 
 
 def test_a_later_piece_that_is_in_the_way_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a-2.mkv").write_text("precious")
+    (tmp_path / "a-2.mkv").write_text("precious", "utf-8")
     recording = Recording(str(tmp_path / "a.mkv"), FAST, Rotation(seconds=0.1))
     info = info_of()
 
@@ -180,7 +180,7 @@ def test_a_later_piece_that_is_in_the_way_is_told(tmp_path: Path) -> None:
 
 def test_a_record_refuses_a_file_that_exists_before_any_picture_comes(tmp_path: Path) -> None:
     path = tmp_path / "a.tracks.jsonl"
-    path.write_text("precious")
+    path.write_text("precious", "utf-8")
 
     def header(info: VideoInfo) -> Header:
         return Header.of(info)
