@@ -108,6 +108,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeyp
 def test_the_exported_network_runs_in_the_engine(tmp_path: Path) -> None:
     """Engine, NumPy decoding and Keras give the same faces; sizes and batch are free."""
     tf.config.run_functions_eagerly(False)
+    tf.keras.utils.set_random_seed(0)
     model = networks.build_detector("tiny")
     rng = np.random.default_rng(0)
     model.set_weights([w + rng.normal(0, 0.05, w.shape) if w.ndim == 4 else w for w in model.get_weights()])
