@@ -166,24 +166,23 @@ class Analyser:
 
     def verdicts(self) -> list[TrackVerdict]:
         """What became of every track, by all that is known now, in order of their ids."""
-        verdicts = []
         strangers = self._identity.strangers()
-        for track, life in sorted(self._lives.items()):
-            naming = self._identity.naming(track)
-            verdicts.append(
-                TrackVerdict(
-                    track=track,
-                    shot=life.shot,
-                    verdict=naming.verdict,
-                    name=naming.name,
-                    similarity=naming.similarity,
-                    first=life.first,
-                    last=life.last,
-                    frames=life.frames,
-                    stranger=strangers.get(track),
-                )
-            )
-        return verdicts
+        return [self._verdict(track, strangers.get(track)) for track in sorted(self._lives)]
+
+    def _verdict(self, track: int, stranger: int | None = None) -> TrackVerdict:
+        """What became of a track, by all that is known now."""
+        life, naming = self._lives[track], self._identity.naming(track)
+        return TrackVerdict(
+            track=track,
+            shot=life.shot,
+            verdict=naming.verdict,
+            name=naming.name,
+            similarity=naming.similarity,
+            first=life.first,
+            last=life.last,
+            frames=life.frames,
+            stranger=stranger,
+        )
 
     def _advance(self, ended: bool = False) -> list[LabelledFrame]:
         """Track as far as shots are known; release what has waited long enough."""

@@ -190,18 +190,7 @@ class LiveAnalyser(Analyser):
 
     def _end(self, tracks: Iterable[int]) -> None:
         for track in sorted(tracks):
-            life, naming = self._lives.pop(track), self._identity.naming(track)
-            self._ended.append(
-                TrackVerdict(
-                    track=track,
-                    shot=life.shot,
-                    verdict=naming.verdict,
-                    name=naming.name,
-                    similarity=naming.similarity,
-                    first=life.first,
-                    last=life.last,
-                    frames=life.frames,
-                )
-            )
+            self._ended.append(self._verdict(track))
+            del self._lives[track]
             self._identity.forget(track)
             self._here.remove(track)
