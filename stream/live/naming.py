@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +24,7 @@ LONGEST_NAME = 80
 """Characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Given:
     """A name that was given by hand."""
 
@@ -33,11 +34,23 @@ class Given:
     """As the gallery spells it."""
     new: bool
     """Whether the gallery did not know the person before."""
-    photos: tuple[str, ...]
-    """What the gallery calls the looks that were added."""
+    photos: Photos
+    """The looks that were added."""
     camera: int
     track: int
     analyser: LiveAnalyser
+    corrects: Withdrawn | None = None
+    """The name that was given to this face before, which this one took the place of; None too where the gallery knew
+    nothing of it any more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Withdrawn:
+    """A name that a later one of the same face has taken the place of."""
+
+    given: Given
+    photos: Photos
+    """What of its looks was still in the gallery then."""
 
 
 class NameDesk:
@@ -60,11 +73,13 @@ class NameDesk:
         self._path = os.fspath(path)
         self._lock = threading.Lock()
         self._given: dict[int, Given] = {}
+        """The namings that hold, by number. Never changed but replaced, so that it may be read without the lock."""
         self._count = 0
 
     def give(self, camera: int, epoch: int, track: int, name: str) -> Given:
         """From the next frame on this face is called `name`, and so is everybody who looks like it.
 
+        If it was given another name in this run, that was a mistake: its looks are taken from that person.
         `camera`, `epoch` and `track` say which face, as `Camera.number`, `Seen.epoch` and `Face.track` do.
 
         Raises:
@@ -82,47 +97,64 @@ class NameDesk:
                 raise InputError("that face is long gone, or was not seen well enough yet; wait for a better look")
             when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
             photos = Photos(looks, tuple(f"live {when} {n}" for n in range(1, len(looks) + 1)))
-            before = False
-            known = name
+            earlier = self._name_of(analyser, track)
+            given = Given(self._count + 1, name, True, photos, camera, track, analyser)
 
             def change(gallery: Gallery) -> Gallery:
-                nonlocal before, known
+                nonlocal given
                 self._check(gallery)
-                known = next((person for person in gallery.people if same_person(person, name)), name)
-                before = known in gallery.people
-                return gallery.with_people({known: photos})
+                people = photos_by_name(gallery)
+                withdrawn = take_out(people, earlier.name, earlier.photos.files) if earlier is not None else None
+                known = put_in(people, name, photos)
+                corrects = Withdrawn(earlier, withdrawn) if earlier is not None and withdrawn is not None else None
+                given = replace(given, name=known, new=known not in gallery.people, corrects=corrects)
+                return rebuilt(gallery, people)
 
-            gallery = Gallery.update(self._path, change)
-            self._count += 1
-            given = Given(self._count, known, not before, photos.files, camera, track, analyser)
-            self._given[given.number] = given
-            self._live.recognise(gallery)
+            self._recognise(change)
+            self._count = given.number
+            self._given = {n: g for n, g in self._given.items() if g is not earlier} | {given.number: given}
             with self._live.working:
-                analyser.say(track, known)
+                analyser.say(track, given.name)
             return given
 
     def undo(self, number: int) -> Given:
-        """Take a name back: the gallery is as if it had not been given, whatever was given since.
+        """Take a name back: the gallery is as if it had not been given, whatever was given since. What it corrected
+        holds again.
 
         Raises:
-            InputError: no such naming, or it was undone; or the gallery's file is no longer what it was.
+            InputError: no such naming, or it was undone or corrected; or the gallery's file is no longer what it was.
             OutputError: the gallery's file cannot be written.
         """
         with self._lock:
             given = self._given.get(number)
             if given is None:
                 raise InputError("there is no such naming to undo, or it was undone already")
+            earlier = given.corrects
 
             def change(gallery: Gallery) -> Gallery:
                 self._check(gallery)
-                return without_photos(gallery, given.name, given.photos)
+                people = photos_by_name(gallery)
+                if given.name not in people:
+                    raise InputError(f"{given.name!r} is not in the gallery any more")
+                take_out(people, given.name, given.photos.files)
+                if earlier is not None:
+                    put_in(people, earlier.given.name, earlier.photos)
+                return rebuilt(gallery, people)
 
-            gallery = Gallery.update(self._path, change)
-            del self._given[number]
-            self._live.recognise(gallery)
+            self._recognise(change)
+            again = {earlier.given.number: earlier.given} if earlier is not None else {}
+            self._given = {n: g for n, g in self._given.items() if n != number} | again
             with self._live.working:
-                given.analyser.say(given.track, None)
+                given.analyser.say(given.track, earlier.given.name if earlier is not None else None)
             return given
+
+    def _recognise(self, change: Callable[[Gallery], Gallery]) -> None:
+        """Change the gallery's file, and know its people from the next frame on."""
+        self._live.recognise(Gallery.update(self._path, change))
+
+    def _name_of(self, analyser: LiveAnalyser, track: int) -> Given | None:
+        """What a face was called by hand, where that holds."""
+        return next((g for g in self._given.values() if g.analyser is analyser and g.track == track), None)
 
     def _analyser(self, camera: int, epoch: int) -> LiveAnalyser | None:
         if not 0 <= camera < len(self._live.cameras) or self._live.cameras[camera].epoch != epoch:
@@ -137,26 +169,46 @@ class NameDesk:
 
     @property
     def latest(self) -> Given | None:
-        """The last naming that has not been undone."""
-        return self._given[max(self._given)] if self._given else None
+        """The last naming that holds."""
+        given = self._given
+        return given[max(given)] if given else None
 
 
-def without_photos(gallery: Gallery, name: str, files: tuple[str, ...]) -> Gallery:
-    """The gallery without some photos of a person, and without the person if none is left.
+def photos_by_name(gallery: Gallery) -> dict[str, Photos]:
+    """Everybody's photos."""
+    return {person: gallery.photos(at) for at, person in enumerate(gallery.people)}
+
+
+def take_out(people: dict[str, Photos], name: str, files: Collection[str]) -> Photos | None:
+    """Take some photos of a person out of `people`, and the person if none is left; the photos that were there, if
+    any."""
+    theirs = people.get(name)
+    gone = np.array([file in files for file in theirs.files] if theirs is not None else [], np.bool_)
+    if theirs is None or not gone.any():
+        return None
+    if gone.all():
+        del people[name]
+    else:
+        people[name] = theirs.select(~gone)
+    return theirs.select(gone)
+
+
+def put_in(people: dict[str, Photos], name: str, photos: Photos) -> str:
+    """Add photos of a person to `people`, to those that are there of them; how the name is spelt there."""
+    known = next((person for person in people if same_person(person, name)), name)
+    people[known] = Photos.join([people[known], photos]) if known in people else photos
+    return known
+
+
+def rebuilt(gallery: Gallery, people: Mapping[str, Photos]) -> Gallery:
+    """The gallery with these photos and no others; its threshold stays.
 
     Raises:
-        InputError: nobody is called so, or nobody would be left in the gallery.
+        InputError: nobody is left.
     """
-    everybody = {person: gallery.photos(at) for at, person in enumerate(gallery.people)}
-    if name not in everybody:
-        raise InputError(f"{name!r} is not in the gallery any more")
-    theirs = everybody.pop(name)
-    kept = theirs.select(np.array([file not in files for file in theirs.files], np.bool_))
-    if len(kept):
-        everybody[name] = kept
-    if not everybody:
+    if not people:
         raise InputError("nobody would be left in the gallery; delete the file instead")
     made = Gallery.build(
-        everybody, gallery.embedder_sha256, gallery.threshold, gallery.embedder, gallery.made_by, gallery.method
+        people, gallery.embedder_sha256, gallery.threshold, gallery.embedder, gallery.made_by, gallery.method
     )
     return replace(made, calibration=gallery.calibration)
