@@ -64,7 +64,7 @@ def cut_out(source: FileSource, chosen: Iterable[Sequence[Sight]], room: float) 
             wanted[sight.frame.index].append((row, sight))
     for frame in source.frames() if wanted else ():
         for row, sight in wanted.pop(frame.index, ()):
-            row.append(_cut(frame, sight.face, source.info, room))
+            row.append(cut(frame, sight.face, source.info, room))
         if not wanted:
             break
     if wanted:
@@ -74,8 +74,8 @@ def cut_out(source: FileSource, chosen: Iterable[Sequence[Sight]], room: float) 
     return cuttings
 
 
-def _cut(frame: Frame, face: Face, info: VideoInfo, room: float) -> RGB:
-    """The face with some room around it, square where the picture is large enough for that."""
+def cut(frame: Frame, face: Face, info: VideoInfo, room: float) -> RGB:
+    """The face with some room around it, uint8 `[S,S,3]` RGB; square where the picture is large enough for that."""
     left, top, right, bottom = face.box.tolist()
     side = min(room * max(right - left, bottom - top, 8.0), info.width, info.height)
     x = min(max((left + right - side) / 2, 0.0), info.width - side)

@@ -12,12 +12,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InputError
+from engine.errors import UsageError
+from stream.frames import TrackVerdict
 from stream.journal import writing
 from stream.sink import atomic_output, check_output
 from stream.takes import cast, seen
@@ -60,8 +61,8 @@ def rename(
         overwrite: whether `output` may be replaced.
 
     Raises:
-        InputError: the record cannot be read, there is no such track or name, or one person would be twice on a frame;
-            nothing is changed.
+        UsageError: there is no such track or name, or one person would be twice on a frame; nothing is changed.
+        InputError: the record cannot be read.
         OutputError: the output exists or cannot be written.
 
     Example:
@@ -69,25 +70,46 @@ def rename(
         {12: (None, 'Yuri')}
     """
     path = Path(source)
-    target = path if output is None else Path(output)
     if output is not None:
-        check_output(target, overwrite, [path])
-    drawn, record = read(path, drawn=True), read(path)
-    before = {v.track: v.name for v in record.tracks}
-    _check(path, record, before, names, new)
-    after = before | dict(names)
-    people = seen(with_names(record.frames, after), record.header.time_base)
-    shown = {face.track: names[face.track] for frame in drawn.frames for face in frame.faces if face.track in names}
+        check_output(Path(output), overwrite, [path])
+    record = read(path)
+    before = {verdict.track: verdict for verdict in record.tracks}
+    _check(path, record, names, new)
+    verdicts = {track: renamed(before[track], name) for track, name in names.items()}
+    return correct(path, record, verdicts, output, overwrite=overwrite)
+
+
+def renamed(verdict: TrackVerdict, name: str | None) -> TrackVerdict:
+    """The verdict on a track where somebody says who it is; None for someone unknown."""
+    if name is None:
+        return replace(verdict, verdict="unknown", name=None)
+    similarity = verdict.similarity if name == verdict.name else None  # what was measured was another person's
+    return replace(verdict, verdict="named", name=name, similarity=similarity, stranger=None)
+
+
+def correct(
+    path: Path,
+    record: Tracks,
+    verdicts: Mapping[int, TrackVerdict],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Renamed:
+    """Write other verdicts on some tracks, and what follows from them, into the record `path`, read as `record`.
+
+    Raises:
+        OutputError: as `rename`.
+    """
+    target = path if output is None else Path(output)
+    before = {verdict.track: verdict.name for verdict in record.tracks}
+    names = {track: verdict.name for track, verdict in verdicts.items()}
+    people = seen(with_names(record.frames, before | names), record.header.time_base)
 
     def change(data: dict[str, Any]) -> None:
-        if data["type"] == "track" and data["track"] in names:
-            name = names[data["track"]]
-            data["verdict"], data["name"] = "unknown" if name is None else "named", name
-            if name is not None:
-                data.pop("stranger", None)
-            if name is not None and name != before[data["track"]]:
-                data["similarity"] = None  # what was measured was another person's
-        _show(data, shown)
+        if data["type"] == "track" and data["track"] in verdicts:
+            data.pop("stranger", None)
+            data |= line(verdicts[data["track"]])
+        _show(data, names)
         if data["type"] == "summary":
             data["people"] = line(Summary(0, people=people))["people"]
 
@@ -124,27 +146,45 @@ def _rewrite(source: Path, target: Path, change: Change, *, overwrite: bool) -> 
             file.write(line_bytes(data))
 
 
-def _check(
-    path: Path, record: Tracks, before: Mapping[int, str | None], names: Mapping[int, str | None], new: bool
-) -> None:
-    missing = sorted(set(names).difference(before))
-    if missing:
-        there = f"0 to {max(before)}" if before else "none"
-        raise InputError(f"{path} has no track {', '.join(map(str, missing))}; its tracks are {there}")
-    known = cast(record)
-    for name in dict.fromkeys(names.values()):
-        if name is not None and name not in known and not new:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'};"
-            raise InputError(f"nobody is called {name!r} in {path}; {hint} To name somebody new, add --new")
-    after = dict(before) | dict(names)
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """One person twice on a frame."""
+
+    name: str
+    frame: int
+    """Index of the first such frame."""
+    tracks: tuple[int, ...]
+    """All that are the person there."""
+
+
+def clash(record: Tracks, names: Mapping[int, str | None]) -> Clash | None:
+    """Who would be twice on a frame if these tracks were called so; None if nobody."""
+    after = {verdict.track: verdict.name for verdict in record.tracks} | dict(names)
     for frame in record.frames:
         on = Counter(after.get(face.track) for face in frame.faces)
         for face in frame.faces:
             name = after.get(face.track)
             if face.track in names and name is not None and on[name] > 1:
                 twice = sorted({other.track for other in frame.faces if after.get(other.track) == name})
-                raise InputError(
-                    f"{name!r} would be twice on frame {frame.index} of {path}, as tracks "
-                    f"{' and '.join(map(str, twice))}; say who the other one is as well"
-                )
+                return Clash(name, frame.index, tuple(twice))
+    return None
+
+
+def _check(path: Path, record: Tracks, names: Mapping[int, str | None], new: bool) -> None:
+    before = {verdict.track for verdict in record.tracks}
+    missing = sorted(set(names).difference(before))
+    if missing:
+        there = f"0 to {max(before)}" if before else "none"
+        raise UsageError(f"{path} has no track {', '.join(map(str, missing))}; its tracks are {there}")
+    known = cast(record)
+    for name in dict.fromkeys(names.values()):
+        if name is not None and name not in known and not new:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'};"
+            raise UsageError(f"nobody is called {name!r} in {path}; {hint} To name somebody new, add --new")
+    twice = clash(record, names)
+    if twice is not None:
+        raise UsageError(
+            f"{twice.name!r} would be twice on frame {twice.frame} of {path}, as tracks "
+            f"{' and '.join(map(str, twice.tracks))}; say who the other one is as well"
+        )

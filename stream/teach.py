@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from engine.errors import InputError
+from engine.errors import InputError, UsageError
 from stream.cuttings import Sight, choose, cut_out
 from stream.render import check_belongs
 from stream.source import FileSource
@@ -38,7 +38,8 @@ def photos_of(
         video: what the record was made of; None looks where the record says, then beside it.
 
     Raises:
-        InputError: no such track or number, no such video, or one that the record was not made of.
+        UsageError: no such track or number.
+        InputError: no such video, or one that the record was not made of.
 
     Example:
         >>> photos_of("mv.tracks.jsonl", Path("yena"), track={12})    # doctest: +SKIP
@@ -50,7 +51,7 @@ def photos_of(
     if not sights:
         raise InputError(f"{os.fspath(tracks)}: track {', '.join(map(str, sorted(numbers)))} is on no frame")
     chosen = choose(sights, PHOTOS)
-    path = _video(record, Path(tracks), video)
+    path = video_of(record, Path(tracks), video)
     with FileSource(path) as source:
         check_belongs(record, tracks, source.info)
         (cuttings,) = cut_out(source, [chosen], ROOM)
@@ -69,16 +70,21 @@ def _tracks_of(
         known = {verdict.track for verdict in record.tracks}
         absent = sorted(set(track) - known)
         if absent or not track:
-            raise InputError(f"{os.fspath(path)} has no track {', '.join(map(str, absent)) or '(none was named)'}")
+            raise UsageError(f"{os.fspath(path)} has no track {', '.join(map(str, absent)) or '(none was named)'}")
         return frozenset(track)
     numbers = frozenset(verdict.track for verdict in record.tracks if verdict.stranger == stranger)
     if not numbers:
         count = max((verdict.stranger or 0 for verdict in record.tracks), default=0)
-        raise InputError(f"{os.fspath(path)} knows no unknown {stranger}; it counts {count} unknown people")
+        raise UsageError(f"{os.fspath(path)} knows no unknown {stranger}; it counts {count} unknown people")
     return numbers
 
 
-def _video(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None) -> Path:
+def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None) -> Path:
+    """Where the video of a record is: as is said, where the record says, or beside it.
+
+    Raises:
+        InputError: in none of these places.
+    """
     if video is not None:
         return Path(video)
     named = Path(record.header.path)
