@@ -23,14 +23,14 @@ from engine.errors import UsageError
 
 COOKIE = "iznet"
 OWN_HEADER = "x-iznet"
-LARGEST_BODY = 4096
-"""Bytes; a name needs a few dozen."""
+LARGEST_BODY = 16384
+"""Bytes; a name needs a few dozen, a browser's offer of how to send it the picture some thousand."""
 OPEN = ("/healthz", "/readyz")
 """What tells nothing about anybody."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from stream.frames import Face, LabelledFrame, TrackVerdict, VideoInfo
+from stream.frames import Face, Rotation, TrackVerdict, VideoInfo
 from stream.live.outputs import Seen
 from stream.live.presence import LatelySeen
 from stream.orientation import upright
@@ -87,17 +87,11 @@ class Screen:
             if seen is None or number <= after:
                 return None
             if self._encoded is None or self._encoded[0] != number:
-                self._encoded = number, jpeg(self._shrunk(seen.labelled))
+                self._encoded = (
+                    number,
+                    jpeg(shrunk(self._scaler, seen.labelled.frame.picture, seen.labelled.rotation, WIDEST)),
+                )
             return self._encoded
-
-    def _shrunk(self, labelled: LabelledFrame) -> NDArray[np.uint8]:
-        """BGR, as displayed, at most `WIDEST` pixels wide or high."""
-        picture: av.VideoFrame = labelled.frame.picture
-        share = min(1.0, WIDEST / max(picture.width, picture.height))
-        width, height = max(2, round(picture.width * share)), max(2, round(picture.height * share))
-        # Not the picture's own `reformat`: other threads may be using that one.
-        small = self._scaler.reformat(picture, width, height, "bgr24", threads=1).to_ndarray()
-        return np.ascontiguousarray(upright(np.asarray(small, np.uint8), labelled.rotation))
 
 
 def _face_state(face: Face, info: VideoInfo) -> dict[str, Any]:
@@ -108,6 +102,17 @@ def _face_state(face: Face, info: VideoInfo) -> dict[str, Any]:
         "similarity": None if face.similarity is None else round(float(face.similarity), 3),
         "box": [round(v, 4) for v in (face.box / scale).tolist()],
     }
+
+
+def shrunk(scaler: VideoReformatter, picture: av.VideoFrame, rotation: Rotation, widest: int) -> NDArray[np.uint8]:
+    """A stored picture as displayed, uint8 `[H,W,3]` BGR, at most `widest` pixels wide or high.
+
+    The scaler is the caller's, since one is for one thread at a time: the picture's own may be at work.
+    """
+    share = min(1.0, widest / max(picture.width, picture.height))
+    width, height = max(2, round(picture.width * share)), max(2, round(picture.height * share))
+    small = scaler.reformat(picture, width, height, "bgr24", threads=1).to_ndarray()
+    return np.ascontiguousarray(upright(np.asarray(small, np.uint8), rotation))
 
 
 def jpeg(bgr: NDArray[np.uint8]) -> bytes:

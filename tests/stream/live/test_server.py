@@ -17,6 +17,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import OutputError
 from engine.gallery import Gallery
+from stream.live.guard import LARGEST_BODY
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
@@ -146,7 +147,7 @@ def test_changes_from_elsewhere_are_refused(run: Watched) -> None:
 
 
 def test_bodies_are_bounded(run: Watched) -> None:
-    assert run.ask("POST", "/names", b" " * 5000)[0] == 413
+    assert run.ask("POST", "/names", b" " * (LARGEST_BODY + 1))[0] == 413
     assert run.ask("POST", "/names", b"{}", {"transfer-encoding": "chunked"})[0] == 413
     assert run.ask("POST", "/names", b"{}", {"content-length": "two"})[0] in (400, 413)
 

@@ -1,0 +1,214 @@
+"""Who the tracks of a record are, by its verdicts and by what somebody who looks says since. Pure: nothing is read or
+written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from engine.errors import UsageError
+from engine.names import clean_name, same_person
+from stream.frames import TrackVerdict
+from stream.renaming import clash, renamed
+from stream.takes import cast
+from stream.tracks import Tracks, with_names
+from stream.wording import clock
+
+LONGEST_NAME = 80
+"""Characters."""
+
+
+class NeedsConsent(UsageError):
+    """Something that is done only if it is asked for twice.
+
+    Args:
+        words: why.
+        consent: what has to be said for it to be done: `new`, `displace` or `replace`.
+    """
+
+    def __init__(self, words: str, consent: str) -> None:
+        super().__init__(words)
+        self.consent = consent
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Something that was said about tracks."""
+
+    number: int
+    """1, 2, 3 … of one review."""
+    name: str | None
+    """Who they are; None for someone unknown."""
+    tracks: tuple[int, ...]
+    displaced: tuple[int, ...] = ()
+    """Tracks that were that person beside them, and are nobody now."""
+
+    @property
+    def names(self) -> dict[int, str | None]:
+        """What the tracks it is about are called after it."""
+        return dict.fromkeys(self.displaced) | dict.fromkeys(self.tracks, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One person, as far as the record knows."""
+
+    label: str
+    """A name, or `unknown 2`."""
+    known: bool
+    """Whether it is a name."""
+    tracks: tuple[int, ...]
+
+
+class Corrections:
+    """The verdicts on a record's tracks with corrections made one after another.
+
+    Args:
+        record: as it was read, its faces bearing the final verdicts.
+        people: names that are no surprise, besides those of the record.
+
+    Example:
+        >>> corrections = Corrections(record)                               # doctest: +SKIP
+        >>> corrections.name([12], "Yena", new=True).number                 # doctest: +SKIP
+        1
+    """
+
+    def __init__(self, record: Tracks, people: Sequence[str] = ()) -> None:
+        self._original: Mapping[int, TrackVerdict] = MappingProxyType({v.track: v for v in record.tracks})
+        self._frames = record.frames
+        self._people = tuple(people)
+        self._made: tuple[Correction, ...] = ()
+        self._count = 0
+        self.record = record
+        """The record as it is corrected by now."""
+
+    @property
+    def verdicts(self) -> dict[int, TrackVerdict]:
+        """The verdict on every track as it is now."""
+        return {verdict.track: verdict for verdict in self.record.tracks}
+
+    @property
+    def latest(self) -> Correction | None:
+        """What would be undone next."""
+        return self._made[-1] if self._made else None
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """All names that are known, those of the gallery first."""
+        return tuple(dict.fromkeys((*self._people, *cast(self.record))))
+
+    def groups(self) -> list[Group]:
+        """Who is who: everybody's tracks, in order of appearance."""
+        found: dict[tuple[bool, str], list[int]] = {}
+        for verdict in self.record.tracks:
+            found.setdefault(_key(verdict), []).append(verdict.track)
+        return [Group(label, known, tuple(tracks)) for (known, label), tracks in found.items()]
+
+    def group_of(self, track: int) -> Group:
+        """The person that a track is.
+
+        Raises:
+            UsageError: there is no such track.
+        """
+        for group in self.groups():
+            if track in group.tracks:
+                return group
+        raise UsageError(f"there is no track {track}")
+
+    def name(
+        self, tracks: Collection[int], name: str | None, *, new: bool = False, displace: bool = False
+    ) -> Correction:
+        """Say who tracks are; None for someone unknown.
+
+        Args:
+            tracks: one at least.
+            name: as it is written in the record or the gallery, apart from upper and lower case.
+            new: whether a name may be given that nobody has so far.
+            displace: whether somebody else of that name beside them becomes unknown.
+
+        Raises:
+            NeedsConsent: the name is new, or the person would be twice on a frame.
+            UsageError: no such track, too long a name, or they are called so already.
+            InputError: no name at all.
+        """
+        verdicts = self.verdicts
+        missing = sorted(set(tracks).difference(verdicts))
+        if missing or not tracks:
+            raise UsageError(f"there is no track {', '.join(map(str, missing)) or 'to name'}")
+        if name is not None:
+            name = self._spelt(name, new=new, verdicts=[v for t, v in verdicts.items() if t not in tracks])
+        if all(verdicts[track].name == name for track in tracks):
+            raise UsageError(f"that is {name or 'somebody unknown'} already")
+        displaced: tuple[int, ...] = ()
+        while (twice := clash(self.record, dict.fromkeys(displaced) | dict.fromkeys(tracks, name))) is not None:
+            others = [track for track in twice.tracks if track not in tracks]
+            when = clock(self._frames[twice.frame].time)
+            if not others:
+                raise UsageError(
+                    f"tracks {' and '.join(map(str, twice.tracks))} are on one picture at {when}, so they cannot both "
+                    f"be {twice.name}; name them one by one"
+                )
+            if not displace:
+                raise NeedsConsent(
+                    f"{twice.name} would be twice on the picture at {when}, the other time as track "
+                    f"{' and '.join(map(str, others))}, who would be unknown then",
+                    "displace",
+                )
+            displaced += tuple(others)
+        self._count += 1
+        made = Correction(self._count, name, tuple(tracks), displaced)
+        self._made += (made,)
+        self._apply()
+        return made
+
+    def undo(self, number: int) -> Correction:
+        """Take the latest correction back.
+
+        Raises:
+            UsageError: it is not the latest, or was taken back.
+        """
+        latest = self.latest
+        if latest is None or latest.number != number:
+            raise UsageError("that is not the latest correction; only the latest can be undone")
+        self._made = self._made[:-1]
+        self._apply()
+        return latest
+
+    def _apply(self) -> None:
+        verdicts = dict(self._original)
+        for correction in self._made:
+            for track, name in correction.names.items():
+                verdicts[track] = renamed(verdicts[track], name)
+        # What is said of a track in the end counts, however it was called in between.
+        for track, verdict in verdicts.items():
+            if verdict.name == self._original[track].name:
+                verdicts[track] = self._original[track]
+        frames = with_names(self._frames, {track: verdict.name for track, verdict in verdicts.items()})
+        self.record = replace(self.record, frames=tuple(frames), tracks=tuple(verdicts.values()))
+
+    def _spelt(self, given: str, *, new: bool, verdicts: Sequence[TrackVerdict]) -> str:
+        """A name as it is spelt in the gallery and on the tracks that stay as they are, of these `verdicts`."""
+        name = clean_name(given)
+        if len(name) > LONGEST_NAME:
+            raise UsageError(f"a name of {len(name)} characters; {LONGEST_NAME} are the most")
+        others = (*self._people, *self.record.header.people, *(v.name for v in verdicts if v.name is not None))
+        if name in others:
+            return name
+        known = next((other for other in others if same_person(other, name)), None)
+        if known is not None:
+            return known
+        if not new:
+            near = get_close_matches(name, self.people, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise NeedsConsent(f"nobody is called {name} so far{hint}", "new")
+        return name
+
+
+def _key(verdict: TrackVerdict) -> tuple[bool, str]:
+    """Who a track is, as `stream.takes.unnamed` calls people without a name."""
+    if verdict.name is not None:
+        return True, verdict.name
+    number = f" {verdict.stranger}" if verdict.stranger is not None else f", track {verdict.track}"
+    return False, f"unknown{number}"

@@ -1,0 +1,382 @@
+// The page of a review: the record beside its video. The server holds the corrections; what it says is shown.
+
+import { $, button, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, say } from "./shared.js";
+import { Overlay } from "./overlay.js";
+import { StillPlayer, VideoPlayer, frameAt } from "./player.js";
+
+const scenes = await (await fetch("scenes")).json();
+const { times, key } = scenes;
+const tracks = new Map(scenes.tracks.map((track) => [track.track, track]));
+const overlay = new Overlay($("overlay"), scenes.tracks, times.length, scenes.units);
+// In order of appearance, from left to right.
+const order = [...scenes.tracks].sort((a, b) => a.frames[0] - b.frames[0] || a.boxes[0] - b.boxes[0]).map((track) => track.track);
+let state = { version: -1, groups: [], timeline: null };
+let groupOf = new Map(); // who each track is
+let player = null;
+let index = 0; // of the frame on screen
+let selected = null; // a track
+
+const picture = (track) => `tracks/${track}.jpg?${key}`;
+const nameOf = (track) => groupOf.get(track)?.name ?? null;
+const labelOf = (track) => groupOf.get(track)?.label ?? `track ${track}`;
+const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+
+function clock(seconds) {
+  const tenths = Math.round(Math.abs(seconds) * 10);
+  const [hours, minutes, rest] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, ((tenths % 600) / 10).toFixed(1)];
+  const padded = rest.padStart(4, "0");
+  return `${seconds < 0 ? "-" : ""}${hours ? `${hours}:${String(minutes).padStart(2, "0")}` : minutes}:${padded}`;
+}
+
+function span(track) {
+  const { frames } = tracks.get(track);
+  return `${clock(times[frames[0]])} to ${clock(times[frames[frames.length - 1]])}`;
+}
+
+// What is on screen.
+
+function shown(now) {
+  index = now;
+  overlay.draw(index, nameOf, selected);
+  $("where").value = index;
+  $("where").setAttribute("aria-valuetext", clock(times[index]));
+  put($("time"), `${clock(times[index])}  frame ${index}`);
+  put($("play"), player?.playing ? "Pause" : "Play");
+  placeHead();
+  showNow();
+}
+
+function showNow() {
+  const here = overlay.on(index).map(({ track }) => track);
+  const build = (track) => {
+    if (track === "nobody") return make("li", "nobody", "Nobody");
+    const item = make("li");
+    const face = Object.assign(make("img", "face"), { alt: "", src: picture(track) });
+    const words = make("span");
+    words.append(make("span", "name"), make("span", "likeness"));
+    item.append(face, words, button("", () => ask(Number(track))));
+    return item;
+  };
+  for (const item of keyed($("now"), here.length ? here.map(String) : ["nobody"], build)) {
+    if (item.dataset.key === "nobody") continue;
+    const track = Number(item.dataset.key);
+    put(item.querySelector(".name"), capital(labelOf(track)));
+    put(item.querySelector(".likeness"), `track ${track}`);
+    showAsking(item.querySelector("button"), track);
+    item.classList.toggle("selected", track === selected);
+  }
+}
+
+function showAsking(asking, track) {
+  const name = nameOf(track);
+  put(asking, name ? "Correct" : "Name");
+  asking.ariaLabel = name ? `Correct the name ${name}, track ${track}` : `Name ${labelOf(track)}, track ${track}`;
+}
+
+function select(track) {
+  selected = track;
+  put($("selected"), track === null ? "" : `${capital(labelOf(track))}, track ${track}, ${span(track)}`);
+  overlay.draw(index, nameOf, selected);
+  showNow();
+}
+
+function go(to) {
+  player.pause();
+  player.seek(Math.max(0, Math.min(times.length - 1, to)));
+}
+
+function step(by) {
+  go((player.wanted ?? index) + by);
+}
+
+// The next track in order of appearance, or the next without a name, and to where it is seen.
+function turn(by, unnamed) {
+  let at = selected === null ? -1 : order.indexOf(selected);
+  if (at < 0) at = by > 0 ? order.findIndex((track) => tracks.get(track).frames.at(-1) >= index) - 1 : order.findLastIndex((track) => tracks.get(track).frames[0] <= index) + 1;
+  do at += by; while (order[at] !== undefined && unnamed && nameOf(order[at]));
+  if (order[at] === undefined) {
+    say(unnamed ? "Nobody else is without a name." : by > 0 ? "That was the last face." : "That was the first face.");
+    return;
+  }
+  select(order[at]);
+  if (!overlay.on(index).some(({ track }) => track === order[at])) go(tracks.get(order[at]).frames[0]);
+}
+
+function toggle() {
+  if (player.playing) player.pause();
+  else player.play();
+  put($("play"), player.playing ? "Pause" : "Play");
+}
+
+// Who everybody is.
+
+function show(said) {
+  state = said;
+  groupOf = new Map(state.groups.flatMap((group) => group.tracks.map((track) => [track, group])));
+  offer(state.people);
+  put($("unsaved"), state.unsaved ? `${count(state.unsaved, "track")} corrected, not saved` : "");
+  $("save").disabled = !state.unsaved;
+  $("save").classList.toggle("main", state.unsaved > 0);
+  $("back").disabled = !state.undo;
+  $("back").title = state.undo ? `Undo: ${state.undo.words}` : "";
+  showCast();
+  showTimeline();
+  showRendering(state.rendering);
+  shown(index);
+  if (selected !== null) select(selected);
+}
+
+function longest(group) {
+  return group.tracks.reduce((a, b) => (tracks.get(b)?.frames.length > (tracks.get(a)?.frames.length ?? 0) ? b : a));
+}
+
+function showCast() {
+  const groups = new Map(state.groups.map((group) => [`${group.name === null ? "?" : "!"}${group.label}`, group]));
+  const build = () => $("person").content.firstElementChild.cloneNode(true);
+  if (!groups.size) groups.set("nobody", null);
+  for (const item of keyed($("cast"), [...groups.keys()], (of) => (of === "nobody" ? make("li", "quiet", "Nobody was found.") : build()))) {
+    const group = groups.get(item.dataset.key);
+    if (group) showPerson(item, group);
+  }
+}
+
+function showPerson(item, group) {
+  const best = longest(group);
+  const face = item.querySelector(".face");
+  if (face.getAttribute("src") !== picture(best)) face.src = picture(best);
+  item.style.setProperty("--own", group.colour);
+  item.classList.toggle("stranger", group.name === null);
+  put(item.querySelector(".name"), capital(group.label));
+  put(item.querySelector(".likeness"), `${group.seconds.toFixed(1)} s · ${Math.round(100 * group.share)} %`);
+  const asking = item.querySelector(".whole button");
+  put(asking, group.name ? "Correct" : "Name");
+  asking.ariaLabel = `${group.name ? "Correct" : "Name"} ${group.label} everywhere`;
+  asking.onclick = () => ask(best, true);
+  put(item.querySelector("summary"), count(group.tracks.length, "track"));
+  const build = (of) => {
+    const track = Number(of);
+    const row = make("li");
+    const seen = Object.assign(make("img", "face"), { alt: "", loading: "lazy", src: picture(track) });
+    const there = button("Show", () => { select(track); go(tracks.get(track).frames[0]); });
+    there.ariaLabel = `Show track ${track}`;
+    row.append(seen, make("span", "when"), there, button("", () => ask(track)));
+    return row;
+  };
+  for (const row of keyed(item.querySelector(".tracks"), group.tracks.map(String), build)) {
+    const track = Number(row.dataset.key);
+    const likeness = group.likeness[group.tracks.indexOf(track)];
+    const near = group.name && likeness !== null ? `, likeness ${likeness.toFixed(2)}` : "";
+    put(row.querySelector(".when"), `${span(track)}, track ${track}${near}`);
+    showAsking(row.querySelector("button:last-child"), track);
+  }
+}
+
+function showTimeline() {
+  const { lanes, shots, start, end, marks, subtitle } = state.timeline;
+  put($("subtitle"), subtitle);
+  const rows = new Map(lanes.map((lane) => [`${lane.known ? "!" : "?"}${lane.name}`, lane]));
+  rows.set("shots", shots);
+  const build = () => {
+    const item = make("li");
+    const svg = laneSvg();
+    svg.addEventListener("click", (event) => {
+      const place = svg.getBoundingClientRect();
+      go(frameAt(times, start + ((event.clientX - place.left) / place.width) * (end - start)));
+    });
+    item.append(make("span", "who"), make("span", "sr"), svg);
+    return item;
+  };
+  for (const item of keyed($("lanes"), [...rows.keys()], build)) {
+    const lane = rows.get(item.dataset.key);
+    put(item.querySelector(".who"), capital(lane.name));
+    item.querySelector(".who").title = lane.name;
+    put(item.querySelector(".sr"), `${lane.numbers} ${lane.spans.map((bar) => bar[2]).join("; ")}`);
+    drawBars(item.querySelector("svg"), lane.spans, start, end - start);
+  }
+  $("axis").replaceChildren(...marks.filter((mark) => (mark - start) / (end - start) < 0.96).map((mark) => {
+    const label = make("span", "", clock(mark));
+    label.style.left = `${(100 * (mark - start)) / (end - start)}%`;
+    return label;
+  }));
+  placeHead();
+}
+
+function placeHead() {
+  if (!state.timeline) return;
+  const { start, end } = state.timeline;
+  $("head").style.setProperty("--at", (times[index] - start) / (end - start));
+}
+
+// Changes.
+
+function ask(track, all = false) {
+  player.pause();
+  select(track);
+  const group = groupOf.get(track);
+  const several = group.tracks.length > 1;
+  $("scope").hidden = !several;
+  $("here").checked = !(several && (all || group.name === null));
+  $("everywhere").checked = !$("here").checked;
+  put($("here").nextElementSibling, `Only here (track ${track}, ${span(track)})`);
+  put($("everywhere").nextElementSibling, `${capital(group.label)} everywhere (${count(group.tracks.length, "track")})`);
+  $("nobody").hidden = group.name === null;
+  naming.open({
+    picture: picture(track),
+    name: group.name,
+    send: async (name, consents) => {
+      const made = await post("names", { track, name, everywhere: $("everywhere").checked && several, ...consents });
+      show(made);
+      say(`${capital(made.undo.words)}.`, () => takeBack(made.undo.number));
+    },
+  });
+}
+
+async function act(path, data, done) {
+  try {
+    const said = await post(path, data);
+    show(said);
+    if (done) say(done);
+    return true;
+  } catch (error) {
+    if (error.consent) throw error;
+    say(error.message);
+    return false;
+  }
+}
+
+async function takeBack(number) {
+  if (number !== undefined) await act("undo", { number }, "Taken back.");
+}
+
+async function save() {
+  if (!state.unsaved) return true;
+  return act("save", {}, `Saved in ${scenes.record}.`);
+}
+
+async function render(replace = false) {
+  if (!(await save())) return;
+  try {
+    await act("render", { replace });
+  } catch (error) {
+    put($("sure-words"), `${error.message}.`);
+    $("sure").returnValue = "";
+    $("sure").showModal();
+  }
+}
+
+function showRendering(rendering) {
+  $("rendering").hidden = !rendering;
+  if (!rendering) return;
+  const running = rendering.state === "running";
+  $("stop").hidden = !running;
+  $("drawn").hidden = !running;
+  $("render").disabled = running;
+  $("rendering").className = `panel ${rendering.state}`;
+  put($("drawing"), running ? `Drawing ${scenes.output} …` : capital(rendering.words));
+  if (rendering.total) Object.assign($("drawn"), { max: rendering.total, value: rendering.done });
+}
+
+// What people do.
+
+function listen() {
+  $("play").onclick = toggle;
+  $("earlier").onclick = () => step(-1);
+  $("later").onclick = () => step(1);
+  $("previous").onclick = () => turn(-1, false);
+  $("next").onclick = () => turn(1, false);
+  $("where").oninput = () => go(Number($("where").value));
+  $("save").onclick = save;
+  $("back").onclick = () => takeBack(state.undo?.number);
+  $("render").onclick = () => render();
+  $("stop").onclick = () => act("stop", {});
+  $("nobody").onclick = () => naming.submit(null);
+  $("sure").onclose = () => { if ($("sure").returnValue === "yes") render(true); };
+  $("scope").onchange = () => naming.calm();
+  $("sound").onclick = () => {
+    $("video").muted = !$("video").muted;
+    $("sound").setAttribute("aria-pressed", $("video").muted);
+  };
+  const face = (event) => {
+    const place = $("overlay").getBoundingClientRect();
+    return overlay.at(index, (event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height);
+  };
+  $("overlay").onclick = (event) => {
+    const track = face(event);
+    if (track === null) toggle();
+    else ask(track);
+  };
+  $("overlay").onmousemove = (event) => $("overlay").classList.toggle("face-there", face(event) !== null);
+  addEventListener("resize", () => overlay.draw(index, nameOf, selected));
+  addEventListener("beforeunload", (event) => { if (state.unsaved) event.preventDefault(); });
+  addEventListener("keydown", pressed);
+}
+
+const KEYS = {
+  " ": toggle,
+  k: toggle,
+  ArrowLeft: () => step(-1),
+  ArrowRight: () => step(1),
+  n: () => turn(1, false),
+  p: () => turn(-1, false),
+  N: () => turn(1, true),
+  P: () => turn(-1, true),
+  Enter: () => { if (selected !== null) ask(selected); },
+  u: () => takeBack(state.undo?.number),
+  s: save,
+};
+
+function pressed(event) {
+  if (document.querySelector("dialog[open]")) return;
+  const held = event.ctrlKey || event.metaKey;
+  const act = held ? { z: KEYS.u, s: KEYS.s }[event.key] : event.altKey ? null : KEYS[event.key];
+  // A button that has the focus is pressed, a slider moved: those are theirs.
+  const own = event.target.matches("button, summary") ? [" ", "Enter"] : event.target.matches("input") ? ["ArrowLeft", "ArrowRight"] : [];
+  if (!act || own.includes(event.key)) return;
+  event.preventDefault();
+  act();
+}
+
+// The video, or where the browser cannot play it, pictures of its frames.
+
+function useStills() {
+  if (player instanceof StillPlayer) return;
+  $("video").hidden = true;
+  $("video").removeAttribute("src");
+  $("sound").hidden = true;
+  $("still").hidden = false;
+  $("way").hidden = false;
+  put($("way"), "This browser cannot play the video, so its frames are shown one by one, as JPEG and without sound.");
+  player = new StillPlayer($("still"), times, key, shown);
+  player.seek(index);
+}
+
+function begin() {
+  put($("file"), `${scenes.record} · ${scenes.video}`);
+  document.title = `${scenes.video} – IZ*Net review`;
+  document.documentElement.style.setProperty("--shape", scenes.width / scenes.height);
+  $("where").max = Math.max(0, times.length - 1);
+  $("render").hidden = !scenes.output;
+  $("render").title = `Draws ${scenes.output}`;
+  const video = $("video");
+  video.addEventListener("error", useStills);
+  video.addEventListener("loadedmetadata", () => { if (!video.videoWidth) useStills(); });
+  for (const change of ["play", "pause", "ended"]) video.addEventListener(change, () => put($("play"), player.playing ? "Pause" : "Play"));
+  player = new VideoPlayer(video, times, scenes.end, shown);
+  video.src = "video";
+  listen();
+}
+
+begin();
+let asking = false;
+follow("events", async (news) => {
+  showRendering(news.rendering);
+  if (news.version === state.version || asking) return;
+  asking = true;
+  try {
+    const said = await (await fetch("state")).json();
+    if (said.version !== state.version) show(said);
+  } finally {
+    asking = false;
+  }
+});

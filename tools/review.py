@@ -1,0 +1,132 @@
+"""`iznet review`: a finished record beside its video, on a page where names are corrected."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tools.copy_options import ENCODING, encoder_options, refuse, style_options
+from tools.options import FILE, json_option
+from tools.wording import count, result_dict
+
+if TYPE_CHECKING:
+    from stream.pipeline import Progress
+    from stream.result import LabelResult
+    from stream.review.review import Review
+    from stream.styles import Unknown
+
+
+@click.command()
+@click.argument("tracks", metavar="NAME.tracks.jsonl", type=FILE)
+@click.option("--video", type=FILE, default=None, help="What the record was made of, if not where the record says.")
+@click.option("-g", "--gallery", type=FILE, default=None, help="Whose names are offered, besides those of the record.")
+@click.option(
+    "--serve", default="8080", show_default=True, metavar="HOST:PORT", help="Where; a bare port means loopback."
+)
+@click.option(
+    "--token",
+    default=None,
+    envvar="IZNET_TOKEN",
+    help="What the page asks for; needed for addresses that others reach, where one is made up if none is given. "
+    "Better in the variable IZNET_TOKEN, since others on this computer can read command lines.",
+)
+@click.option("-o", "--output", type=FILE, default=None, help="The copy that is drawn again. Default: as of `label`.")
+@style_options
+@encoder_options
+@json_option
+@click.pass_context
+def review(
+    context: click.Context,
+    tracks: Path,
+    video: Path | None,
+    gallery: Path | None,
+    serve: str,
+    token: str | None,
+    output: Path | None,
+    styles: tuple[str, ...],
+    unknown: Unknown | None,
+    soft: bool,
+    encoder: str,
+    preset: str | None,
+    crf: float | None,
+    deinterlace: bool,
+    omit: tuple[int, ...],
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Look through a record beside its video, correct names, and draw the copy again.
+
+    Serves a page: play the video, click a wrong or missing name in the picture or in the list, and say who it is, for
+    that track or for the person everywhere. Nothing is written until you save; the record as it was before its first
+    correction is kept as NAME.tracks.jsonl.bak. The copy is drawn as `iznet render` does, in the style given here.
+    Ctrl-C ends it.
+    """
+    from engine.gallery import Gallery
+    from stream.encoding import EncoderSettings
+    from stream.label import video_output
+    from stream.live.guard import Guard, Place, new_token
+    from stream.live.serving import Server
+    from stream.render import render_video
+    from stream.review.review import Review
+    from stream.review.server import ReviewPage
+    from stream.sink import check_output
+    from stream.styles import Style
+
+    style = Style.parse(styles)
+    if style.marks == "none":
+        refuse(context, ("unknown",), "with a style that draws no marks")
+    if soft:
+        refuse(context, ENCODING, "with --soft, which encodes nothing")
+    place = Place.parse(serve)
+    people = Gallery.load(gallery).people if gallery is not None else ()
+
+    opened = Review(tracks, video, people)
+    target = output or video_output(opened.video, soft=soft)
+    check_output(target, True, [opened.video, tracks])
+
+    def draw(overwrite: bool, progress: Progress) -> LabelResult:
+        return render_video(
+            opened.video,
+            tracks,
+            target,
+            style=style,
+            unknown=unknown,
+            soft=soft,
+            encoder=EncoderSettings(encoder, preset, crf),
+            overwrite=overwrite,
+            progress=progress,
+            deinterlace=deinterlace,
+            omit=omit,
+            resume=resume,
+        )
+
+    opened.draws(target, draw)
+    made = new_token() if token is None and not place.loopback else None
+    server = Server(ReviewPage(opened, Guard(place.loopback, token or made)), place)
+    with suppress(KeyboardInterrupt), opened, server:  # the usual end
+        click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
+        while True:
+            time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
+    _tell(opened, as_json)
+
+
+def _tell(review: Review, as_json: bool) -> None:
+    """What became of it."""
+    drawn = review.rendering
+    if drawn is not None and drawn.bug is not None:
+        raise drawn.bug
+    if as_json:
+        copy = result_dict(drawn.result) if drawn is not None and drawn.result is not None else None
+        told = {"record": str(review.path), "corrected": review.corrected, "unsaved": review.unsaved, "copy": copy}
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    click.echo(f"{count(review.corrected, 'track')} corrected in {review.path}", err=True)
+    if review.unsaved:
+        click.echo(f"{count(review.unsaved, 'correction')} not saved, and gone", err=True)
+    if drawn is not None:
+        click.echo(f"{drawn.words[:1].upper()}{drawn.words[1:]}", err=True)
