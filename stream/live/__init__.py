@@ -19,10 +19,17 @@ from engine.lazy import lazy
 if TYPE_CHECKING:
     from stream.live.address import Address
     from stream.live.outputs import Seen
-    from stream.live.run import Live, LiveSettings, frames
+    from stream.live.run import Live, LiveSettings, aframes, frames
 
-_PLACES = {"Address": "address", "Live": "run", "LiveSettings": "run", "Seen": "outputs", "frames": "run"}
+_PLACES = {
+    "Address": "address",
+    "Live": "run",
+    "LiveSettings": "run",
+    "Seen": "outputs",
+    "aframes": "run",
+    "frames": "run",
+}
 
-__all__ = ["Address", "Live", "LiveSettings", "Seen", "frames"]
+__all__ = ["Address", "Live", "LiveSettings", "Seen", "aframes", "frames"]
 
 __getattr__, __dir__ = lazy(__name__, _PLACES)

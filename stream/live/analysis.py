@@ -7,6 +7,7 @@ when they are lost, so that memory does not grow with the hours, and the gallery
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from engine.gallery import Gallery
 from stream.analysis import Analyser
 from stream.frames import Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, Naming
-from stream.pictures import coarse_rgb
-from stream.shots import GRID, ShotDetector, glance
 from stream.stages import StageClock
 
 KEPT_LOOKS = 5
@@ -122,26 +121,16 @@ class LiveAnalyser(Analyser):
     ) -> None:
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
         self._identity = LiveIdentity(gallery, same=embedder.threshold if embedder is not None else 0.5)
-        self._shots = ShotDetector(delay=0)
         self._ended: list[TrackVerdict] = []
 
-    def warm(self) -> None:
-        """Run the networks once on nothing: the first time takes long."""
-        box = self._letterbox
-        job = self._detector.job(1, box.padded_height, box.padded_width)
-        job.pixels[...] = 0
-        job.start([box]).result()
-        if self._embedder is not None:
-            crop = self._embedder.job(1)
-            crop.faces[...] = 0
-            crop.start().result()
+    @property
+    def ready(self) -> Future[None]:
+        """Done when the networks can look at pictures of this size, which takes seconds; holds what failed."""
+        return self._ready
 
     def look(self, frame: Frame) -> LabelledFrame:
-        """The frame with everyone on it, by all that is known now. Times must rise."""
-        with self._clock("shots"):
-            (cut,) = self._shots.push(glance(coarse_rgb(frame.picture, *GRID)))
-        if cut:
-            self._close()
+        """The frame with everyone on it, by all that is known now. Times must rise; where a cut or a gap lies before
+        it, `break_off` has been called."""
         found = self._detect(frame)
         self._before = frame.time, found
         frame.shot = self._tracker.shot
@@ -153,8 +142,9 @@ class LiveAnalyser(Analyser):
 
     def break_off(self) -> None:
         """What comes next does not go on what came before: every track ends here."""
-        self._shots = ShotDetector(delay=0)
-        self._close()
+        self._tracker.cut()
+        self._before = None
+        self._end(list(self._lives))
 
     def ended(self) -> list[TrackVerdict]:
         """The tracks that have ended since the last call, each told once."""
@@ -183,10 +173,17 @@ class LiveAnalyser(Analyser):
             raise ValueError("an analyser without an embedder cannot know anybody")
         self._identity.recognise(gallery)
 
-    def _close(self) -> None:
-        self._tracker.cut()
-        self._before = None
-        self._end(list(self._lives))
+    def _prepare(self, named: bool) -> None:
+        """Also run the networks once on nothing: the first time takes long."""
+        super()._prepare(named)
+        box = self._letterbox
+        job = self._detector.job(1, box.padded_height, box.padded_width)
+        job.pixels[...] = 0
+        job.start([box]).result()
+        if self._embedder is not None:
+            crop = self._embedder.job(1)
+            crop.faces[...] = 0
+            crop.start().result()
 
     def _end(self, tracks: Iterable[int]) -> None:
         for track in sorted(tracks):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderSettings
+from stream.live.encoded import Encoded
 from stream.live.outputs import Seen
 from stream.live.piece import Container, Piece
-from stream.live.recording import Encoded
 
 PLAYLIST = "live.m3u8"
 SECONDS = 2
@@ -23,38 +23,38 @@ class HlsFolder(Encoded):
     """Keeps the last seconds of a feed in a folder: `live.m3u8` and MPEG-TS segments.
 
     Args:
-        folder: made if it is missing, in a folder that exists.
+        folder: made with the first picture if it is missing, in a folder that exists.
         settings: of the encoder: x264 or x265.
         overwrite: whether a list that is there may be replaced.
 
     Raises:
         UsageError: an encoder whose pictures MPEG-TS cannot hold.
-        OutputError: the folder cannot be made, or holds a list; later ones from `frame` and `close`.
+        OutputError: there can be no such folder, or it holds a list; later ones from `frame` and `close`.
     """
 
     def __init__(
         self, folder: str | os.PathLike[str], settings: EncoderSettings | None = None, *, overwrite: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(os.fspath(folder))
         self._settings = settings or EncoderSettings()
         if self._settings.encoder not in ENCODERS:
             raise UsageError(f"--encoder {self._settings.encoder}: HLS takes {', '.join(ENCODERS)}")
-        place = Path(folder)
-        try:
-            place.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{place}: the folder cannot be made ({error.strerror})") from error
-        self.playlist = place / PLAYLIST
+        self._folder = Path(folder)
+        self.playlist = self._folder / PLAYLIST
+        if self._folder.exists() and not self._folder.is_dir():
+            raise OutputError(f"{folder} is no folder; give another name")
+        if not self._folder.parent.is_dir():
+            raise OutputError(f"{folder}: there is no folder {self._folder.parent}; make it first")
         if self.playlist.exists() and not overwrite:
             raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
         self._piece: Piece | None = None
         self._begun = 0
-        self._thread.start()
 
     def _write(self, seen: Seen) -> None:
         if self._piece is not None and self._piece.info is not seen.info:
             self._finish()
         if self._piece is None:
+            self._make_folder()
             # What comes after another size goes on in the same list, marked as a discontinuity.
             flags = "delete_segments+temp_file" + ("+append_list+discont_start" if self._begun else "")
             self._begun += 1
@@ -71,3 +71,9 @@ class HlsFolder(Encoded):
         piece, self._piece = self._piece, None
         if piece is not None:
             piece.end()
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self._folder}: the folder cannot be made ({error.strerror})") from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from engine.errors import OutputError, UsageError
 from stream.frames import LabelledFrame, TrackVerdict, VideoInfo
@@ -25,6 +25,20 @@ class Seen:
     """The pictures' geometry; another object from the frame on where it changes."""
     epoch: int
     """Counts the geometries, from 1; track ids begin anew with each."""
+    dropped_before: Mapping[str, int] = field(default_factory=dict)
+    """Frames of the geometries before that never came, by cause."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How an output is doing, for people to read."""
+
+    name: str
+    """What it was asked for as, without secrets."""
+    state: Literal["on", "waiting", "failed"] = "on"
+    """Working · lost for now and asked for again · given up."""
+    problem: str | None = None
+    """What is or was wrong last."""
 
 
 class Output(Protocol):
@@ -43,6 +57,21 @@ class Output(Protocol):
 
     def close(self, dropped: Mapping[str, int]) -> None:
         """The run is over; `dropped` counts the frames that never came, by cause."""
+
+
+@runtime_checkable
+class Reported(Protocol):
+    """An output whose state people are told."""
+
+    health: Health
+
+
+@runtime_checkable
+class Continuous(Protocol):
+    """An output that shows pictures without a gap, also those on which nobody was looked for."""
+
+    def between(self, seen: Seen) -> None:
+        """Such a picture, with who must have been on it."""
 
 
 def name_for(pattern: str, camera: str, cameras: int) -> str:

@@ -1,8 +1,10 @@
-"""One file of encoded pictures of a feed: all of one geometry, from one encoder, begun with its first picture."""
+"""One file or connection of encoded pictures of a feed: all of one geometry, from one encoder, begun with its first
+picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import OutputError
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
+from stream.live.address import Address
 from stream.live.outputs import Seen
 from stream.live.timeline import TICK
 from stream.pictures import convert
@@ -31,28 +34,39 @@ class Container:
     options: Mapping[str, str] = field(default_factory=dict)
     key_every: float | None = None
     """Seconds after which a key frame is due, as nobody can begin to play elsewhere; None leaves it to the encoder."""
+    timeout: float | None = None
+    """Seconds that a server may take to answer."""
 
 
 class Piece:
     """Takes pictures of one geometry.
 
     Args:
-        path: the file; replaced if it exists.
+        target: the file, which is replaced if it exists, or the address.
         seen: the first picture, which is not written yet.
         settings: of the encoder.
         container: how packets are kept.
+        address: of the server, if it is one: what may be shown of it.
 
     Raises:
         OutputError: it cannot be written; from `write` and `end` too.
         MissingError, UsageError: as `plan_encoder`.
     """
 
-    def __init__(self, path: Path, seen: Seen, settings: EncoderSettings, container: Container) -> None:
-        self.path = path
+    def __init__(
+        self,
+        target: str | Path,
+        seen: Seen,
+        settings: EncoderSettings,
+        container: Container,
+        address: Address | None = None,
+    ) -> None:
         self.info = seen.info
         self.first = seen.labelled.frame.pts
         self.size = 0
         """Bytes of the packets so far."""
+        self._target = str(target)
+        self._address = address
         plan = at_once(plan_encoder(settings, _facts(seen)))
         self._key_every = container.key_every
         self._key = -1
@@ -60,10 +74,10 @@ class Piece:
         self._encoder: VideoCodecContext = plan.open()
         try:
             self._container: OutputContainer = av.open(
-                str(path), "w", format=container.format, options=dict(container.options)
+                self._target, "w", format=container.format, options=dict(container.options), timeout=container.timeout
             )
         except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+            raise self._lost(error) from None
         self._stream: VideoStream = plan.add_stream(self._container)
         if seen.info.rotation:
             self._stream.set_display_rotation(-seen.info.rotation)
@@ -80,14 +94,19 @@ class Piece:
         self._mux(picture)
 
     def end(self) -> None:
-        """Finish the file."""
+        """Finish it."""
         try:
             self._mux(None)
         finally:
             try:
                 self._container.close()
             except (av.error.FFmpegError, OSError) as error:
-                raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+                raise self._lost(error) from None
+
+    def drop(self) -> None:
+        """Let it go, as nobody is there to take its end."""
+        with suppress(av.error.FFmpegError, OSError):
+            self._container.close()
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
         try:
@@ -97,7 +116,15 @@ class Piece:
                 self.size += packet.size
                 self._container.mux_one(packet)
         except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+            raise self._lost(error) from None
+
+    def _lost(self, error: Exception) -> OutputError:
+        reason = str(getattr(error, "strerror", None) or error)
+        if self._address is None:
+            return OutputError(f"cannot write {self._target}: {reason}")
+        if isinstance(error, av.error.ExitError):
+            reason = "no answer within the timeout"
+        return OutputError(f"cannot send to {self._address.shown}: {self._address.clean(reason).strip()}")
 
 
 def at_once(plan: EncoderPlan) -> EncoderPlan:

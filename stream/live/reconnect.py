@@ -56,5 +56,5 @@ class Backoff:
         return wait * (1.0 - self._jitter * self._chance.random())
 
     def succeeded(self) -> None:
-        """A picture arrived: the next failure is the first again."""
+        """It was up for a while: the next failure is the first again."""
         self._failures = 0

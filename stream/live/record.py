@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from engine.errors import OutputError
 from stream.frames import TrackVerdict, VideoInfo
-from stream.live.outputs import Seen, check_new, pieces
+from stream.live.outputs import Health, Seen, check_new, pieces
 from stream.tracks import Header, TracksWriter
 
 
@@ -32,6 +32,7 @@ class Record:
     def __init__(
         self, place: str | BinaryIO, header: Callable[[VideoInfo], Header], *, overwrite: bool = False
     ) -> None:
+        self.health = Health(place if isinstance(place, str) else "-")
         self._stream: BinaryIO | None = None if isinstance(place, str) else place
         self._names: Iterator[Path] | None = pieces(place) if isinstance(place, str) else None
         self._header = header
@@ -40,6 +41,8 @@ class Record:
         self._writer: TracksWriter | None = None
         self._file: BinaryIO | None = None
         self._count = 0
+        self._booked: Mapping[str, int] = {}
+        """Dropped frames that stand in the records before."""
         self._next: Path | None = None
         if self._names is not None:
             self._next = next(self._names)
@@ -47,7 +50,7 @@ class Record:
 
     def frame(self, seen: Seen) -> None:
         if seen.info is not self._info:
-            self._begin(seen.info)
+            self._begin(seen)
         assert self._writer is not None
         frame = seen.labelled.frame
         self._writer.frame(index=self._count, pts=frame.pts, shot=frame.shot, faces=seen.labelled.faces)
@@ -62,9 +65,10 @@ class Record:
     def close(self, dropped: Mapping[str, int]) -> None:
         self._finish(dropped)
 
-    def _begin(self, info: VideoInfo) -> None:
-        self._finish({})
-        self._info, self._count = info, 0
+    def _begin(self, seen: Seen) -> None:
+        if self._writer is not None:
+            self._finish(seen.dropped_before)
+        self._info, self._count = seen.info, 0
         stream = self._stream
         if self._names is not None:
             path = self._next or next(self._names)
@@ -75,14 +79,17 @@ class Record:
             except OSError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror}") from error
         assert stream is not None
-        self._writer = TracksWriter(stream, self._header(info))
+        self._writer = TracksWriter(stream, self._header(seen.info))
 
     def _finish(self, dropped: Mapping[str, int]) -> None:
+        """Finish a record; `dropped` counts the frames that never came since the run began."""
         writer, self._writer = self._writer, None
         file, self._file = self._file, None
         try:
             if writer is not None:
-                writer.finish(dropped=dropped)
+                since = {cause: number - self._booked.get(cause, 0) for cause, number in dropped.items()}
+                self._booked = dict(dropped)
+                writer.finish(dropped={cause: number for cause, number in since.items() if number})
         finally:
             if file is not None:
                 file.close()

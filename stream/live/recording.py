@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UsageError
 from stream.encoding import EncoderSettings
-from stream.frames import TrackVerdict
+from stream.live.encoded import Encoded
 from stream.live.outputs import Seen, check_new, pieces
 from stream.live.piece import Container, Piece
 from stream.live.timeline import TICK
-
-WAITING = 8
-"""Pictures that wait for the encoder at most."""
 
 MKV = Container("matroska", {"flush_packets": "1", "cluster_time_limit": "1000"})
 """What reaches the disk is never more than a second old, in milliseconds."""
@@ -39,65 +33,6 @@ class Rotation:
             (False, True)
         """
         return (self.seconds is not None and seconds >= self.seconds) or (self.size is not None and size >= self.size)
-
-
-class Encoded(ABC):
-    """Encodes what is seen in a thread of its own.
-
-    If the encoder does not keep up, pictures are left out and counted in `skipped`: no output holds up a feed.
-    """
-
-    draws = True
-
-    def __init__(self) -> None:
-        self.skipped = 0
-        self._waiting: deque[Seen] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="iznet-encode", daemon=True)
-
-    def frame(self, seen: Seen) -> None:
-        with self._changed:
-            if self._failure is not None:
-                raise self._failure
-            if len(self._waiting) >= WAITING:
-                self.skipped += 1
-                return
-            self._waiting.append(seen)
-            self._changed.notify()
-
-    def over(self, verdicts: Sequence[TrackVerdict]) -> None:
-        return  # tracks are for the record
-
-    def close(self, dropped: Mapping[str, int]) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    @abstractmethod
-    def _write(self, seen: Seen) -> None:
-        """Encode the next picture; in the encoder's thread, as `_finish`."""
-
-    @abstractmethod
-    def _finish(self) -> None:
-        """Finish what was begun."""
-
-    def _run(self) -> None:
-        try:
-            while (seen := self._take()) is not None:
-                self._write(seen)
-            self._finish()
-        except BaseException as failure:  # handed to whoever gives the next picture
-            self._failure = failure
-
-    def _take(self) -> Seen | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            return self._waiting.popleft() if self._waiting else None
 
 
 class Recording(Encoded):
@@ -127,7 +62,7 @@ class Recording(Encoded):
             raise UsageError(
                 f"{place}: a recording is an MKV file, since that can be played however it ends; name it .mkv"
             )
-        super().__init__()
+        super().__init__(place)
         self.written: list[Path] = []
         self._settings = settings or EncoderSettings()
         self._rotation = rotation or Rotation()
@@ -136,7 +71,6 @@ class Recording(Encoded):
         self._next: Path | None = next(self._names)
         check_new(self._next, overwrite)
         self._piece: Piece | None = None
-        self._thread.start()
 
     def _write(self, seen: Seen) -> None:
         piece, pts = self._piece, seen.labelled.frame.pts

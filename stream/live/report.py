@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from stream.live.camera import Camera
+from stream.live.encoded import Encoded
 from stream.live.freshest import CAUSES
 from stream.live.meter import Metric, histogram_samples
-from stream.live.recording import Encoded, Recording
+from stream.live.outlet import Outlet
+from stream.live.recording import Recording
 from stream.live.run import Live
 
 
@@ -27,7 +29,14 @@ def camera_state(camera: Camera, now: float) -> dict[str, Any]:
         "named": tally.went,
         "dropped": tally.as_dict(),
         "connections": camera.reader.connections,
+        "outputs": [_output_state(outlet) for outlet in camera.outlets if outlet.reported],
     }
+
+
+def _output_state(outlet: Outlet) -> dict[str, Any]:
+    health, output = outlet.health, outlet.output
+    state: dict[str, Any] = {"name": health.name, "state": health.state, "problem": health.problem}
+    return state | ({"skipped": output.skipped} if isinstance(output, Encoded) else {})
 
 
 def final_report(live: Live, seconds: float) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
     sources = []
     for camera in live.cameras:
         tally, walls = camera.room.tally, camera.walls
-        encoded = [output for output in camera.outputs if isinstance(output, Encoded)]
+        encoded = [outlet.output for outlet in camera.outlets if isinstance(outlet.output, Encoded)]
         sources.append(
             {
                 "name": camera.address.name,
@@ -48,6 +57,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
                 "undecodable_packets": camera.reader.refused,
                 "connections": camera.reader.connections,
                 "latency": walls.as_dict(),
+                "outputs": [_output_state(outlet) for outlet in camera.outlets if outlet.reported],
                 "recorded": [
                     str(path) for output in encoded if isinstance(output, Recording) for path in output.written
                 ],
@@ -64,6 +74,12 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
 def metrics(live: Live) -> list[Metric]:
     """Everything that is counted, in Prometheus's terms. The label `camera` is the name that the source is shown by."""
     cameras = [(camera, {"camera": camera.address.name}) for camera in live.cameras]
+    outputs = [
+        (outlet, {**labels, "output": outlet.health.name})
+        for camera, labels in cameras
+        for outlet in camera.outlets
+        if outlet.reported
+    ]
     stages = dict(live.clock.stages)
     memory = resident_bytes()
     return [
@@ -124,6 +140,18 @@ def metrics(live: Live) -> list[Metric]:
             "Whether the feed gives pictures.",
             "gauge",
             [("", labels, float(camera.reader.state == "live")) for camera, labels in cameras],
+        ),
+        Metric(
+            "iznet_output_up",
+            "Whether an output takes what is seen.",
+            "gauge",
+            [("", labels, float(outlet.health.state == "on")) for outlet, labels in outputs],
+        ),
+        Metric(
+            "iznet_output_skipped_total",
+            "Pictures that an output left out, since it did not keep up or was not connected.",
+            "counter",
+            [("", labels, outlet.output.skipped) for outlet, labels in outputs if isinstance(outlet.output, Encoded)],
         ),
         Metric(
             "iznet_latency_seconds",

@@ -6,16 +6,19 @@ with Live(addresses, detector, embedder, gallery, settings) as live:
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import InputError, PartialError
+from engine.errors import InputError, OutputError, PartialError
 from engine.gallery import Gallery
 from stream.live.address import Address
 from stream.live.camera import Camera, next_in_turn
@@ -27,6 +30,8 @@ from stream.styles import Unknown
 
 TURN = 0.05
 """Seconds after which the analysis looks again whether anything has changed."""
+LEAVING = 1.0
+"""Seconds that readers get to end; one may hang in a read of the network until its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,10 @@ class LiveSettings:
     """Attempts in a row that may fail; None for ever."""
     unknown: Unknown = "none"
     """How people without a name are drawn."""
+    every_frame: bool = False
+    """Whether recordings, HLS and pushed streams show the dropped frames too, with who must have been on them."""
+    slate: bool = False
+    """Whether they go on with a picture that says so while a feed is down."""
 
 
 class Live:
@@ -97,6 +106,8 @@ class Live:
                 backoff=Backoff(settings.retries, seed=f"{number} {address.name}"),
                 opens=opens,
                 unknown=settings.unknown,
+                every_frame=settings.every_frame,
+                slate=settings.slate,
                 clock=self.clock,
             )
             for number, address in enumerate(addresses)
@@ -113,8 +124,6 @@ class Live:
 
     def start(self) -> None:
         """Begin to read and to analyse."""
-        for camera in self.cameras:
-            camera.reader.start()
         self._thread.start()
 
     @property
@@ -134,23 +143,48 @@ class Live:
             self._over.wait(left)
         return True
 
+    def leave(self) -> None:
+        """Let the run come to its end, without waiting for it."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """End the run and finish all outputs.
 
         Raises:
-            OutputError: an output could not be written.
+            OutputError: outputs could not be written, with the reason for each.
             InputError: every feed was given up, with the reason for each.
             PartialError: some were; the others came to their ends.
         """
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self.leave()
         if self._thread.ident is not None:
             self._over.wait()
             self._thread.join()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def named(self) -> Generator[Seen, None, None]:
+        """The frames of all cameras with everybody on them, each analysed when it is asked for, until the run is over;
+        then all outputs are finished. In place of `start`.
+
+        Raises:
+            OutputError, InputError, PartialError: as `stop`.
+        """
+        for camera in self.cameras:
+            camera.reader.start()
+        try:
+            for turn in self._turns():
+                seen = self._look(turn) if turn is not None else None
+                with self.working:
+                    for camera in self.cameras:
+                        camera.idle(time.monotonic())
+                if seen is not None:
+                    yield seen
+        finally:
+            self._close()
+        self._judge()
 
     def recognise(self, gallery: Gallery) -> None:
         """From the next frame on these people are known. From any thread."""
@@ -161,65 +195,82 @@ class Live:
 
     def _run(self) -> None:
         try:
-            try:
-                for camera in self._turns():
-                    self._look(camera)
-            finally:
-                self._close()
-            failed = [camera.reader.problem for camera in self.cameras if camera.reader.state == "failed"]
-            if len(failed) == len(self.cameras):
-                raise InputError("; ".join(problem or "" for problem in failed))
-            if failed:
-                raise PartialError("; ".join(problem or "" for problem in failed))
+            for _ in self.named():
+                pass
         except BaseException as failure:  # raised by `stop` in the thread that waits
             self._failure = failure
         finally:
             self._over.set()
+
+    def _judge(self) -> None:
+        """Raise what went wrong."""
+        outlets = [outlet for camera in self.cameras for outlet in camera.outlets]
+        broken = [outlet.health.problem or outlet.health.name for outlet in outlets if outlet.health.state != "on"]
+        lost = [camera.reader.problem or "" for camera in self.cameras if camera.reader.state == "failed"]
+        if broken:
+            raise OutputError("; ".join([*broken, *lost]))
+        if len(lost) == len(self.cameras):
+            raise InputError("; ".join(lost))
+        if lost:
+            raise PartialError("; ".join(lost))
 
     def _look(self, camera: Camera) -> Seen | None:
         with self._changed:
             coming = camera.room.peek()
         with self.working:
             camera.take_note()
-            if coming is not None:
-                camera.prepare(coming)
+            if coming is None or not camera.prepare(coming.picture):
+                return None
         with self._changed:
-            fresh = camera.room.take(time.monotonic())
+            fresh = camera.take(time.monotonic())
         if fresh is None:
             return None
         with self.working:
             return camera.look(fresh)
 
-    def _turns(self) -> Iterator[Camera]:
-        """The cameras that call, in turn, until the run is over."""
+    def _turns(self) -> Iterator[Camera | None]:
+        """The cameras that call, in turn, and None when none has for a while, until the run is over."""
         while True:
             with self._changed:
-                while (number := self._ready()) is None:
-                    if self._stopping or all(camera.over for camera in self.cameras):
-                        return
+                if (number := self._ready()) is None and not self._done():
                     self._changed.wait(TURN)
-                if self._stopping:
+                    number = self._ready()
+                if self._stopping or self._unheard() or (number is None and self._done()):
                     return
-                self._last = number
-            yield self.cameras[number]
+                if number is not None:
+                    self._last = number
+            yield self.cameras[number] if number is not None else None
+
+    def _done(self) -> bool:
+        return self._stopping or all(camera.over for camera in self.cameras)
+
+    def _unheard(self) -> bool:
+        """Whether there were outputs and none of them works any more."""
+        outlets = [outlet for camera in self.cameras for outlet in camera.outlets]
+        return bool(outlets) and all(outlet.failed for outlet in outlets)
 
     def _ready(self) -> int | None:
         return next_in_turn([camera.calls for camera in self.cameras], self._last)
 
     def _close(self) -> None:
-        """Stop the readers together, since each may take a moment, then finish the outputs."""
-        stopping = [threading.Thread(target=camera.reader.stop) for camera in self.cameras]
-        for thread in stopping:
-            thread.start()
-        for thread in stopping:
-            thread.join()
+        """Finish the outputs, all at once since each may take a moment, and let the readers go."""
+        for camera in self.cameras:
+            camera.reader.leave()
         with self._changed:
             for camera in self.cameras:
-                camera.room.clear("ended")
-        _all([camera.close for camera in self.cameras])
+                camera.shut()
+        until = time.monotonic() + LEAVING
+        with self.working:
+            _all([camera.end for camera in self.cameras])
+        closing = [(outlet, camera.room.tally.as_dict()) for camera in self.cameras for outlet in camera.outlets]
+        with ThreadPoolExecutor(max(1, len(closing)), "iznet-close") as pool:
+            ends = [pool.submit(outlet.close, dropped) for outlet, dropped in closing]
+        _all([end.result for end in ends])
+        for camera in self.cameras:
+            camera.reader.stop(max(0.0, until - time.monotonic()))
 
 
-def _all(steps: Sequence[Callable[[], None]]) -> None:
+def _all(steps: Sequence[Callable[[], object]]) -> None:
     """Take every step; raise the first failure when all are taken."""
     failures = []
     for step in steps:
@@ -252,20 +303,57 @@ def frames(
         >>> for seen in frames("rtsp://10.0.0.7/1", gallery):               # doctest: +SKIP
         ...     print([face.name for face in seen.labelled.faces])
     """
+    yield from _watching(source, gallery, detector, embedder, settings, opens).named()
+
+
+async def aframes(
+    source: str | Address,
+    gallery: Gallery | None = None,
+    *,
+    detector: Detector | None = None,
+    embedder: Embedder | None = None,
+    settings: LiveSettings | None = None,
+    opens: Connect = connect,
+) -> AsyncGenerator[Seen, None]:
+    """`frames` for asyncio: the analysis runs in a thread, so the loop goes on meanwhile.
+
+    Leave it with `contextlib.aclosing`, as any asynchronous generator that holds something open.
+
+    Raises:
+        UsageError, InputError: as `frames`.
+
+    Example:
+        >>> async with aclosing(aframes("rtsp://10.0.0.7/1", gallery)) as feed:         # doctest: +SKIP
+        ...     async for seen in feed:
+        ...         print([face.name for face in seen.labelled.faces])
+    """
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1, "iznet-analyse")  # one, so that what is asked of it happens in order
+    try:
+        opening = partial(_watching, source, gallery, detector, embedder, settings, opens)
+        live = await loop.run_in_executor(thread, opening)
+        named = live.named()
+        try:
+            while (seen := await loop.run_in_executor(thread, next, named, None)) is not None:
+                yield seen
+        finally:
+            live.leave()  # whoever is cancelled while it waits for a frame does not wait on
+            await asyncio.shield(loop.run_in_executor(thread, named.close))
+    finally:
+        thread.shutdown(wait=False)
+
+
+def _watching(
+    source: str | Address,
+    gallery: Gallery | None,
+    detector: Detector | None,
+    embedder: Embedder | None,
+    settings: LiveSettings | None,
+    opens: Connect,
+) -> Live:
     address = source if isinstance(source, Address) else Address.parse(source)
     detector = detector or Detector.open()
     if gallery is not None:
         embedder = embedder or Embedder.open()
         gallery.check_embedder(embedder)
-    live = Live([address], detector, embedder, gallery, settings, opens=opens)
-    (camera,) = live.cameras
-    camera.reader.start()
-    try:
-        for turn in live._turns():
-            seen = live._look(turn)
-            if seen is not None:
-                yield seen
-    finally:
-        live._close()
-    if camera.reader.state == "failed":
-        raise InputError(camera.reader.problem or "")
+    return Live([address], detector, embedder, gallery, settings, opens=opens)

@@ -56,7 +56,8 @@ Step = av.VideoFrame | str | Callable[[], object]
 
 
 class Script:
-    """A feed that gives what a test says: one list of steps for each connection, then losses for ever.
+    """A feed that gives what a test says: one list of steps for each connection, each ending in a loss, then losses for
+    ever.
 
     Pictures arrive 1/25 s apart by their own stamps and by the clock that arrivals are told by. `Reader` calls it as it
     does `connect`.
@@ -81,6 +82,7 @@ class Script:
                 self._now += 0.04
             else:
                 step()
+        raise Lost(f"{address.shown} ended")
 
 
 def by_address(**scripts: Script) -> Connect:

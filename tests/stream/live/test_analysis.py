@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from engine.embedder import Embedder
 from engine.photos import Photos
 from stream.frames import Frame, LabelledFrame, VideoInfo
 from stream.live.analysis import KEPT_GONE, KEPT_LOOKS, LiveAnalyser
-from tests import networks
 from tests.stream.live import feeds
 
 BASE = Fraction(1, 25)
@@ -71,25 +69,6 @@ def test_breaking_off_ends_every_track_and_bridges_none(feed: Feed) -> None:
     assert {face.track for face in after.faces}.isdisjoint(face.track for face in before.faces)
     assert after.frame.shot > before.frame.shot
     assert names(after) == ["ann", None]
-
-
-def test_a_cut_ends_tracks_at_once(feed: Feed) -> None:
-    rng = np.random.default_rng(0)
-    sets = [rng.integers(0, 110, (8, 10, 3), dtype=np.uint8).repeat(30, 0).repeat(32, 1) for _ in range(2)]
-
-    def on(set_: int) -> Frame:
-        rgb = sets[set_].copy()
-        networks.paint(rgb, *feeds.ANN)
-        picture = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv444p")
-        feed.index += 1
-        return Frame(picture, feed.index, feed.index, BASE)
-
-    tracks = [feed.analyser.look(on(0)).faces[0].track for _ in range(6)]
-    cut = feed.analyser.look(on(1))
-    assert len(set(tracks)) == 1
-    assert cut.faces[0].track not in tracks
-    assert cut.faces[0].name == "ann"
-    assert [verdict.track for verdict in feed.analyser.ended()] == tracks[:1]
 
 
 def test_memory_does_not_grow_with_the_number_of_people_who_pass(feed: Feed) -> None:
@@ -174,7 +153,7 @@ def test_without_a_gallery_nobody_is_known_and_nobody_can_be(detector: Detector,
         feed.analyser.recognise(feeds.gallery_of(embedder, "ann"))
 
 
-def test_warming_leaves_no_trace(feed: Feed) -> None:
-    feed.analyser.warm()
+def test_getting_ready_leaves_no_trace(feed: Feed) -> None:
+    feed.analyser.ready.result()
     assert names(feed.show([feeds.ANN])) == ["ann"]
     assert feed.analyser.ended() == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from pathlib import Path
 
 import av
@@ -136,6 +138,53 @@ def test_an_encoder_that_cannot_keep_up_leaves_pictures_out_and_counts_them(tmp_
     kept = len(media.read(tmp_path / "a.mkv").pictures)
     assert recording.skipped == 22
     assert kept + recording.skipped == 30
+
+
+def test_a_full_disk_is_told_and_what_was_written_plays_and_is_closed(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot bound the size of files")
+    path = tmp_path / "a.mkv"
+    recording = Recording(str(path), EncoderSettings("x264", "ultrafast", 1, threads=1))
+    info = info_of()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def feed() -> None:
+        for n in range(1000):
+            recording.frame(seen(n, info))
+            feeds.until(lambda: not recording._waiting or recording._failure is not None)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*a\.mkv: File too large"):
+            feed()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path not in {Path(os.readlink(link)) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    assert len(media.read(path).pictures) > 5
+
+
+def test_a_run_that_ends_waits_only_so_long_for_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.live.encoded.CLOSING", 0.0)
+    busy, go = threading.Event(), threading.Event()
+
+    class Slow(Recording):
+        def _write(self, seen: Seen) -> None:
+            busy.set()
+            go.wait(20)
+            super()._write(seen)
+
+    recording = Slow(str(tmp_path / "a.mkv"), FAST)
+    info = info_of()
+    recording.frame(seen(0, info))
+    assert busy.wait(20)
+    for n in range(1, 6):
+        recording.frame(seen(n, info))
+    closing = threading.Thread(target=recording.close, args=({},))
+    closing.start()
+    feeds.until(lambda: recording._closed is not None)
+    go.set()
+    closing.join(20)
+    assert len(media.read(tmp_path / "a.mkv").pictures) == 1
+    assert recording.skipped == 5
 
 
 def test_a_recording_that_a_crash_cuts_off_plays(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -17,10 +22,14 @@ from engine.errors import InputError, OutputError
 from stream.frames import TrackVerdict
 from stream.label import record_header
 from stream.live.address import Address
-from stream.live.outputs import Output, Seen
+from stream.live.analysis import LiveAnalyser
+from stream.live.meter import exposition
+from stream.live.outputs import Health, Output, Seen
 from stream.live.record import Record
-from stream.live.run import Live, LiveSettings, frames
+from stream.live.report import camera_state, metrics
+from stream.live.run import Live, LiveSettings, aframes, frames
 from stream.live.source import Connect
+from stream.live.timeline import JUMP
 from stream.tracklines import decode
 from stream.tracks import Tracks, read
 from tests.stream.live import feeds
@@ -222,6 +231,38 @@ def test_tracks_end_when_the_feed_is_lost_not_when_it_comes_back(detector: Detec
     never.set()
 
 
+def test_dropped_frames_stand_in_the_record_of_their_size(tmp_path: Path, detector: Detector) -> None:
+    small, large = feeds.picture(), feeds.picture(width=480, height=360)
+    path, kept = tmp_path / "cam.tracks.jsonl", Kept()
+    record = Record(str(path), lambda info: record_header(info, detector, None, None))
+    busy = threading.Event()
+
+    def seen(count: int) -> Callable[[], None]:
+        return lambda: feeds.until(lambda: len(kept.seen) == count)
+
+    class Slow(Kept):
+        """Holds the analysis up at the first frame, and at the third."""
+
+        def frame(self, seen: Seen) -> None:
+            kept.frame(seen)
+            if len(kept.seen) in (1, 3):
+                busy.wait(20)
+                busy.clear()
+
+    steps: list[feeds.Step] = [small, seen(1), *[small] * 3, busy.set, seen(2)]  # two dropped, and one seen
+    steps += [large, seen(3), *[large] * 5, busy.set, seen(4)]  # four dropped
+    outputs: list[list[Output]] = [[record, Slow()]]
+    live = Live(cameras("a"), detector, settings=PATIENT, outputs=outputs, opens=feeds.Script(steps))
+    with pytest.raises(InputError), live:
+        live.wait(30)
+    summaries = [read(tmp_path / f"cam{n}.tracks.jsonl").summary for n in ("", "-2")]
+    assert [(s.frames, s.dropped) for s in summaries if s is not None] == [
+        (2, {"superseded": 2}),
+        (2, {"superseded": 4}),
+    ]
+    assert live.cameras[0].room.tally.as_dict() == {"superseded": 6}
+
+
 def test_pictures_of_another_size_get_a_record_of_their_own(
     tmp_path: Path, detector: Detector, embedder: Embedder
 ) -> None:
@@ -249,19 +290,196 @@ def test_a_record_can_be_followed_on_a_stream(detector: Detector) -> None:
     )
 
 
-def test_an_output_that_fails_ends_the_run_and_the_others_are_closed(detector: Detector) -> None:
-    class Full(Kept):
-        def frame(self, seen: Seen) -> None:
-            raise OutputError("the disk is full")
+class Full(Kept):
+    """An output whose disk is full from the second frame on."""
 
-    first, kept, never = Full(), Kept(), threading.Event()
-    script = feeds.Script([feeds.picture(), lambda: never.wait(60)])
-    live = Live(cameras("a"), detector, settings=PATIENT, outputs=[[first, kept]], opens=script)
+    def __init__(self, name: str = "full.mkv") -> None:
+        super().__init__()
+        self.health = Health(name)
+        self.closed = 0
+
+    def frame(self, seen: Seen) -> None:
+        super().frame(seen)
+        if len(self.seen) > 1:
+            raise OutputError("full.mkv: the disk is full")
+
+    def close(self, dropped: Mapping[str, int]) -> None:
+        self.closed += 1
+        raise OutputError("full.mkv: the disk is still full")
+
+
+def test_an_output_that_fails_is_left_out_and_told_and_nothing_else_suffers(detector: Detector) -> None:
+    analysed, others = threading.Semaphore(0), threading.Semaphore(0)
+    full, kept, far = Full(), Kept(analysed), Kept(others)
+    opens = feeds.by_address(
+        a=feeds.Script(lockstep([feeds.picture()] * 5, analysed)),
+        b=feeds.Script(lockstep([feeds.picture()] * 8, others)),
+    )
+    live = Live(cameras("a", "b"), detector, settings=PATIENT, outputs=[[full, kept], [far]], opens=opens)
+    live.start()
+    feeds.until(lambda: len(kept.seen) == 5)
+    (state,) = camera_state(live.cameras[0], 0.0)["outputs"]
+    assert state == {"name": "full.mkv", "state": "failed", "problem": "full.mkv: the disk is full"}
+    assert 'iznet_output_up{camera="a",output="full.mkv"} 0' in exposition(metrics(live))
+    assert live.wait(30)
+    with pytest.raises(OutputError, match=r"full\.mkv: the disk is full") as failure:
+        live.stop()
+    assert failure.value.exit_code == 5
+    assert (len(full.seen), full.closed) == (2, 1)
+    assert (len(kept.seen), len(far.seen)) == (5, 8)
+    assert kept.dropped == {}
+    assert "a.invalid" in str(failure.value)  # the feeds that were given up are told as well
+
+
+def test_a_run_whose_last_output_has_failed_ends(detector: Detector) -> None:
+    never, full = threading.Event(), Full()
+    picture = feeds.picture()
+    script = feeds.Script([picture, lambda: feeds.until(lambda: bool(full.seen)), picture, lambda: never.wait(60)])
+    live = Live(cameras("a"), detector, settings=PATIENT, outputs=[[full]], opens=script)
     with pytest.raises(OutputError, match="the disk is full"), live:
         assert live.wait(30)
     never.set()
-    assert first.dropped is not None
+
+
+def test_a_bug_in_an_output_is_no_failure_to_live_with(detector: Detector) -> None:
+    class Buggy(Kept):
+        def frame(self, seen: Seen) -> None:
+            raise KeyError("a bug")
+
+    kept, never = Kept(), threading.Event()
+    script = feeds.Script([feeds.picture(), lambda: never.wait(60)])
+    live = Live(cameras("a"), detector, settings=PATIENT, outputs=[[Buggy(), kept]], opens=script)
+    with pytest.raises(KeyError, match="a bug"), live:
+        assert live.wait(30)
+    never.set()
     assert kept.dropped is not None
+
+
+def test_a_file_keeps_its_tracks_from_the_first_frame_on_however_long_the_networks_take(
+    tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = LiveAnalyser._prepare
+
+    def slow(self: LiveAnalyser, named: bool) -> None:
+        time.sleep(1.5 * JUMP)
+        quick(self, named)
+
+    monkeypatch.setattr(LiveAnalyser, "_prepare", slow)
+    kept = Kept()
+    address = Address.parse(str(feeds.clip(tmp_path / "stage.mkv", 10)), realtime=True)
+    with Live([address], detector, settings=PATIENT, outputs=[[kept]]) as live:
+        assert live.wait(30)
+    assert len(kept.seen) > 1
+    assert len({face.track for seen in kept.seen for face in seen.labelled.faces}) == 2
+    assert {seen.labelled.frame.shot for seen in kept.seen} == {0}
+
+
+def test_making_ready_for_one_camera_does_not_hold_the_others(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick, go = LiveAnalyser._prepare, threading.Event()
+
+    def slow(self: LiveAnalyser, named: bool) -> None:
+        if self._info.width == 352:
+            go.wait(30)
+        quick(self, named)
+
+    monkeypatch.setattr(LiveAnalyser, "_prepare", slow)
+    analysed, others = threading.Semaphore(0), threading.Semaphore(0)
+    large, small = Kept(others), Kept(analysed)
+    opens = feeds.by_address(
+        a=feeds.Script(lockstep([feeds.picture(width=352)] * 3, others)),
+        b=feeds.Script(lockstep([feeds.picture()] * 8, analysed)),
+    )
+    live = Live(cameras("a", "b"), detector, settings=PATIENT, outputs=[[large], [small]], opens=opens)
+    live.start()
+    feeds.until(lambda: len(small.seen) == 8)
+    assert large.seen == []
+    go.set()
+    assert live.wait(30)
+    assert len(large.seen) == 3
+    with pytest.raises(InputError):
+        live.stop()
+
+
+class Shown(Kept):
+    """Keeps what a continuous output is given."""
+
+    draws = True
+
+    def between(self, seen: Seen) -> None:
+        self.seen.append(seen)
+
+
+def test_every_frame_is_shown_with_who_must_have_been_on_it(detector: Detector) -> None:
+    gate, kept, shown = threading.Event(), Kept(), Shown()
+
+    class Slow(Kept):
+        def frame(self, seen: Seen) -> None:
+            kept.frame(seen)
+            if len(kept.seen) == 1:
+                gate.wait(20)
+
+    walk = [feeds.picture([((40 + 4 * n, 60, 88 + 4 * n, 120), feeds.ANN[1])]) for n in range(11)]
+    steps: list[feeds.Step] = [walk[0], lambda: feeds.until(lambda: len(kept.seen) == 1), *walk[1:], gate.set]
+    steps.append(lambda: feeds.until(lambda: len(kept.seen) == 2))
+    settings = LiveSettings(max_staleness=60, retries=0, every_frame=True)
+    live = Live(cameras("a"), detector, settings=settings, outputs=[[Slow(), shown]], opens=feeds.Script(steps))
+    with pytest.raises(InputError), live:
+        live.wait(30)
+    assert live.cameras[0].room.tally.as_dict() == {"superseded": 9}
+    assert [seen.labelled.frame.pts - shown.seen[0].labelled.frame.pts for seen in shown.seen] == [
+        3600 * n for n in range(11)
+    ]
+    lefts = [float(face.box[0]) for seen in shown.seen for face in seen.labelled.faces]
+    steps_between = [b - a for a, b in pairwise(lefts)]
+    assert len(lefts) == 11
+    assert steps_between == pytest.approx([(lefts[-1] - lefts[0]) / 10] * 10, abs=1e-3)
+    assert lefts[-1] - lefts[0] > 30
+
+
+def test_frames_that_came_after_the_last_look_are_shown_too(detector: Detector) -> None:
+    kept, shown = Kept(), Shown()
+    picture = feeds.picture()
+    steps: list[feeds.Step] = [picture, lambda: feeds.until(lambda: len(kept.seen) == 1)]
+    hold = threading.Event()
+
+    class Slow(Kept):
+        def frame(self, seen: Seen) -> None:
+            kept.frame(seen)
+            hold.wait(20)
+
+    steps += [*[feeds.picture() for _ in range(3)], hold.set]
+    settings = LiveSettings(max_staleness=60, retries=0, every_frame=True)
+    live = Live(cameras("a"), detector, settings=settings, outputs=[[Slow(), shown]], opens=feeds.Script(steps))
+    with pytest.raises(InputError), live:
+        live.wait(30)
+    assert len(shown.seen) == live.cameras[0].room.tally.came == 4
+
+
+def test_a_slate_stands_in_while_the_feed_is_down(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.live.camera.SLATE_AFTER", 0.05)
+    monkeypatch.setattr("stream.live.camera.SLATE_EVERY", 0.05)
+    analysed, kept, shown = threading.Semaphore(0), Kept(), Shown()
+    back = threading.Event()
+    script = feeds.Script(
+        [feeds.picture(), lambda: feeds.until(lambda: bool(kept.seen)), "the cable is out"], [lambda: back.wait(30)]
+    )
+    settings = LiveSettings(max_staleness=60, retries=9, slate=True)
+    live = Live(cameras("door"), detector, settings=settings, outputs=[[kept, shown]], opens=script)
+    with live:
+        feeds.until(lambda: len(shown.seen) > 4)
+    back.set()
+    analysed.release()
+    slates = shown.seen[1:]
+    pts = [seen.labelled.frame.pts for seen in shown.seen]
+    assert pts == sorted(set(pts))
+    assert len(kept.seen) == 1  # only where pictures are shown
+    assert all(seen.labelled.faces == [] and seen.info is shown.seen[0].info for seen in slates)
+    picture = slates[0].labelled.frame.picture
+    assert (picture.width, picture.height, picture.format.name) == (320, 240, "yuv444p")
+    grey = picture.to_ndarray(format="gray")
+    assert grey.min() < 60 < 180 < grey.max()  # something is written on it
 
 
 def test_stopping_a_run_whose_feed_hangs(detector: Detector) -> None:
@@ -291,6 +509,61 @@ def test_frames_for_python(detector: Detector, embedder: Embedder) -> None:
     with pytest.raises(InputError):
         watch()
     assert found == [["ann"]] * 5
+
+
+def test_frames_for_asyncio(detector: Detector, embedder: Embedder) -> None:
+    analysed = threading.Semaphore(0)
+    script = feeds.Script(lockstep([feeds.picture()] * 5, analysed))
+    gallery = feeds.gallery_of(embedder, "ann")
+    found, beats = [], 0
+
+    async def watch() -> None:
+        nonlocal beats
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                beats += 1
+                await asyncio.sleep(0.001)
+
+        beating = asyncio.create_task(beat())
+        (address,) = cameras("a")
+        feed = aframes(address, gallery, detector=detector, embedder=embedder, settings=PATIENT, opens=script)
+        try:
+            async with aclosing(feed):
+                async for seen in feed:
+                    found.append([face.name for face in seen.labelled.faces])
+                    analysed.release()
+        finally:
+            beating.cancel()
+
+    with pytest.raises(InputError):
+        asyncio.run(watch())
+    assert found == [["ann"]] * 5
+    assert beats > 5  # the loop went on meanwhile
+
+
+def test_waiting_for_a_frame_can_be_cancelled(detector: Detector) -> None:
+    threads, never = threading.active_count(), threading.Event()
+    shown = asyncio.Event()
+    opens = feeds.Script([feeds.picture(), lambda: never.wait(60)])
+
+    async def watch() -> None:
+        feed = aframes(cameras("a")[0], detector=detector, settings=PATIENT, opens=opens)
+        async with aclosing(feed):
+            async for _ in feed:
+                shown.set()
+
+    async def leave() -> None:
+        watching = asyncio.create_task(watch())
+        await shown.wait()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    asyncio.run(leave())
+    never.set()
+    feeds.until(lambda: threading.active_count() == threads)
 
 
 def test_frames_can_be_left_early(detector: Detector) -> None:

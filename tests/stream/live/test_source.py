@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from stream.live.address import Address
+from stream.live.reader import STEADY, Fresh, Reader, paced
 from stream.live.reconnect import Backoff
-from stream.live.source import Arrival, Connect, Fresh, Lost, Reader, connect, paced
+from stream.live.source import Arrival, Connect, Lost, connect
+from stream.pictures import coarse_rgb
+from stream.shots import GRID, ShotDetector, glance
 from tests.stream.live import feeds
 
 LAVFI = Address.parse("lavfi:testsrc=size=64x48:rate=25:duration=0.4")
@@ -56,7 +61,7 @@ def test_a_reader_tries_again_and_numbers_what_belongs_together() -> None:
     kept = Kept()
     picture = feeds.picture()
     script = feeds.Script([picture] * 3 + ["cable"], ["still dark"], [picture] * 2, began=1.0)
-    reader = kept.read(CAMERA, script, retries=2)
+    reader = kept.read(CAMERA, script, retries=4)
     feeds.until(lambda: done(reader))
     assert [item and item.segment for item in kept.items] == [1, 1, 1, None, None, 2, 2, None, None, None]
     assert (reader.state, reader.connections, script.opened) == ("failed", 2, 5)
@@ -67,12 +72,32 @@ def test_a_reader_tries_again_and_numbers_what_belongs_together() -> None:
 
 def test_it_is_given_up_after_so_many_failures_in_a_row_and_not_before() -> None:
     kept = Kept()
-    picture = feeds.picture()
-    script = feeds.Script(["dark"], ["dark"], [picture], ["dark"], [picture], began=0.0)
+    steady = [feeds.picture()] * (int(STEADY / 0.04) + 2)
+    script = feeds.Script(["dark"], ["dark"], steady, ["dark"], steady, began=0.0)
     reader = kept.read(CAMERA, script, retries=2)
     feeds.until(lambda: done(reader))
-    assert (reader.state, reader.connections, len(kept.pictures)) == ("failed", 2, 2)
+    assert (reader.state, reader.connections, len(kept.pictures)) == ("failed", 2, 2 * len(steady))
     assert script.opened == 7  # the last picture's end is the first failure, and two attempts more are made
+
+
+def test_a_connection_that_breaks_after_some_pictures_is_no_success() -> None:
+    kept = Kept()
+    few = [feeds.picture()] * int(STEADY / 0.04 / 2)
+    script = feeds.Script(*[few] * 9, began=0.0)
+    reader = kept.read(CAMERA, script, retries=2)
+    feeds.until(lambda: done(reader))
+    assert (reader.state, script.opened) == ("failed", 3)
+
+
+def test_a_feed_that_is_over_is_not_asked_again() -> None:
+    def over(address: Address, timeout: float, refused: Callable[[], None]) -> Iterator[Arrival]:
+        yield Arrival(feeds.picture(), 1.0, 0.0)
+
+    kept = Kept()
+    reader = kept.read(CAMERA, over, retries=None)
+    feeds.until(lambda: done(reader))
+    assert (reader.state, reader.connections, reader.problem) == ("ended", 1, None)
+    assert None not in kept.items  # what waits is still analysed
 
 
 @pytest.mark.parametrize(
@@ -86,6 +111,32 @@ def test_another_kind_of_picture_in_the_same_stream_begins_a_segment(other: av.V
     reader = kept.read(CAMERA, feeds.Script([same, same, other, other, same], began=0.0))
     feeds.until(lambda: done(reader))
     assert [item.segment for item in kept.pictures] == [1, 1, 2, 2, 3]
+
+
+def test_a_cut_begins_a_segment_also_where_frames_are_dropped_later() -> None:
+    rng = np.random.default_rng(0)
+    stages = [rng.integers(0, 110, (8, 10, 3), dtype=np.uint8).repeat(30, 0).repeat(32, 1) for _ in range(2)]
+    one, other = (av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p") for rgb in stages)
+    kept = Kept()
+    reader = kept.read(CAMERA, feeds.Script([one] * 6 + [other] * 4 + [one], began=0.0))
+    feeds.until(lambda: done(reader))
+    assert [item.segment for item in kept.pictures] == [1] * 6 + [2] * 4 + [3]
+
+
+def test_a_stage_that_moves_past_is_no_cut_however_few_frames_are_looked_at() -> None:
+    rng = np.random.default_rng(3)
+    wall = cv2.resize(rng.integers(0, 255, (12, 60, 3), dtype=np.uint8), (1920, 240), interpolation=cv2.INTER_CUBIC)
+    pan = [
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, x : x + 320]), "rgb24").reformat(format="yuv420p")
+        for x in range(0, 1600, 8)
+    ]
+    looks = [glance(coarse_rgb(picture, *GRID)) for picture in pan]
+    sparse = ShotDetector(delay=0)
+    assert any(cut for look in looks[::12] for cut in sparse.push(look)), "too slow a pan to tell anything"
+    kept = Kept()
+    reader = kept.read(CAMERA, feeds.Script(pan, began=0.0))
+    feeds.until(lambda: done(reader))
+    assert {item.segment for item in kept.pictures} == {1}
 
 
 def test_stamps_that_jump_begin_a_segment() -> None:
@@ -151,14 +202,41 @@ def test_what_can_be_read_at_any_speed_is_given_out_at_its_own() -> None:
         waited.append(seconds)
         clock[0] += seconds
 
-    arrivals = [Arrival(feeds.picture(), 0.0, stamp) for stamp in (7.0, 7.04, 7.08, 7.5)]
+    def ready(picture: av.VideoFrame) -> None:
+        clock[0] += 9.0
+
+    arrivals = [Arrival(feeds.picture(), 0.0, stamp, True) for stamp in (7.0, 7.04, 7.08, 7.5)]
     given = []
-    for arrival in paced(iter(arrivals), wait, lambda: clock[0]):
+    for arrival in paced(iter(arrivals), wait, ready, lambda: clock[0]):
         given.append(arrival.arrived)
         clock[0] += 0.01 if len(given) != 2 else 0.06  # the second one holds up the third
-    # Time begins when the first one has been taken, however long that took.
-    assert given == pytest.approx([100.0, 100.05, 100.11, 100.51])
-    assert waited == pytest.approx([0.04, 0.39])
+    # Time begins when all is ready for the first one, however long that took.
+    assert given == pytest.approx([109.0, 109.04, 109.1, 109.5])
+    assert waited == pytest.approx([0.03, 0.39])
+
+
+@pytest.mark.parametrize("jump", [-300.0, 3600.0])
+def test_the_time_of_what_was_spliced_is_set_anew_and_not_waited_for(jump: float) -> None:
+    clock, waited = [100.0], list[float]()
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        clock[0] += seconds
+
+    stamps = (7.0, 7.04, 7.08 + jump, 7.12 + jump)
+    arrivals = [Arrival(feeds.picture(), 0.0, stamp, True) for stamp in stamps]
+    given = [arrival.arrived for arrival in paced(iter(arrivals), wait, clock=lambda: clock[0])]
+    assert given == pytest.approx([100.0, 100.04, 100.04, 100.08])
+    assert waited == pytest.approx([0.04, 0.04])
+
+
+def test_what_is_sent_is_passed_on_as_it_comes() -> None:
+    arrivals = [Arrival(feeds.picture(), float(n), stamp) for n, stamp in enumerate((7.0, 99.0, 3.0))]
+
+    def wait(seconds: float) -> None:
+        raise AssertionError("a feed that is sent was held up")
+
+    assert list(paced(iter(arrivals), wait)) == arrivals
 
 
 # Real streams
@@ -216,23 +294,70 @@ def test_nobody_there() -> None:
     assert "s3cret" not in str(loss.value)
 
 
-def test_hls(tmp_path: Path) -> None:
-    source = feeds.clip(tmp_path / "stage.mkv", 50)
-    (tmp_path / "hls").mkdir()
-    with (
-        av.open(str(source)) as reading,
-        av.open(str(tmp_path / "hls" / "live.m3u8"), "w", format="hls", options={"hls_list_size": "0"}) as writing,
-    ):
+SEGMENTED = {"preset": "ultrafast", "g": "25", "bf": "0"}
+
+
+def as_hls(clip: Path, folder: Path, listed: int = 0) -> list[str]:
+    """The clip in segments of a second; the list as it was after every segment, and finished."""
+    folder.mkdir()
+    place = folder / "live.m3u8"
+    lists: list[str] = []
+    options = {"hls_list_size": str(listed), "hls_time": "1"}
+    with av.open(str(clip)) as reading, av.open(str(place), "w", format="hls", options=options) as writing:
         stream = writing.add_stream_from_template(reading.streams.video[0])
         for packet in reading.demux(reading.streams.video[0]):
             if packet.size:
                 packet.stream = stream
                 writing.mux(packet)
+            text = place.read_text("utf-8") if place.exists() else ""
+            if text and text not in lists:
+                lists.append(text)
+    return [*lists, place.read_text("utf-8")]
+
+
+def test_hls_that_is_finished_is_played_once_at_its_own_speed(tmp_path: Path) -> None:
+    as_hls(feeds.clip(tmp_path / "stage.mkv", 50, options=SEGMENTED), tmp_path / "hls")
     with feeds.serving(feeds.folder(tmp_path / "hls")) as port:
         kept = Kept()
-        reader = kept.read(Address.parse(f"http://127.0.0.1:{port}/live.m3u8"), connect)
+        reader = kept.read(Address.parse(f"http://127.0.0.1:{port}/live.m3u8"), connect, retries=None)
         feeds.until(lambda: done(reader))
+    assert (reader.state, reader.connections, reader.problem) == ("ended", 1, None)
     assert len(kept.pictures) == 50
+    assert {item.segment for item in kept.pictures} == {1}
+    stamps = [item.arrived - kept.pictures[0].arrived for item in kept.pictures]
+    assert [late >= n / 25 - 0.001 for n, late in enumerate(stamps)] == [True] * 50
+
+
+def test_hls_that_is_live_is_played_once_and_ends_with_its_list(tmp_path: Path) -> None:
+    lists = as_hls(feeds.clip(tmp_path / "stage.mkv", 200, options=SEGMENTED), tmp_path / "hls", listed=4)
+    place = tmp_path / "hls" / "live.m3u8"
+    place.write_text(lists[3], "utf-8")  # four seconds are listed, three of which are to be shown
+    kept = Kept()
+    asked = [0]
+
+    class Growing(feeds.folder(tmp_path / "hls")):  # type: ignore[misc]
+        def do_GET(self) -> None:
+            if self.path.endswith(".m3u8"):
+                asked[0] += 1
+                place.write_text(lists[min(len(lists) - 1, 3 + len(kept.pictures) // 25)], "utf-8")
+            super().do_GET()
+
+    with feeds.serving(Growing) as port:
+        reader = kept.read(Address.parse(f"http://127.0.0.1:{port}/live.m3u8"), connect, retries=None)
+        feeds.until(lambda: done(reader), 40)
+    assert (reader.state, reader.connections, reader.problem) == ("ended", 1, None)
+    assert asked[0] > 2
+    assert len(kept.pictures) == 175  # from the third segment before the end of the first list
+    assert {item.segment for item in kept.pictures} == {1}
+
+
+def test_a_video_on_a_web_server_is_played_once(tmp_path: Path) -> None:
+    feeds.clip(tmp_path / "stage.mkv", 20)
+    with feeds.serving(feeds.folder(tmp_path)) as port:
+        kept = Kept()
+        reader = kept.read(Address.parse(f"http://127.0.0.1:{port}/stage.mkv"), connect, retries=None)
+        feeds.until(lambda: done(reader))
+    assert (reader.state, reader.connections, len(kept.pictures)) == ("ended", 1, 20)
 
 
 def test_mpeg_ts_over_udp(tmp_path: Path) -> None:
