@@ -164,7 +164,7 @@ class Detector(Network):
             size: pixels that `detect` scales the longer side of a picture to.
             threshold: the least score in 0…1; None takes what the network's metadata says.
             threads: of the CPU; None takes all, or half of them for a video.
-            precision: `auto`, `f32`, `bf16` or `int8`.
+            precision: `auto`, `f32`, `f16`, `bf16` or `int8`.
             video: whether the pictures of a video follow, by the hundred and of one size. `auto` then takes the shipped
                 network in 8-bit integers where that is the fastest: in OpenVINO on a CPU without bfloat16. It has to be
                 made ready for every size anew, which is not worth it for photos.
@@ -180,7 +180,7 @@ class Detector(Network):
             file = ModelFile.shipped("detector", "int8" if integer else "")
         if threads is None and video:
             threads = threads_beside_video()
-        return cls(open_session(file, device, backend, precision, threads), size, threshold)
+        return cls(open_session(file, device, backend, precision, threads, size), size, threshold)
 
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], threshold: float | None = None, size: int | None = None

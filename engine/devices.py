@@ -17,9 +17,8 @@ _MODULES: dict[Backend, str] = {"openvino": "openvino", "onnxruntime": "onnxrunt
 _CURES: dict[Backend, str] = {
     "openvino": "pip install openvino, or use --backend onnxruntime",
     "onnxruntime": "pip install onnxruntime, or use --backend openvino",
-    "tensorrt": "use --device cpu",
+    "tensorrt": "pip install 'iznet[gpu]'",
 }
-_NO_GPU = "running on a GPU (TensorRT) is not in this version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,39 @@ class Choice:
 
 
 def options() -> list[Option]:
-    """Every way to run a network that this version knows, the preferred one first. Loads no backend."""
+    """Every way to run a network that this version knows, the preferred one of each device first. Loads no backend."""
     found = []
     for backend in _CPU_BACKENDS:
         there = _installed(backend)
         found.append(Option("cpu", backend, there, _version(backend) if there else f"not installed: {_CURES[backend]}"))
-    return [*found, Option("gpu", "tensorrt", False, _NO_GPU)]
+    try:
+        return [*found, Option("gpu", "tensorrt", True, f"{_version('tensorrt')} on {gpu()}")]
+    except MissingError as error:
+        return [*found, Option("gpu", "tensorrt", False, str(error))]
+
+
+def gpu() -> str:
+    """The GPU that networks can run on, and what serves it, in words. Asks the driver and loads no backend.
+
+    Raises:
+        MissingError: there is none, or something is missing, with the reason and the cure.
+    """
+    from engine import cuda_device, cuda_driver, tensorrt_library
+
+    info = cuda_driver.probe()
+    if not _installed("tensorrt"):
+        raise MissingError(f"the {info.name} waits for TensorRT, which is not installed; {_CURES['tensorrt']}")
+    version = _version("tensorrt")
+    if version[0].isdigit():
+        tensorrt_library.check_version(version)
+    return f"{info.name} (compute capability {'.'.join(map(str, info.capability))}) through {cuda_device.package()}"
 
 
 def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
     """Where a network will run.
 
-    `auto` takes the CPU, since this version has no GPU backend; without a named backend the CPU takes OpenVINO
-    where it is installed, else ONNX Runtime. What is named is taken or refused, never replaced.
+    `auto` takes a GPU where everything that it needs is here, else the CPU; without a named backend the CPU takes
+    OpenVINO where it is installed, else ONNX Runtime. What is named is taken or refused, never replaced.
 
     Raises:
         UsageError: no such device or backend, or a backend that does not run on the device.
@@ -70,14 +89,21 @@ def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
     if device == "cpu" and backend == "tensorrt":
         raise UsageError("--backend tensorrt runs on a GPU; use --device gpu with it, or --backend openvino on the CPU")
     if device == "gpu" or backend == "tensorrt":
-        raise MissingError(
-            f"{'--device gpu' if device == 'gpu' else '--backend tensorrt'}: {_NO_GPU}; use --device cpu"
-        )
+        asked = "--device gpu" if device == "gpu" else "--backend tensorrt"
+        try:
+            return Choice("gpu", "tensorrt", f"{asked.split()[1]} was asked for; {gpu()}")
+        except MissingError as error:
+            raise MissingError(f"{asked}: {error}; or use --device cpu") from error
     if backend is not None:
         if not _installed(backend):
             raise MissingError(f"--backend {backend}: not installed; {_CURES[backend]}")
         return Choice("cpu", backend, f"{backend} was asked for")
-    where = "the CPU was asked for" if device == "cpu" else _NO_GPU
+    where = "the CPU was asked for"
+    if device == "auto":
+        try:
+            return Choice("gpu", "tensorrt", gpu())
+        except MissingError as error:
+            where = f"no GPU: {error}"
     for candidate in _CPU_BACKENDS:
         if _installed(candidate):
             missing = _CPU_BACKENDS[: _CPU_BACKENDS.index(candidate)]

@@ -29,7 +29,7 @@ from engine.devices import Backend, Device, choose
 from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
 
-Precision = Literal["auto", "f32", "bf16", "int8"]
+Precision = Literal["auto", "f32", "f16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +224,7 @@ def open_session(
     backend: Backend | None = None,
     precision: Precision = "auto",
     threads: int | None = None,
+    size: int = 640,
 ) -> Session:
     """Make a network ready to run.
 
@@ -234,6 +235,7 @@ def open_session(
         precision: `auto` leaves it to the file and the backend, and `Session.precision` tells; the others are taken or
             refused. `int8` is a matter of the file: see `ModelFile.integer`.
         threads: of the CPU; None takes all that this process may use.
+        size: pixels of the longer side of the pictures that a detector will get, which a GPU's engine is built for.
 
     Raises:
         MissingError: the device, backend or precision is not to be had here.
@@ -243,6 +245,12 @@ def open_session(
         raise ValueError(f"threads must be at least 1, got {threads}")
     choice = choose(device, backend)
     file = model if isinstance(model, ModelFile) else ModelFile.read(model)
+    if choice.backend == "tensorrt":
+        from engine.tensorrt_engines import open_engine
+
+        return open_engine(file, precision, size)
+    if precision == "f16":
+        raise MissingError("precision f16: CPUs compute in f32, bf16 or int8 here; use --precision auto")
     if precision == "int8":
         if not file.integer:
             raise MissingError(
@@ -254,11 +262,9 @@ def open_session(
         from engine.openvino_session import OpenVINOSession
 
         return OpenVINOSession(file, precision, threads)
-    if choice.backend == "onnxruntime":
-        from engine.onnx_session import OnnxSession
+    from engine.onnx_session import OnnxSession
 
-        return OnnxSession(file, precision, threads)
-    raise MissingError(f"{choice.backend}: not in this version; use --device cpu")
+    return OnnxSession(file, precision, threads)
 
 
 def checked_shape(file: ModelFile, spec: TensorSpec, shape: tuple[int, ...]) -> tuple[int, ...]:

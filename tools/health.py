@@ -24,6 +24,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "bench": ("imageio_ffmpeg",),
     "export": ("opentimelineio", "pyarrow"),
     "live": ("starlette", "uvicorn"),
+    "gpu": ("tensorrt", "pycuda", "onnx"),
+    "gpu-wheels": ("tensorrt", "cuda", "onnx"),
 }
 """The modules behind each optional part of the package."""
 

@@ -68,6 +68,46 @@ class FrameProgress:
             click.echo(f"{self._title}: {state}", err=True)
 
 
+class StepProgress:
+    """A bar for work of several parts: call it with the part, the steps done and how many there are, from any thread.
+    Where there is no terminal a line tells each part. `quiet` says nothing.
+
+    Example:
+        >>> with StepProgress("detector") as progress:  # doctest: +SKIP
+        ...     progress("Building engine", 3, 120)
+    """
+
+    def __init__(self, title: str, console: Console | None = None, *, quiet: bool = False) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._console = console or Console(stderr=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and not self._quiet:
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, part: str, done: int, total: int) -> None:
+        if part not in self._tasks:
+            self._tasks[part] = TaskID(0)
+            if self._bar is not None:
+                self._tasks[part] = self._bar.add_task(f"{self._title}: {part}", total=total)
+            elif not self._quiet:
+                click.echo(f"{self._title}: {part}", err=True)
+        if self._bar is not None:
+            self._bar.update(self._tasks[part], completed=done, total=total)
+
+
 def describe(done: int, total: int | None, seconds: float, counted: int) -> str:
     """Frames, frames a second and time left, in words; the rate is that of the `counted` frames in `seconds`.
 

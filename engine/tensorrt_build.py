@@ -1,0 +1,173 @@
+"""From an ONNX network to a TensorRT engine: types, sizes, timings kept from earlier builds, progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cuda_device import CudaDevice
+from engine.errors import InputError
+from engine.modelfile import ModelFile
+from engine.tensorrt_library import complaint, logger
+from engine.tensorrt_precision import GpuPrecision, rewritten
+from engine.tensorrt_profile import Profile
+
+if TYPE_CHECKING:
+    import tensorrt
+
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, steps done, steps in all); from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How long the builder looks for the fastest way, and how much memory that may take."""
+
+    level: int = 3
+    """TensorRT's optimisation level, 0 … 5: higher builds longer and may run faster."""
+    workspace: int = 1024
+    """MiB that one layer may use besides its tensors."""
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def build_plan(
+    model: ModelFile,
+    precision: GpuPrecision,
+    profiles: Sequence[Profile],
+    device: CudaDevice,
+    options: BuildOptions | None = None,
+    timings: Path | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Build an engine for the GPU that is here.
+
+    Args:
+        model: the network.
+        precision: its arithmetic.
+        profiles: the sizes that it will take.
+        device: whose GPU it is built on, and for.
+        options: None takes the defaults.
+        timings: a file that keeps how fast each layer was, which makes the next build quick; made if need be.
+        progress: told how far it is.
+
+    Returns:
+        The plan: what `trtexec --loadEngine` reads.
+
+    Raises:
+        InputError: TensorRT cannot run the network; the message says where.
+        KeyboardInterrupt: as usual; the builder stops at its next step.
+    """
+    source = rewritten(model, precision)
+    monitor = _monitor(progress)
+    with device.current():
+        plan = _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
+    if monitor.failure is not None:
+        raise monitor.failure
+    if plan is None:
+        raise InputError(f"{model.path}: TensorRT cannot build an engine of it in {precision}: {complaint()}")
+    return plan
+
+
+def _built(
+    model: ModelFile,
+    source: bytes,
+    precision: GpuPrecision,
+    profiles: Sequence[Profile],
+    options: BuildOptions,
+    timings: Path | None,
+    monitor: Any,
+) -> bytes | None:
+    """A function of its own, so that the builder and what belongs to it end while the context is still current."""
+    import tensorrt as trt
+
+    builder = trt.Builder(logger())
+    network = builder.create_network()
+    parser = trt.OnnxParser(network, logger())
+    if not parser.parse(source):
+        errors = "; ".join(parser.get_error(n).desc() for n in range(parser.num_errors))
+        raise InputError(f"{model.path}: TensorRT cannot read this network: {errors}")
+    _check_inputs(model, network, profiles)
+    config = builder.create_builder_config()
+    config.builder_optimization_level = options.level
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace << 20)
+    config.max_aux_streams = 0  # all of it on the one stream that the session waits for, and can capture
+    if precision == "f32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # which has no more bits than f16
+    for profile in profiles:
+        made = builder.create_optimization_profile()
+        made.set_shape(profile.name, profile.least, profile.usual, profile.most)
+        if config.add_optimization_profile(made) < 0:
+            raise InputError(f"{model.path}: TensorRT does not take the sizes {profile}: {complaint()}")
+    config.progress_monitor = monitor
+    cache = config.create_timing_cache(timings.read_bytes() if timings is not None and timings.is_file() else b"")
+    if cache is None or not config.set_timing_cache(cache, False):  # of another GPU or version: begin anew
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is not None and timings is not None:
+        part = timings.with_suffix(".part")
+        part.write_bytes(cache.serialize())
+        part.replace(timings)
+    return None if plan is None else bytes(plan)
+
+
+def _check_inputs(model: ModelFile, network: tensorrt.INetworkDefinition, profiles: Sequence[Profile]) -> None:
+    inputs = {network.get_input(n).name: tuple(network.get_input(n).shape) for n in range(network.num_inputs)}
+    if len(inputs) != 1:
+        raise InputError(f"{model.path}: has the inputs {', '.join(inputs)}; networks of one input run on a GPU")
+    for profile in profiles:
+        shape = inputs.get(profile.name)
+        if shape is None or not _fits(shape, profile):
+            have = ", ".join(f"{name} {'x'.join('?' if n < 0 else str(n) for n in s)}" for name, s in inputs.items())
+            raise InputError(f"{model.path}: its input is {have}, which is not made for {profile}")
+
+
+def _fits(shape: Sequence[int], profile: Profile) -> bool:
+    """Whether a network's input of that shape, -1 where any size goes, can be made for a profile."""
+    return len(shape) == len(profile.least) and all(
+        n < 0 or n == least == most for n, least, most in zip(shape, profile.least, profile.most, strict=True)
+    )
+
+
+def _monitor(progress: Progress | None) -> Any:
+    import tensorrt as trt
+
+    class Monitor(trt.IProgressMonitor):
+        """Reports the outermost phases: those inside come and go by the hundred."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.failure: BaseException | None = None
+            self._steps: dict[str, int] = {}
+            self._lock = threading.Lock()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                with self._lock:
+                    self._steps[phase_name] = num_steps
+                self._tell(phase_name, 0)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in self._steps:
+                self._tell(phase_name, step + 1)
+            return self.failure is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            if phase_name in self._steps:
+                self._tell(phase_name, self._steps[phase_name])
+
+        def _tell(self, phase: str, step: int) -> None:
+            # An exception must not cross TensorRT, Ctrl-C's no more than another: it is kept, and ends the build.
+            try:
+                if progress is not None and self.failure is None:
+                    progress(phase, step, self._steps[phase])
+            except BaseException as failure:
+                self.failure = failure
+
+    return Monitor()
