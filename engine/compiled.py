@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
-import numba
+from engine.lazy import without
+
+with without("scipy.linalg.cython_blas", "cffi"):
+    # For matrix products and foreign functions in compiled code, of which there are none here: a third of the time that
+    # Numba takes to get ready.
+    import numba
+    import numba.np.arraymath
 
 P = ParamSpec("P")
 R = TypeVar("R")

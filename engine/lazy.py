@@ -1,13 +1,15 @@
-"""Names of a package that are imported when they are first asked for.
+"""Imports that are put off, or left out.
 
-An error message or a version number need not wait for OpenCV, Numba and the networks.
+An error message or a version number need not wait for OpenCV, Numba and the networks, and those need not bring along
+what this program never uses.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 
 def lazy(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -32,3 +34,23 @@ def lazy(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], objec
         return value
 
     return find, lambda: sorted({*vars(sys.modules[package]), *places})
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Within it, modules that are not loaded yet cannot be imported: for a library that would like to have them and
+    does without where they are not installed.
+
+    Example:
+        >>> with without("this"):
+        ...     import this
+        Traceback (most recent call last):
+        ModuleNotFoundError: import of this halted; None in sys.modules
+    """
+    absent = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None stands for a module not to be had
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
