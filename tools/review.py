@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.wording import count
 from tools.copy_options import ENCODING, encoder_options, refuse, style_options
 from tools.options import FILE, json_option
-from tools.wording import count, result_dict
+from tools.wording import result_dict
 
 if TYPE_CHECKING:
     from stream.pipeline import Progress

@@ -255,7 +255,7 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 
 def _words(made: Correction) -> str:
     tracks = f"track {made.tracks[0]}" if len(made.tracks) == 1 else f"{len(made.tracks)} tracks"
-    return f"{tracks} as {made.name or 'unknown'}"
+    return f"{tracks[:1].upper()}{tracks[1:]}: {made.name or 'unknown'}"
 
 
 def _groups(corrections: Corrections, record: Tracks) -> list[dict[str, Any]]:

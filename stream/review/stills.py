@@ -55,10 +55,16 @@ class Stills:
         self._video = os.fspath(video)
         self._info = info
         self._pts = [frame.pts for frame in record.frames]
-        self._sights: dict[int, list[Sight]] = {}
+        sights: dict[int, list[Sight]] = {}
         for frame in record.frames:
             for face in frame.faces:
-                self._sights.setdefault(face.track, []).append(Sight(frame, face))
+                sights.setdefault(face.track, []).append(Sight(frame, face))
+        self._clearest = {track: choose(seen, 1)[0] for track, seen in sights.items()}
+        self._wanted: dict[int, list[Sight]] = {}
+        """By frame, the faces to be cut out whenever it comes by: what is asked for one by one is looked through
+        once."""
+        for sight in self._clearest.values():
+            self._wanted.setdefault(sight.frame.index, []).append(sight)
         self._lock = threading.Lock()
         self._scaler = VideoReformatter()
         self._decoding: Iterator[tuple[int, av.VideoFrame]] | None = None
@@ -98,15 +104,19 @@ class Stills:
         """
         with self._lock:
             if track not in self._faces:
-                if track not in self._sights:
+                if track not in self._clearest:
                     raise InputError(f"there is no track {track} on any frame")
-                (sight,) = choose(self._sights[track], 1)
-                picture = self._picture(sight.frame.index)
-                frame = Frame(picture, sight.frame.index, sight.frame.pts, self._info.time_base)
-                square = cut(frame, sight.face, self._info, ROOM)
-                small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-                self._faces[track] = jpeg(np.ascontiguousarray(small[..., ::-1], np.uint8))
+                index = self._clearest[track].frame.index
+                self._cut_out(index, self._picture(index))  # where a frame is missing, from the next one
             return self._faces[track]
+
+    def _cut_out(self, index: int, picture: av.VideoFrame) -> None:
+        """The faces that are wanted of a frame."""
+        for sight in self._wanted.pop(index, ()):
+            frame = Frame(picture, index, sight.frame.pts, self._info.time_base)
+            square = cut(frame, sight.face, self._info, ROOM)
+            small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+            self._faces[sight.face.track] = jpeg(np.ascontiguousarray(small[..., ::-1], np.uint8))
 
     def _picture(self, index: int) -> av.VideoFrame:
         if not 0 <= index < len(self._pts):
@@ -117,6 +127,7 @@ class Stills:
                 self._decoding = self._decoded(index)
             for number, picture in self._decoding:
                 self._last = number
+                self._cut_out(number, picture)
                 if number >= index:
                     return picture
         except av.error.FFmpegError as error:

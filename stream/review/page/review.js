@@ -20,6 +20,7 @@ const picture = (track) => `tracks/${track}.jpg?${key}`;
 const nameOf = (track) => groupOf.get(track)?.name ?? null;
 const labelOf = (track) => groupOf.get(track)?.label ?? `track ${track}`;
 const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+const called = (group) => group?.name ?? capital(group?.label ?? "somebody"); // names stay as they are spelt
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
 function clock(seconds) {
@@ -61,7 +62,7 @@ function showNow() {
   for (const item of keyed($("now"), here.length ? here.map(String) : ["nobody"], build)) {
     if (item.dataset.key === "nobody") continue;
     const track = Number(item.dataset.key);
-    put(item.querySelector(".name"), capital(labelOf(track)));
+    put(item.querySelector(".name"), called(groupOf.get(track)));
     put(item.querySelector(".likeness"), `track ${track}`);
     showAsking(item.querySelector("button"), track);
     item.classList.toggle("selected", track === selected);
@@ -76,7 +77,7 @@ function showAsking(asking, track) {
 
 function select(track) {
   selected = track;
-  put($("selected"), track === null ? "" : `${capital(labelOf(track))}, track ${track}, ${span(track)}`);
+  put($("selected"), track === null ? "" : `${called(groupOf.get(track))}, track ${track}, ${span(track)}`);
   overlay.draw(index, nameOf, selected);
   showNow();
 }
@@ -147,7 +148,7 @@ function showPerson(item, group) {
   if (face.getAttribute("src") !== picture(best)) face.src = picture(best);
   item.style.setProperty("--own", group.colour);
   item.classList.toggle("stranger", group.name === null);
-  put(item.querySelector(".name"), capital(group.label));
+  put(item.querySelector(".name"), called(group));
   put(item.querySelector(".likeness"), `${group.seconds.toFixed(1)} s · ${Math.round(100 * group.share)} %`);
   const asking = item.querySelector(".whole button");
   put(asking, group.name ? "Correct" : "Name");
@@ -189,7 +190,7 @@ function showTimeline() {
   };
   for (const item of keyed($("lanes"), [...rows.keys()], build)) {
     const lane = rows.get(item.dataset.key);
-    put(item.querySelector(".who"), capital(lane.name));
+    put(item.querySelector(".who"), lane.known ? lane.name : capital(lane.name));
     item.querySelector(".who").title = lane.name;
     put(item.querySelector(".sr"), `${lane.numbers} ${lane.spans.map((bar) => bar[2]).join("; ")}`);
     drawBars(item.querySelector("svg"), lane.spans, start, end - start);
@@ -219,7 +220,7 @@ function ask(track, all = false) {
   $("here").checked = !(several && (all || group.name === null));
   $("everywhere").checked = !$("here").checked;
   put($("here").nextElementSibling, `Only here (track ${track}, ${span(track)})`);
-  put($("everywhere").nextElementSibling, `${capital(group.label)} everywhere (${count(group.tracks.length, "track")})`);
+  put($("everywhere").nextElementSibling, `${called(group)} everywhere (${count(group.tracks.length, "track")})`);
   $("nobody").hidden = group.name === null;
   naming.open({
     picture: picture(track),
@@ -227,7 +228,7 @@ function ask(track, all = false) {
     send: async (name, consents) => {
       const made = await post("names", { track, name, everywhere: $("everywhere").checked && several, ...consents });
       show(made);
-      say(`${capital(made.undo.words)}.`, () => takeBack(made.undo.number));
+      say(`${made.undo.words}.`, () => takeBack(made.undo.number));
     },
   });
 }

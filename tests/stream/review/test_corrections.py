@@ -1,0 +1,154 @@
+"""What somebody who looks says, one thing after another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import InputError, IznetError, UsageError
+from stream.review.corrections import LONGEST_NAME, Corrections, Group, NeedsConsent
+from stream.tracks import Tracks, read
+from tests.stream.review import stage
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Tracks:
+    return read(stage.both(tmp_path_factory.mktemp("stage")))
+
+
+@pytest.fixture
+def corrections(record: Tracks) -> Corrections:
+    return Corrections(record, ["Minju"])
+
+
+def names(corrections: Corrections) -> dict[int, str | None]:
+    """Who the tracks are, by their verdicts; the frames have to say the same."""
+    said = {track: verdict.name for track, verdict in corrections.verdicts.items()}
+    for frame in corrections.record.frames:
+        assert all(face.name == said[face.track] for face in frame.faces)
+    return said
+
+
+def test_groups_are_people_and_strangers(corrections: Corrections) -> None:
+    assert corrections.groups() == [
+        Group("Yuri", True, (0,)),
+        Group("unknown 1", False, (1, 3, 5)),
+        Group("Chaewon", True, (2,)),
+        Group("unknown 2", False, (4,)),
+    ]
+    assert corrections.group_of(5).tracks == (1, 3, 5)
+    assert corrections.people == ("Minju", "Chaewon", "Yuri")
+    with pytest.raises(UsageError, match="no track 9"):
+        corrections.group_of(9)
+
+
+def test_a_stranger_is_named_everywhere_and_it_is_undone(corrections: Corrections, record: Tracks) -> None:
+    made = corrections.name((1, 3, 5), "minju")
+    assert made.name == "Minju"  # as the gallery spells it
+    assert names(corrections) == {0: "Yuri", 1: "Minju", 2: "Chaewon", 3: "Minju", 4: None, 5: "Minju"}
+    assert corrections.verdicts[3].verdict == "named"
+    assert corrections.verdicts[3].stranger is None
+    assert corrections.undo(made.number) is made
+    assert corrections.record == record
+    assert corrections.latest is None
+
+
+def test_only_the_latest_is_undone_and_once(corrections: Corrections) -> None:
+    first = corrections.name([4], "Minju")
+    second = corrections.name([4], "Yuri")
+    with pytest.raises(UsageError, match="only the latest"):
+        corrections.undo(first.number)
+    corrections.undo(second.number)
+    assert names(corrections)[4] == "Minju"
+    with pytest.raises(UsageError, match="only the latest"):
+        corrections.undo(second.number)
+
+
+def test_a_new_name_is_asked_about(corrections: Corrections) -> None:
+    with pytest.raises(NeedsConsent, match="did you mean Chaewon") as asked:
+        corrections.name([4], "Chaewom")
+    assert asked.value.consent == "new"
+    assert corrections.latest is None
+    corrections.name([4], "Chaewom", new=True)
+    corrections.name([3], "Chaewom")  # known by now
+
+
+def test_the_spelling_of_a_name_can_be_corrected(corrections: Corrections) -> None:
+    corrections.name([4], "zoe", new=True)
+    with pytest.raises(NeedsConsent, match="did you mean zoe"):
+        corrections.name([4], "Zoe")
+    corrections.name([4], "Zoe", new=True)
+    assert names(corrections)[4] == "Zoe"
+    corrections.name([3], "ZOE")  # somebody else's spelling holds
+    assert names(corrections)[3] == "Zoe"
+
+
+def test_nobody_is_twice_on_a_picture(corrections: Corrections) -> None:
+    with pytest.raises(NeedsConsent, match=r"Yuri would be twice on the picture at 0:00\.0.*track 0") as asked:
+        corrections.name([1], "Yuri")
+    assert asked.value.consent == "displace"
+    made = corrections.name([1], "Yuri", displace=True)
+    assert made.displaced == (0,)
+    assert names(corrections)[0] is None
+    assert names(corrections)[1] == "Yuri"
+    corrections.undo(made.number)
+    assert names(corrections)[0] == "Yuri"
+
+
+def test_two_of_one_stranger_on_one_picture_are_named_one_by_one(corrections: Corrections) -> None:
+    with pytest.raises(UsageError, match="one by one") as refused:
+        corrections.name([4, 5], "Minju", displace=True)
+    assert not isinstance(refused.value, NeedsConsent)
+    assert corrections.latest is None
+
+
+def test_what_is_said_back_is_as_if_it_had_never_been_said(corrections: Corrections, record: Tracks) -> None:
+    corrections.name([1], "Minju")
+    corrections.name([1], None)
+    assert corrections.record == record  # with the stranger's number
+
+
+@pytest.mark.parametrize(
+    ("tracks", "name", "kind", "words"),
+    [
+        ([], "Minju", UsageError, "no track"),
+        ([77], "Minju", UsageError, "no track 77"),
+        ([0], "Yuri", UsageError, "that is Yuri already"),
+        ([1], None, UsageError, "somebody unknown already"),
+        ([1], " \n", InputError, "is no name"),
+        ([1], "x" * (LONGEST_NAME + 1), UsageError, "the most"),
+    ],
+)
+def test_what_cannot_be(
+    tracks: list[int], name: str | None, kind: type[IznetError], words: str, corrections: Corrections, record: Tracks
+) -> None:
+    with pytest.raises(kind, match=words):
+        corrections.name(tracks, name, new=True, displace=True)
+    assert corrections.record == record
+
+
+CHANGE = st.tuples(st.sets(st.integers(0, 5), min_size=1), st.sampled_from(["Yuri", "Chaewon", "Minju", "zoe", None]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(CHANGE, max_size=8))
+def test_whatever_is_said_nobody_is_twice_and_all_can_be_undone(
+    record: Tracks, changes: list[tuple[set[int], str | None]]
+) -> None:
+    corrections = Corrections(record)
+    for tracks, name in changes:
+        before = corrections.record
+        try:
+            corrections.name(sorted(tracks), name, new=True, displace=True)
+        except UsageError:
+            assert corrections.record == before
+    names(corrections)
+    for frame in corrections.record.frames:
+        on = [face.name for face in frame.faces if face.name is not None]
+        assert len(on) == len(set(on))
+    while corrections.latest is not None:
+        corrections.undo(corrections.latest.number)
+    assert corrections.record == record

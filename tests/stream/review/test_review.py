@@ -1,0 +1,265 @@
+"""A review from its beginning to what stands in the file: corrected, saved whole or not at all, drawn again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from engine.errors import InputError, IznetError, OutputError, UsageError
+from stream.encoding import EncoderSettings
+from stream.render import render_video
+from stream.result import LabelResult
+from stream.review.corrections import NeedsConsent
+from stream.review.review import Review
+from stream.tracks import SCHEMA_FILE, read
+from tests.stream import media
+from tests.stream.live import feeds
+from tests.stream.review import stage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return stage.both(tmp_path)
+
+
+def names(path: Path) -> dict[int, str | None]:
+    return {verdict.track: verdict.name for verdict in read(path).tracks}
+
+
+def test_nothing_is_written_until_it_is_saved(path: Path) -> None:
+    before = path.read_bytes()
+    with Review(path) as review:
+        review.name(3, "Minju", everywhere=True, new=True)
+        assert review.unsaved == 3
+        assert path.read_bytes() == before
+        assert review.save() == 3
+        assert (review.unsaved, review.corrected) == (0, 3)
+    assert names(path) == {0: "Yuri", 1: "Minju", 2: "Chaewon", 3: "Minju", 4: None, 5: "Minju"}
+    assert path.with_name("mv.tracks.jsonl.bak").read_bytes() == before
+    record = read(path)
+    assert record.summary is not None
+    assert {person.name: person.seconds for person in record.summary.people}["Minju"] == pytest.approx(1.8)
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text("utf-8")))
+    for line in path.read_text("utf-8").splitlines():
+        validator.validate(json.loads(line))
+
+
+def test_one_track_only(path: Path) -> None:
+    with Review(path) as review:
+        review.name(3, "Yuri")
+        review.save()
+    assert names(path) == {0: "Yuri", 1: None, 2: "Chaewon", 3: "Yuri", 4: None, 5: None}
+
+
+def test_undone_after_saving_and_saved_again_the_verdicts_are_as_they_were(path: Path) -> None:
+    before = read(path)
+    with Review(path) as review:
+        made = review.name(0, "Chaewon")
+        other = review.name(5, "Minju", everywhere=True, new=True)
+        review.save()
+        review.undo(other.number)
+        review.undo(made.number)
+        assert review.unsaved == 4
+        review.save()
+        assert review.corrected == 0
+    after = read(path)
+    assert after.tracks == before.tracks  # likeness and strangers' numbers too
+    assert after.summary == before.summary
+    assert path.with_name("mv.tracks.jsonl.bak").exists()
+
+
+def test_saving_nothing_touches_nothing(path: Path) -> None:
+    before = path.stat().st_mtime_ns
+    with Review(path) as review:
+        assert review.save() == 0
+    assert path.stat().st_mtime_ns == before
+    assert not path.with_name("mv.tracks.jsonl.bak").exists()
+
+
+def test_what_somebody_else_wrote_meanwhile_is_left_alone(path: Path) -> None:
+    from stream.renaming import rename
+
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+        rename(path, {4: "Yuri"})
+        theirs = path.read_bytes()
+        with pytest.raises(InputError, match="changed by something else"):
+            review.save()
+        assert path.read_bytes() == theirs
+        path.unlink()
+        with pytest.raises(InputError, match="changed by something else"):
+            review.save()
+        assert not path.exists()
+
+
+def test_a_disk_that_is_full_leaves_the_record_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stream import renaming
+
+    def full(*arguments: Any, **settings: Any) -> None:
+        raise OutputError("no space left")
+
+    before = path.read_bytes()
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+        monkeypatch.setattr(renaming, "_rewrite", full)
+        with pytest.raises(OutputError):
+            review.save()
+        assert path.read_bytes() == before
+        assert review.unsaved == 1
+        monkeypatch.undo()
+        assert review.save() == 1
+
+
+def draws(review: Review, path: Path, gate: threading.Event | None = None) -> Path:
+    """Let the review draw a copy, where a `gate` is given only after it has opened."""
+    target = path.with_name("mv.labelled.mp4")
+
+    def draw(overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
+        def watched(done: int, total: int | None) -> None:
+            if gate is not None:
+                gate.wait(30)
+            progress(done, total)
+
+        settings = EncoderSettings("x264", "ultrafast")
+        return render_video(
+            review.video, path, target, encoder=settings, overwrite=overwrite, progress=watched, threads=1
+        )
+
+    review.draws(target, draw)
+    return target
+
+
+def ended(review: Review) -> bool:
+    return review.rendering is not None and review.rendering.state != "running"
+
+
+def test_a_corrected_record_is_drawn_again(path: Path) -> None:
+    with Review(path) as review:
+        target = draws(review, path)
+        review.name(4, "Minju", new=True)
+        with pytest.raises(UsageError, match="save them first"):
+            review.render()
+        review.save()
+        review.render()
+        feeds.until(lambda: ended(review), 60)
+        assert review.rendering is not None
+        assert (review.rendering.state, review.rendering.done) == ("done", stage.FRAMES)
+        assert len(media.read(target).pictures) == stage.FRAMES
+        first = target.read_bytes()
+        with pytest.raises(NeedsConsent, match="would be replaced") as asked:
+            review.render()
+        assert asked.value.consent == "replace"
+        assert target.read_bytes() == first
+        review.name(4, None)
+        review.save()
+        review.render(replace=True)
+        feeds.until(lambda: ended(review), 60)
+        assert review.rendering.state == "done"
+        assert target.read_bytes() != first
+
+
+def test_drawing_can_be_stopped_and_what_was_finished_is_kept(path: Path) -> None:
+    gate = threading.Event()
+    with Review(path) as review:
+        target = draws(review, path, gate)
+        review.render()
+        with pytest.raises(UsageError, match="is being drawn"):
+            review.render()
+        threading.Timer(0.2, gate.set).start()
+        review.stop()
+        assert review.rendering is not None
+        assert review.rendering.state == "stopped"
+    assert not target.exists()
+
+
+def test_a_review_that_ends_stops_drawing(path: Path) -> None:
+    gate = threading.Event()
+    with Review(path) as review:
+        draws(review, path, gate)
+        review.render()
+        rendering = review.rendering
+        gate.set()
+    assert rendering is not None
+    assert rendering.state in ("stopped", "done")
+
+
+def test_why_a_copy_was_not_drawn_is_told(path: Path) -> None:
+    with Review(path) as review:
+        draws(review, path)
+        review.video.unlink()
+        review.render()
+        feeds.until(lambda: ended(review), 60)
+        assert review.rendering is not None
+        assert review.rendering.state == "failed"
+        assert "mv.mp4" in review.rendering.words
+
+
+def test_a_page_is_told_what_the_record_says(path: Path) -> None:
+    with Review(path, people=["Minju"]) as review:
+        scenes = review.scenes()
+        assert (scenes["width"], scenes["height"]) == (stage.WIDTH, stage.HEIGHT)
+        assert len(scenes["times"]) == stage.FRAMES
+        (track,) = (each for each in scenes["tracks"] if each["track"] == 3)
+        assert track["frames"] == list(range(15, 30))
+        box = [value / scenes["units"] for value in track["boxes"][:4]]
+        assert box == pytest.approx([200 / 320, 40 / 180, 250 / 320, 110 / 180], abs=1e-4)
+        state = review.state()
+        assert [group["label"] for group in state["groups"]] == ["Chaewon", "Yuri", "unknown 1", "unknown 2"]
+        assert state["people"] == ["Minju", "Chaewon", "Yuri"]
+        assert [lane["name"] for lane in state["timeline"]["lanes"]] == ["Chaewon", "Yuri", "unknown 1", "unknown 2"]
+        assert len(state["timeline"]["shots"]["spans"]) == 3
+        assert state["undo"] is None
+        made = review.name(4, "Minju")
+        later = review.state()
+        assert later["version"] > state["version"]
+        assert later["undo"] == {"number": made.number, "words": "Track 4: Minju"}
+        assert later["unsaved"] == 1
+        assert [group["name"] for group in later["groups"]] == ["Chaewon", "Minju", "Yuri", None]
+
+
+@pytest.mark.parametrize("how", ["short", "half", "empty", "text"])
+def test_a_record_that_is_damaged_is_refused(how: str, path: Path) -> None:
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    path.write_bytes({"short": b"".join(lines[:-1]), "half": data[:-40], "empty": b"", "text": b"hello\n"}[how])
+    with pytest.raises(InputError, match=r"mv\.tracks\.jsonl"):
+        Review(path)
+
+
+def test_a_record_of_another_video_is_refused(path: Path, tmp_path: Path) -> None:
+    for name, settings in {
+        "size": {"width": 160, "height": 90},
+        "duration": {"frames": 40},
+        "rotation": {"rotation": 180},
+    }.items():
+        other = stage.video(tmp_path / f"{name}.mp4", **settings)
+        with pytest.raises(InputError, match=f"belongs to another video.*{name}"):
+            Review(path, other)
+
+
+def test_a_video_that_is_gone_is_asked_for_and_looked_for_beside_the_record(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "mv.mp4").rename(tmp_path / "moved.mp4")
+    with pytest.raises(InputError, match="--video"):
+        Review(path)
+    with Review(path, tmp_path / "moved.mp4") as review:
+        assert review.video.name == "moved.mp4"
+    (tmp_path / "elsewhere").mkdir()
+    path = path.rename(tmp_path / "elsewhere" / path.name)
+    (tmp_path / "moved.mp4").rename(tmp_path / "elsewhere" / "mv.mp4")
+    with Review(path) as review:
+        assert review.video.parent.name == "elsewhere"
+
+
+def test_a_photo_is_not_reviewed_but_told_what_to_do(path: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    photo = tmp_path / "stage.jpg"
+    Image.new("RGB", (stage.WIDTH, stage.HEIGHT)).save(photo)
+    with pytest.raises(IznetError, match="iznet tracks rename"):
+        Review(path, photo)
