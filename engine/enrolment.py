@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.calibration import FAR, calibrate
-from engine.cohort import cohort_for
+from engine.cohort import Cohort, cohort_for
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.enrolment_report import EnrolmentReport, PersonReport, Skipped, describe
@@ -23,11 +23,13 @@ from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery
 from engine.images import SUFFIXES
 from engine.names import clean_name, same_person
+from engine.network import opened
 from engine.outliers import same_pictures, typical_distances, wrong_photos
 from engine.photofaces import look_at, thumbnail
 from engine.photos import Photos
 from engine.prototypes import Method
 from engine.version import VERSION
+from engine.wording import count
 
 __all__ = [
     "EnrolmentReport",
@@ -40,6 +42,7 @@ __all__ = [
     "assemble",
     "enroll",
     "look",
+    "open_embedder",
 ]
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -101,8 +104,8 @@ class Looked:
 
 def enroll(
     folder: Path | str,
-    detector: Detector,
-    embedder: Embedder,
+    detector: Detector | Callable[[], Detector],
+    embedder: Embedder | Callable[[], Embedder],
     progress: Callable[[Progress], None] | None = None,
     *,
     rules: Rules = Rules(),
@@ -119,8 +122,8 @@ def enroll(
 
     Args:
         folder: with one sub-folder a person, named after them.
-        detector: finds the faces.
-        embedder: its fingerprint goes into the gallery.
+        detector: finds the faces, or what opens it once the folder has been looked at.
+        embedder: likewise; its fingerprint goes into the gallery.
         progress: called after every photo.
         rules: prototypes, false-accept rate, cohort.
         thumbnails: keep a small picture of every face in the gallery.
@@ -136,8 +139,7 @@ def enroll(
         >>> report = enroll("members/", Detector.open(), Embedder.open())  # doctest: +SKIP
         >>> report.gallery.save("izone.gallery")                           # doctest: +SKIP
     """
-    if rules.cohort is not None:
-        cohort_for(embedder.name, embedder.sha256, rules.cohort)  # fails before the work rather than after it
+    embedder = open_embedder(folder, rules, embedder)
     looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
     return assemble(looked, embedder, rules=rules)
 
@@ -145,8 +147,8 @@ def enroll(
 def add(
     path: Path | str,
     folder: Path | str,
-    detector: Detector,
-    embedder: Embedder,
+    detector: Detector | Callable[[], Detector],
+    embedder: Embedder | Callable[[], Embedder],
     progress: Callable[[Progress], None] | None = None,
     *,
     rules: Rules = Rules(),
@@ -167,7 +169,9 @@ def add(
         InputError: as `enroll`; a gallery that is missing, damaged or of another embedder.
         OutputError: it cannot be written, or another process keeps changing it.
     """
-    Gallery.load(path, embedder)  # fails before the work rather than after it
+    known = Gallery.load(path)
+    embedder = open_embedder(folder, rules, embedder)
+    known.check_embedder(embedder, path)
     looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
     reports: list[EnrolmentReport] = []
 
@@ -179,10 +183,25 @@ def add(
     return reports[0]
 
 
+def open_embedder(folder: Path | str, rules: Rules, embedder: Embedder | Callable[[], Embedder]) -> Embedder:
+    """The embedder, opened once all has been checked that can be refused without looking at a photo.
+
+    Raises:
+        InputError: as `enroll`, for the folder and the cohort; what opening the embedder raises.
+    """
+    _people(Path(folder))
+    if rules.cohort is None:
+        return opened(embedder)
+    cohort = Cohort.load(rules.cohort)
+    embedder = opened(embedder)
+    cohort.check_embedder(embedder.name, embedder.sha256, rules.cohort)
+    return embedder
+
+
 def look(
     folder: Path | str,
-    detector: Detector,
-    embedder: Embedder,
+    detector: Detector | Callable[[], Detector],
+    embedder: Embedder | Callable[[], Embedder],
     progress: Callable[[Progress], None] | None = None,
     *,
     thumbnails: bool = False,
@@ -191,6 +210,7 @@ def look(
     """Find and embed the faces on all photos of a folder of people; arguments and errors as those of `enroll`."""
     root = Path(folder)
     people = _people(root)
+    detector, embedder = opened(detector), opened(embedder)
     files = [(name, file) for name, person in people.items() for file in _entries(person)]
     photos: list[LookedAt] = []
     skipped: list[Skipped] = []
@@ -202,8 +222,7 @@ def look(
             photos.append(
                 LookedAt(name, shown, seen.digest, seen.faces, seen.landmarks, small, seen.crops if crops else None)
             )
-            count = len(seen.faces.embeddings)
-            outcome = f"{count} face{'s' * (count > 1)}"
+            outcome = count(len(seen.faces.embeddings), "face")
         except IznetError as error:
             outcome = str(error).removeprefix(f"{file}: ")
             skipped.append(Skipped(name, shown, outcome))
@@ -383,7 +402,7 @@ def _people(root: Path) -> dict[str, Path]:
         found[name] = path
     if not found:
         loose = sum(path.suffix.lower() in SUFFIXES for path in _entries(root))
-        what = f"holds {loose} pictures but no sub-folders" if loose else "holds no sub-folders"
+        what = f"holds {count(loose, 'picture')} but no sub-folders" if loose else "holds no sub-folders"
         raise InputError(
             f"{root}: {what}; make one folder for each person, named after them, and put their photos inside: "
             f"{root}/yuri/1.jpg, {root}/yuri/2.jpg, {root}/minju/1.jpg …"

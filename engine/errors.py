@@ -16,13 +16,14 @@ class IznetError(Exception):
 
 
 class UsageError(IznetError):
-    """An argument or option that cannot be meant."""
+    """An argument or option that cannot be meant: malformed, at odds with another one, or asking a sound file for
+    somebody or something that is not in it."""
 
     exit_code = 2
 
 
 class InputError(IznetError):
-    """A file that cannot be read as what it should be."""
+    """A file that is missing, cannot be read as what it should be, or does not belong to another one."""
 
     exit_code = 3
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine import archive, gallery_file, prototypes
 from engine.calibration import Calibration
-from engine.errors import InputError
+from engine.errors import InputError, UsageError
 from engine.gallery_file import check_target, locked
 from engine.names import clean_name, person_at, same_person
 from engine.nearest import nearest_other, two_nearest
@@ -241,24 +241,25 @@ class Gallery:
         """The gallery without these people; nothing of them is left in it.
 
         Raises:
-            InputError: somebody is not in it, or nobody would be left.
+            UsageError: somebody is not in it, or nobody would be left.
         """
         gone = {person_at(self.people, name) for name in names}
         left = {name: photos for n, (name, photos) in enumerate(self._photos_by_name().items()) if n not in gone}
         if not left:
-            raise InputError("nobody would be left in the gallery; delete the file instead")
+            raise UsageError("nobody would be left in the gallery; delete the file instead")
         return self._rebuilt(left, self.method)
 
     def renamed(self, old: str, new: str) -> Gallery:
         """The gallery with another name for somebody.
 
         Raises:
-            InputError: nobody has the old name, somebody else has the new one, or it is no name.
+            UsageError: nobody has the old name, or somebody else has the new one.
+            InputError: it is no name.
         """
         at, name = person_at(self.people, old), clean_name(new)
         taken = [other for n, other in enumerate(self.people) if n != at and same_person(other, name)]
         if taken:
-            raise InputError(f"{old!r} cannot be renamed to {name!r}: {taken[0]!r} is in the gallery already")
+            raise UsageError(f"{old!r} cannot be renamed to {name!r}: {taken[0]!r} is in the gallery already")
         return self._rebuilt(
             {name if n == at else other: photos for n, (other, photos) in enumerate(self._photos_by_name().items())},
             self.method,

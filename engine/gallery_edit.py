@@ -21,8 +21,8 @@ def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = (
         rename: `OLD=NEW` each.
 
     Raises:
-        InputError: somebody is not in it, nobody would be left, or a new name is taken.
-        UsageError: no `=` in a renaming.
+        UsageError: somebody is not in it, nobody would be left, a new name is taken, or no `=` in a renaming.
+        InputError: a new name is no name.
 
     Example:
         >>> import numpy as np

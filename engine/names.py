@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from engine.errors import InputError
+from engine.errors import InputError, UsageError
 
 
 def clean_name(name: str) -> str:
@@ -39,7 +39,7 @@ def person_at(people: Sequence[str], name: str) -> int:
     """The position of `name` in `people`, exactly as it is written there after cleaning.
 
     Raises:
-        InputError: nobody is called so; says who is called nearly so.
+        UsageError: nobody is called so; says who is called nearly so.
 
     Example:
         >>> person_at(["Minju", "Yuri"], " Yuri")
@@ -51,7 +51,7 @@ def person_at(people: Sequence[str], name: str) -> int:
     folded = {other.casefold(): other for other in people}
     near = [folded[key] for key in difflib.get_close_matches(clean.casefold(), folded, 3)]
     what = f"did you mean {' or '.join(near)}?" if near else f"it holds {_some(people)}"
-    raise InputError(f"{clean!r} is not in the gallery; {what}")
+    raise UsageError(f"{clean!r} is not in the gallery; {what}")
 
 
 def _some(people: Sequence[str], count: int = 12) -> str:

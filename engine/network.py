@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from engine.devices import Backend, Device
 from engine.runtime import RequestPool, Session
 
@@ -41,3 +44,22 @@ class Network:
     def close(self) -> None:
         """Give the network's memory back."""
         self.session.close()
+
+
+Kind = TypeVar("Kind", bound=Network)
+
+
+def opened(network: Kind | Callable[[], Kind]) -> Kind:
+    """A network that may have been left to be opened until it is needed.
+
+    Opening takes a second, so whoever takes a network takes what opens it as well, and calls this when all that can be
+    refused sooner has been looked at: a misspelt file name is told at once.
+
+    Raises:
+        IznetError: what opening it raises.
+
+    Example:
+        >>> opened(partial(Detector.open, size=960))  # doctest: +SKIP
+        <engine.detector.Detector object at …>
+    """
+    return network if isinstance(network, Network) else network()

@@ -16,6 +16,7 @@ from typing import Any
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from engine.network import opened
 from engine.runtime import Session
 from engine.version import VERSION
 from stream.analysis import Analyser
@@ -23,7 +24,7 @@ from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.journal import WorkFolder, content_of, mark_of, marked
-from stream.labelled_copy import LabelledCopy, work_folder
+from stream.labelled_copy import CopyPlan, LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.renaming import settle
 from stream.render import draw
@@ -42,8 +43,8 @@ def label_video(
     output: str | os.PathLike[str] | None = None,
     *,
     gallery: Gallery | str | os.PathLike[str] | None = None,
-    detector: Detector | None = None,
-    embedder: Embedder | None = None,
+    detector: Detector | Callable[[], Detector] | None = None,
+    embedder: Embedder | Callable[[], Embedder] | None = None,
     tracks: str | os.PathLike[str] | None = None,
     video: bool = True,
     encoder: EncoderSettings | None = None,
@@ -66,8 +67,9 @@ def label_video(
         source: the video.
         output: the labelled copy; None takes `video_output(source)`.
         gallery: whom to name, or the file that says so; None leaves everybody unknown.
-        detector: finds the faces; None opens the shipped one on the CPU.
-        embedder: tells them apart; None opens the shipped one if there is a gallery.
+        detector: finds the faces, or what opens it once nothing else can be refused; None opens the shipped one on the
+            CPU.
+        embedder: tells them apart, likewise; None opens the shipped one if there is a gallery.
         tracks: where the record goes; None puts it beside the output.
         video: False writes the record only.
         encoder: how the copy is encoded.
@@ -117,11 +119,12 @@ def label_video(
             soft_plan(reader, target, omit)
         record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
         check_output(record, record_overwrite, [source])
-        detector, embedder, people = _networks(gallery, detector, embedder)
+        plan = CopyPlan.of(reader, target, encoder, omit) if encoded else None
+        detector, embedder, people = open_networks(gallery, detector, embedder)
         analyser = Analyser(
             reader.info, detector, embedder, people, lookahead=lookahead, every_frame=every_frame, clock=clock
         )
-        header = record_header(reader.info, detector, embedder, people)
+        header = record_header(reader.info, detector, embedder, people, every_frame)
         sessions = {"detector": detector.session} | ({"embedder": embedder.session} if embedder else {})
         networks = {name: _Counts(session) for name, session in sessions.items()}
         queues: dict[str, dict[str, float]] = {}
@@ -134,7 +137,7 @@ def label_video(
             return pipeline
 
         notes: list[str] = []
-        if not encoded:
+        if plan is None:
             pipeline = analyse(None)
             done, seen, damage = pipeline.done, pipeline.people, reader.damage
             if video:
@@ -148,7 +151,7 @@ def label_video(
                 header, detector, embedder, {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
             )
             with LabelledCopy(
-                *(reader, target, encoder or EncoderSettings(), overwrite, unknown, clock, omit),
+                *(reader, target, plan, overwrite, unknown, clock),
                 style=style,
                 people=people.people if people else (),
                 job=job,
@@ -207,8 +210,8 @@ def open_stream(
         >>> for frame in open_stream("mv.mp4", "izone.gallery"):    # doctest: +SKIP
         ...     print(frame.frame.time, [face.name for face in frame.faces])
     """
-    detector, embedder, people = _networks(gallery, detector, embedder)
     with FileSource(source, threads, deinterlace=deinterlace) as reader:
+        detector, embedder, people = open_networks(gallery, detector, embedder)
         analyser = Analyser(reader.info, detector, embedder, people, lookahead=lookahead)
         yield from labelled_frames(reader, analyser, StageClock())
 
@@ -270,18 +273,28 @@ def _analysed(record: Path, work: Path) -> Tracks | None:
     return read(record) if noted is not None and record.exists() and noted == content_of(record) else None
 
 
-def _networks(
-    gallery: Gallery | str | os.PathLike[str] | None, detector: Detector | None, embedder: Embedder | None
+def open_networks(
+    gallery: Gallery | str | os.PathLike[str] | None,
+    detector: Detector | Callable[[], Detector] | None = None,
+    embedder: Embedder | Callable[[], Embedder] | None = None,
+    *,
+    video: bool = True,
 ) -> tuple[Detector, Embedder | None, Gallery | None]:
-    """Open what was not given; the embedder only if there is somebody to tell apart."""
-    detector = detector or Detector.open(video=True)
-    if gallery is None:
-        return detector, None, None
-    embedder = embedder or Embedder.open(video=True)
-    if isinstance(gallery, Gallery):
-        gallery.check_embedder(embedder)
-        return detector, embedder, gallery
-    return detector, embedder, Gallery.load(os.fspath(gallery), embedder)
+    """Open what is not open yet: the gallery first, the networks last, the embedder only if there is somebody to tell
+    apart. What is None is the shipped network, made ready for a `video` or for photos.
+
+    Raises:
+        InputError: the gallery cannot be read, or was made with another embedder.
+        IznetError: what opening a network raises.
+    """
+    where = "the gallery" if gallery is None or isinstance(gallery, Gallery) else os.fspath(gallery)
+    people = gallery if gallery is None or isinstance(gallery, Gallery) else Gallery.load(where)
+    finder = opened(detector or partial(Detector.open, video=video))
+    if people is None:
+        return finder, None, None
+    teller = opened(embedder or partial(Embedder.open, video=video))
+    people.check_embedder(teller, where)
+    return finder, teller, people
 
 
 def record_output(named_after: Path) -> Path:
@@ -294,13 +307,20 @@ def record_output(named_after: Path) -> Path:
     return named_after.with_name(f"{named_after.stem}.tracks.jsonl")
 
 
-def record_header(info: VideoInfo, detector: Detector, embedder: Embedder | None, gallery: Gallery | None) -> Header:
-    """What the record says of its source, the networks and whom they looked for."""
+def record_header(
+    info: VideoInfo,
+    detector: Detector,
+    embedder: Embedder | None,
+    gallery: Gallery | None,
+    every_frame: bool | None = None,
+) -> Header:
+    """What the record says of its source, the networks, whom they looked for, and whether on every frame."""
     return Header.of(
         info,
         detector=Model(detector.name, detector.sha256),
         embedder=Model(embedder.name, embedder.sha256) if embedder else None,
         gallery=gallery.sha256 if gallery else None,
         people=gallery.people if gallery else (),
+        every_frame=every_frame,
         version=VERSION,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import OutputError
-from stream.encoding import EncoderSettings
+from engine.wording import count
+from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Face, LabelledFrame
 from stream.hiding import Box
 from stream.joining import join
@@ -43,6 +45,34 @@ def work_folder(target: Path) -> Path:
     return target.with_name(target.name + ".iznet")
 
 
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """How a copy will be made."""
+
+    encoder: EncoderPlan
+    streams: StreamPlan
+
+    @classmethod
+    def of(
+        cls, reader: FileSource, target: Path, settings: EncoderSettings | None = None, omit: Collection[int] = ()
+    ) -> CopyPlan:
+        """Decide it, or refuse what cannot be, before any work is done.
+
+        Args:
+            reader: the source.
+            target: the copy's final name.
+            settings: how it is encoded.
+            omit: numbers of tracks of the source that may be left out.
+
+        Raises:
+            UsageError: the encoder does not take the settings, or the target's ending cannot be written.
+            MissingError: the encoder cannot be had.
+            OutputError: the target's container cannot hold a track of the source.
+        """
+        encoder = plan_encoder(settings or EncoderSettings(), reader.facts)
+        return cls(encoder, plan_streams(reader.path, target, encoder, omit))
+
+
 class LabelledCopy:
     """One copy on its way; call `write` from one thread, then one of `finish`, `keep`, `leave` and `discard`.
 
@@ -51,30 +81,28 @@ class LabelledCopy:
     Args:
         reader: the source.
         target: the copy's final name, which it gets when it is complete.
-        settings: how it is encoded.
+        plan: how it is made.
         overwrite: whether the target may be replaced.
         unknown: what to draw for people without a name.
         clock: where the time is added up.
         style: how people are drawn or hidden.
         people: everybody who may be named, for their colours.
-        omit: numbers of tracks of the source that may be left out.
         job: what the faces that are drawn depend on (see `WorkFolder`).
         resume: go on from what an earlier run of the same job has finished.
 
     Raises:
-        OutputError: the target exists, cannot be written, or its container cannot hold a track of the source.
-        UsageError, MissingError: the encoder cannot be had, or the earlier run was another job.
+        OutputError: the target exists or cannot be written.
+        UsageError: the earlier run was another job.
     """
 
     def __init__(
         self,
         reader: FileSource,
         target: Path,
-        settings: EncoderSettings,
+        plan: CopyPlan,
         overwrite: bool,
         unknown: Unknown,
         clock: StageClock,
-        omit: Collection[int] = (),
         *,
         style: Style | None = None,
         people: Sequence[str] = (),
@@ -95,16 +123,12 @@ class LabelledCopy:
         self._clock = clock
         self._overlay = Overlay(reader.info, unknown=unknown, style=self.style, people=people)
         self._segments = SegmentWriter(
-            work_folder(target), reader, settings, job={**drawing, **(job or {})}, resume=resume
+            work_folder(target), reader, plan.encoder, job={**drawing, **(job or {})}, resume=resume
         )
         self.work = self._segments.work
         self._finished = False
-        try:
-            self._streams: StreamPlan = plan_streams(reader.path, target, self._segments.plan, omit)
-        except BaseException:
-            self.leave()
-            raise
-        self._own_notes = [*self._segments.plan.notes]
+        self._streams = plan.streams
+        self._own_notes = [*plan.encoder.notes]
         if resume:
             self._own_notes.append(_resumed(self._segments))
         if self.style.hide and any(track.cover for track in reader.facts.tracks):
@@ -207,5 +231,5 @@ def drawing_of(faces: Sequence[Face], hidden: Sequence[Box] = ()) -> bytes:
 
 def _resumed(segments: SegmentWriter) -> str:
     if segments.earlier_frames:
-        return f"went on after {segments.earlier_frames} frames that an interrupted run had finished"
+        return f"went on after {count(segments.earlier_frames, 'frame')} that an interrupted run had finished"
     return "no run to go on with was found here, so everything was made from the start"

@@ -5,8 +5,9 @@ result = label_photo("stage.jpg", "stage.labelled.jpg", detector=detector, embed
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from engine.errors import InputError, UsageError
 from engine.gallery import Gallery
 from engine.images import load_image
 from engine.types import Detections
+from engine.wording import count
 from stream.frames import Face, TrackVerdict, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_faces
 from stream.identity import Identity, Naming
-from stream.label import record_header, record_output
+from stream.label import open_networks, record_header, record_output
 from stream.overlay import draw_rgb
 from stream.render import check_belongs
 from stream.result import LabelResult
@@ -85,9 +87,9 @@ def label_photo(
     source: str | Path,
     output: str | Path | None = None,
     *,
-    detector: Detector,
-    embedder: Embedder | None = None,
-    gallery: Gallery | None = None,
+    detector: Detector | Callable[[], Detector] | None = None,
+    embedder: Embedder | Callable[[], Embedder] | None = None,
+    gallery: Gallery | str | os.PathLike[str] | None = None,
     tracks: str | Path | None = None,
     picture: bool = True,
     overwrite: bool = False,
@@ -102,9 +104,9 @@ def label_photo(
     Args:
         source: any picture that `load_image` takes.
         output: `.jpg`, `.png`, `.webp`, `.bmp` or `.tif`; None takes `photo_output(source)`.
-        detector: finds the faces.
-        embedder: tells them apart; needed with a gallery only.
-        gallery: whom to name; None leaves everybody unknown.
+        detector: finds the faces, or what opens it once nothing else can be refused; None opens the shipped one.
+        embedder: tells them apart, likewise; opened with a gallery only.
+        gallery: whom to name, or the file that says so; None leaves everybody unknown.
         tracks: where the record goes; None puts it beside the output.
         picture: False writes the record only.
         overwrite: whether files that exist may be replaced.
@@ -112,12 +114,12 @@ def label_photo(
         style: how people are drawn or hidden.
 
     Raises:
-        InputError: the source cannot be read as a picture.
+        InputError: the source cannot be read as a picture, or the gallery cannot be used.
         UsageError: an ending that cannot be written.
         OutputError: an output exists or cannot be written.
 
     Example:
-        >>> label_photo("stage.jpg", detector=Detector.open()).tracks  # doctest: +SKIP
+        >>> label_photo("stage.jpg", gallery="group.gallery").tracks  # doctest: +SKIP
         PosixPath('stage.tracks.jsonl')
     """
     started = time.perf_counter()
@@ -129,14 +131,15 @@ def label_photo(
         format_of(target)
         check_output(target, overwrite, [source])
     check_output(record, overwrite, [source])
-    faces, namings = name_faces(rgb, detector, embedder, gallery)
-    header = record_header(photo_info(source, rgb), detector, embedder, gallery)
+    detector, embedder, known = open_networks(gallery, detector, embedder, video=False)
+    faces, namings = name_faces(rgb, detector, embedder, known)
+    header = record_header(photo_info(source, rgb), detector, embedder, known, every_frame=True)
     with TracksWriter.open(record, header, overwrite=overwrite) as writer:
         writer.frame(index=0, pts=0, shot=0, faces=faces)
         for face, naming in zip(faces, namings, strict=True):
             writer.track(TrackVerdict(face.track, 0, naming.verdict, naming.name, naming.similarity, 0, 0, 1))
         if picture:
-            people = gallery.people if gallery else ()
+            people = known.people if known else ()
             save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=people)
         summary = writer.finish()
     seconds = time.perf_counter() - started
@@ -174,7 +177,7 @@ def render_photo(
     record = read(Path(tracks))
     check_belongs(record, tracks, photo_info(source, load_image(source)))
     if len(record.frames) != 1:
-        raise InputError(f"{tracks} has {len(record.frames)} frames; a photo's record has one")
+        raise InputError(f"{tracks} has {count(len(record.frames), 'frame')}; a photo's record has one")
     faces = list(record.frames[0].faces)
     unknown = unknown or usual_unknown(record.header.gallery)
     save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=cast(record))

@@ -18,7 +18,7 @@ from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
 from stream.journal import content_of
-from stream.labelled_copy import LabelledCopy
+from stream.labelled_copy import CopyPlan, LabelledCopy
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
 from stream.soft import soft_copy
@@ -28,6 +28,10 @@ from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast, seen
 from stream.tracks import Tracks, read
 
+UNSEEN = (
+    "the record was made without --every-frame, so a face that came and went between two looks is not hidden; make it "
+    "anew with `iznet label --every-frame`, or look at the result before you publish it"
+)
 DURATION_SLACK = 0.001
 """Seconds by which the record's rounding may differ."""
 
@@ -85,10 +89,9 @@ def render_video(
         if soft:
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         else:
-            settings = encoder or EncoderSettings()
             job = {"record": content_of(tracks), "iznet": VERSION}
             with LabelledCopy(
-                *(reader, target, settings, overwrite, unknown, clock, omit),
+                *(reader, target, CopyPlan.of(reader, target, encoder, omit), overwrite, unknown, clock),
                 style=style,
                 people=cast(record),
                 job=job,
@@ -96,6 +99,8 @@ def render_video(
             ) as copy:
                 draw(reader, record, tracks, copy, clock, progress)
             notes = (*reader.notes, *copy.notes)
+            if style.hide and not record.header.every_frame:
+                notes = (*notes, UNSEEN)
     seconds = time.perf_counter() - started
     people = seen(record.frames, record.header.time_base)  # the summary's are older than a correction by hand
     return LabelResult(
@@ -198,4 +203,8 @@ def _keep(copy: LabelledCopy, why: str, done: int) -> str:
         kept = copy.keep()
     except (IznetError, OSError) as failure:
         return (f"{why}; {failure}" if str(failure) not in why else why) + copy.hint(why)
-    return why if kept is None else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"
+    return (
+        why
+        if kept is None
+        else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"
+    )

@@ -96,7 +96,7 @@ class SegmentWriter:
     Args:
         folder: the work folder, made here.
         source: where the frames come from; gives size, time base, colour and HDR data.
-        settings: what the user asked for.
+        settings: what the user asked for, or the plan made of it.
         frames_per_segment: length of every segment but the last; None takes `FRAMES_PER_SEGMENT`.
         job: everything that what is drawn depends on (see `WorkFolder`).
         resume: keep the segments that an earlier run of the same job finished, and skip their frames; otherwise what
@@ -111,7 +111,7 @@ class SegmentWriter:
         self,
         folder: str | os.PathLike[str],
         source: FileSource,
-        settings: EncoderSettings | None = None,
+        settings: EncoderSettings | EncoderPlan | None = None,
         frames_per_segment: int | None = None,
         *,
         job: Mapping[str, Any] | None = None,
@@ -120,7 +120,9 @@ class SegmentWriter:
         length = FRAMES_PER_SEGMENT if frames_per_segment is None else frames_per_segment
         if length < 1:
             raise ValueError(f"frames_per_segment = {length} must be at least 1")
-        self.plan: EncoderPlan = plan_encoder(settings or EncoderSettings(), source.facts)
+        if not isinstance(settings, EncoderPlan):
+            settings = plan_encoder(settings or EncoderSettings(), source.facts)
+        self.plan: EncoderPlan = settings
         """Pixel format to draw in, and `notes` to tell the user."""
         description = {
             "source": content_of(source.path),

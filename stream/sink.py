@@ -77,7 +77,7 @@ def plan_streams(
         omit: indices of tracks that the user agrees to leave out.
 
     Raises:
-        UsageError: the output's ending cannot be written.
+        UsageError: the output's ending cannot be written, or there is no track of a number that is to be left out.
         OutputError: a track cannot be held by the output's container; the message names it and the container that
             can hold everything, if there is one.
     """
@@ -85,6 +85,9 @@ def plan_streams(
     with opened(source) as container:
         picture = video_stream(container).index
         others = [s for s in container.streams if s.index != picture]
+        if absent := sorted(set(omit) - {s.index for s in others}):
+            there = ", ".join(str(track_of(s)) for s in others) or "none but the picture"
+            raise UsageError(f"{os.fspath(source)} has no track {absent[0]} that could be left out; there is {there}")
         wanted, notes = [], []
         for stream in others:
             if stream.index in omit:

@@ -16,7 +16,7 @@ import numpy as np
 from stream.frames import Face, Rotation, TrackVerdict, VideoInfo
 from stream.presence import Presence
 
-SCHEMA = "iznet.tracks/1.1"
+SCHEMA = "iznet.tracks/1.2"
 SCHEMA_FILE = Path(__file__).with_name("tracks.schema.json")
 _MAJOR = 1
 MOST_PIXELS = 1e6
@@ -60,6 +60,8 @@ class Header:
     version: str = ""
     """Of the program that wrote the record."""
     schema: str = SCHEMA
+    every_frame: bool | None = None
+    """Whether faces were looked for on every frame; None where the record does not say."""
 
     @classmethod
     def of(cls, info: VideoInfo, **rest: Any) -> Header:
@@ -159,6 +161,7 @@ def _header_line(header: Header) -> dict[str, Any]:
         },
         "models": {"detector": model(header.detector), "embedder": model(header.embedder)},
         "gallery": None if header.gallery is None else {"sha256": header.gallery, "people": list(header.people)},
+        **({} if header.every_frame is None else {"every_frame": header.every_frame}),
         "iznet": header.version,
     }
 
@@ -264,6 +267,7 @@ def _read_header(data: Any) -> Header:
         embedder=model(models["embedder"]),
         gallery=None if gallery is None else _text(gallery["sha256"]),
         people=() if gallery is None else tuple(_text(p) for p in gallery["people"]),
+        every_frame=_flag_or_none(data.get("every_frame")),
         version=_text(data["iznet"]),
         schema=data["schema"],
     )
@@ -317,6 +321,12 @@ def _whole(value: Any, least: int, most: int) -> int:
         raise TypeError(f"{value!r} is not a whole number")
     if not least <= value <= most:
         raise ValueError(f"{value} is not between {least} and {most}")
+    return value
+
+
+def _flag_or_none(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
     return value
 
 

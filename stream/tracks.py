@@ -1,4 +1,4 @@
-"""The record of a video, `NAME.tracks.jsonl` (`iznet.tracks/1.1`): who was where on every frame.
+"""The record of a video, `NAME.tracks.jsonl` (`iznet.tracks/1.2`): who was where on every frame.
 
 One JSON object a line: a header, one line for every decoded frame, one for every track, a summary. The
 shipped JSON Schema `tracks.schema.json` describes each kind of line.
@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from engine.errors import InputError, OutputError
+from engine.wording import count
 from stream.frames import Face, TrackVerdict
 from stream.presence import presence
 from stream.tracklines import (
@@ -325,7 +326,7 @@ def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tra
     if summary is None and not partial:
         raise InputError(f"{path}: ends without a summary, so it was cut off; read it as partial or label again")
     if summary is not None and summary.frames != len(frames):
-        raise InputError(f"{path}: the summary speaks of {summary.frames} frames, {len(frames)} are there")
+        raise InputError(f"{path}: the summary speaks of {count(summary.frames, 'frame')}, {len(frames)} are there")
     wrong = contradiction(header, frames, verdicts, complete=summary is not None)
     if wrong is not None:
         raise InputError(f"{path}: {wrong}, so it was damaged or wrongly edited")

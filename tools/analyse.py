@@ -84,8 +84,8 @@ def analyse(
         people, name, embedder = kept[-1].people, kept[-1].title, "the network in training"
         notes: tuple[str, ...] = ()
     else:
-        loaded, embedder = load(source, engine, table, sets, splits, as_json)
-        people, notes, name = loaded.people, loaded.notes, source.name
+        loaded = load(source, engine, table, sets, splits, as_json)
+        people, embedder, notes, name = loaded.people, loaded.embedder, loaded.notes, source.name
         name += "".join(f", {part}" for part in ([table.name] if table else []) + [*sets, *splits])
     result = measure(
         people,
@@ -119,20 +119,19 @@ def load(
     sets: tuple[str, ...],
     splits: tuple[str, ...],
     as_json: bool,
-) -> tuple[Loaded, str]:
-    """The people at `source`, and the embedder's name."""
+) -> Loaded:
+    """The people at `source`."""
     from tools.enroll import PhotoProgress
     from train.analysis.source import from_archive, from_folder
 
-    embedder = engine.open_embedder()
     if source.is_dir():
         if table is not None or sets or splits:
             raise UsageError(f"--table, --set and --split choose from an archive; {source} is a folder")
         if as_json:
-            return from_folder(source, engine.open_detector(), embedder), embedder.name
+            return from_folder(source, engine.open_detector, engine.open_embedder)
         with PhotoProgress() as progress:
-            return from_folder(source, engine.open_detector(), embedder, progress), embedder.name
-    return from_archive(source, embedder, table, sets, splits), embedder.name
+            return from_folder(source, engine.open_detector, engine.open_embedder, progress)
+    return from_archive(source, engine.open_embedder, table, sets, splits)
 
 
 def require_libraries() -> None:

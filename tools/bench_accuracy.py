@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from stream.accuracy import NameAccuracy, TrackAccuracy
 
 RECORD = ".jsonl"
+Judge = Callable[[Path], "dict[str, NameAccuracy] | dict[str, TrackAccuracy]"]
+"""What the truth has to say of a record, by kind: `drawn` and `final` names, or `tracks`."""
 
 
 @click.command("accuracy")
@@ -47,13 +51,14 @@ def accuracy(
         raise UsageError(f"-g {gallery}: {source} is a record already, its names are fixed; give the video instead")
     if truth.suffix not in (".json", ".txt"):
         raise UsageError(f"--truth {truth}: give panels as .json or boxes as MOT Challenge .txt")
+    judge = _judge(truth, minimum)
     if source.suffix == RECORD:
-        result = judge(source, truth, minimum)
+        result = judge(source)
     else:
         with tempfile.TemporaryDirectory() as folder:
             record = Path(folder) / "run.tracks.jsonl"
             analyse(source, record, gallery, lookahead, engine, every_frame=every_frame, quiet=as_json)
-            result = judge(record, truth, minimum)
+            result = judge(record)
     if as_json:
         click.echo(json.dumps({kind: value.as_json() for kind, value in result.items()}))
         return
@@ -72,18 +77,14 @@ def analyse(
     quiet: bool,
 ) -> None:
     """Write the record of a video, and no video."""
-    from engine.gallery import Gallery
     from stream.label import label_video
 
-    detector = engine.open_detector(video=True)
-    embedder = engine.open_embedder(video=True) if gallery is not None else None
-    people = Gallery.load(gallery, embedder) if gallery is not None else None
     with FrameProgress(source.name, quiet=quiet) as progress:
         label_video(
             source,
-            gallery=people,
-            detector=detector,
-            embedder=embedder,
+            gallery=gallery,
+            detector=partial(engine.open_detector, video=True),
+            embedder=partial(engine.open_embedder, video=True),
             tracks=record,
             video=False,
             progress=progress,
@@ -92,16 +93,16 @@ def analyse(
         )
 
 
-def judge(record: Path, truth: Path, minimum: float) -> dict[str, NameAccuracy | TrackAccuracy]:
-    """What the truth has to say of a record, by kind: `drawn` and `final` names, or `tracks`."""
+def _judge(truth: Path, minimum: float) -> Judge:
+    """Read the truth, which comes before any work: how it judges a record."""
     from stream.accuracy import name_accuracy, read_mot, read_panels, record_boxes, track_accuracy
     from stream.tracks import read
 
     if truth.suffix == ".txt":
         boxes = read_mot(truth)
-        return {"tracks": track_accuracy(record_boxes(read(record), minimum), boxes)}
+        return lambda record: {"tracks": track_accuracy(record_boxes(read(record), minimum), boxes)}
     shots = read_panels(truth)
-    return {
+    return lambda record: {
         "drawn": name_accuracy(read(record, drawn=True), shots),
         "final": name_accuracy(read(record), shots),
     }

@@ -98,7 +98,11 @@ def speed(
 @contextmanager
 def _material(video: Path | None, gallery: Path | None, engine: EngineOptions) -> Iterator[tuple[Path, Path | None]]:
     """The video and gallery that were named, or those of the demo."""
+    from engine.gallery import Gallery
+
     if video is not None:
+        if gallery is not None:
+            Gallery.load(gallery)  # a misspelt name is told now, not by the first command that labels
         yield video, gallery
         return
     if gallery is not None:

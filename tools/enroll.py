@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Self, cast
 import click
 
 from engine.errors import UsageError
+from engine.wording import count_people
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace the gallery if it exists.")
 @engine_options
 @json_option
+@click.pass_context
 def enroll(
+    context: click.Context,
     folder: Path | None,
     output: Path | None,
     existing: Path | None,
@@ -96,19 +100,20 @@ def enroll(
     from engine.gallery_file import check_target
     from tools.gallery import say_changed
 
-    folder = click.get_current_context().with_resource(_photos(folder, record, track, stranger, name, video))
-    target = _target(folder, output, existing, bool(remove or rename))
-    if folder is None:
+    _check_from(folder, record, track, stranger, name, video)
+    target = _target(record or folder, output, existing, bool(remove or rename))
+    if folder is None and record is None:
         say_changed(Gallery.update(target, lambda gallery: edit(gallery, remove, rename)), target, as_json)
         return
     if existing is None:
         check_target(target, overwrite)
     else:
         edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
+    if record is not None:
+        folder = context.with_resource(_photos(record, track, stranger, str(name), video))
+    assert folder is not None
     rules = Rules(cast("Method | None", prototypes), far, cohort)
-    detector, embedder = engine.open_detector(), engine.open_embedder()
-    if not as_json:
-        click.echo(f"Networks: {engine.explain()}", err=True)
+    detector, embedder = partial(engine.open_detector, quiet=as_json), engine.open_embedder
     with PhotoProgress() as progress:
         if existing is None:
             report = make(folder, detector, embedder, progress, rules=rules, thumbnails=thumbnails)
@@ -131,29 +136,30 @@ def enroll(
         show(report, target)
 
 
-@contextmanager
-def _photos(
+def _check_from(
     folder: Path | None,
     record: Path | None,
     track: tuple[int, ...],
     stranger: int | None,
     name: str | None,
     video: Path | None,
-) -> Iterator[Path | None]:
-    """The folder of photos: the one that was given, or one that is filled from a video while it is needed.
-
-    Raises:
-        UsageError: options of `--from` that do not go together, or without it.
-    """
+) -> None:
+    """Raise `UsageError` for options of `--from` that do not go together, or without it."""
     if record is None:
         if track or stranger is not None or name is not None or video is not None:
             raise UsageError("--track, --stranger, --as and --video belong to --from RECORD")
-        yield folder
         return
     if folder is not None:
         raise UsageError(f"the photos come from {folder} or from {record}; give one of the two")
     if name is None or not (bool(track) ^ (stranger is not None)):
         raise UsageError("--from RECORD needs --as NAME, and either --track N or --stranger N")
+
+
+@contextmanager
+def _photos(
+    record: Path, track: tuple[int, ...], stranger: int | None, name: str, video: Path | None
+) -> Iterator[Path]:
+    """A folder of one person's photos, cut from a video, while it is needed."""
     from engine.names import clean_name
     from stream.teach import photos_of
 
@@ -178,7 +184,7 @@ def _target(folder: Path | None, output: Path | None, existing: Path | None, cha
     target = existing or output
     if target is None:
         raise UsageError("say which gallery: -o NAME.gallery for a new one, --add NAME.gallery for one to add to")
-    if folder is None and not (output is not None and changes):
+    if folder is None and not changes:
         raise UsageError("name the folder of photos: iznet enroll PHOTOS -o NAME.gallery")
     if folder is not None and existing is None and changes:
         raise UsageError("--remove and --rename change a gallery that exists; with photos, name it with --add")
@@ -249,11 +255,6 @@ def show_gallery(gallery: Gallery, people: tuple[PersonReport, ...]) -> None:
     click.echo(f"Prototypes: {gallery.method}{', several for some people' if several else ''}.")
     for line in threshold_lines(gallery):
         click.echo(line)
-
-
-def count_people(count: int) -> str:
-    """`1 person`, `2 people`."""
-    return f"{count} {'person' if count == 1 else 'people'}"
 
 
 def table(people: tuple[PersonReport, ...]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import click
 from tools.copy_options import ENCODING, OF_VIDEOS, encoder_options, refuse, style_options
 from tools.options import FILE, EngineOptions, engine_options, json_option
 from tools.progress import FrameProgress
-from tools.wording import result_dict, result_lines
+from tools.wording import nobody_known, result_dict, result_lines
 
 if TYPE_CHECKING:
-    from engine.gallery import Gallery
+    from engine.detector import Detector
     from stream import LabelResult
     from stream.styles import Unknown
 
@@ -77,7 +78,6 @@ def label(
     every frame (NAME.tracks.jsonl). Sound, subtitles, chapters, timing and colour stay as they are. Without -g
     nobody is known: every face gets a grey box.
     """
-    from engine.gallery import Gallery
     from stream import label_video
     from stream.encoding import EncoderSettings
     from stream.photo import is_photo, label_photo
@@ -94,13 +94,14 @@ def label(
         refuse(context, (*ENCODING, "styles", "unknown", "soft", "two_pass"), "with --no-video")
     if soft:
         refuse(context, (*ENCODING, "two_pass"), "with --soft, which encodes nothing")
-    detector = engine.open_detector(video=not photo)
-    embedder = engine.open_embedder(video=not photo) if gallery is not None else None
-    people: Gallery | None = Gallery.load(gallery, embedder) if gallery is not None else None
-    if not as_json:
-        click.echo(f"Networks: {engine.explain()}; faces are found in {detector.precision}", err=True)
-        if people is None:
-            click.echo("No gallery (-g), so nobody is known: every face gets a grey box and no name.", err=True)
+
+    def detector() -> Detector:
+        opened = engine.open_detector(video=not photo, quiet=as_json)
+        if gallery is None and not as_json:
+            click.echo(nobody_known(style, unknown, drawn=not no_video), err=True)
+        return opened
+
+    embedder = partial(engine.open_embedder, video=not photo)
     result: LabelResult
     if photo:
         result = label_photo(
@@ -108,7 +109,7 @@ def label(
             output,
             detector=detector,
             embedder=embedder,
-            gallery=people,
+            gallery=gallery,
             tracks=tracks,
             picture=not no_video,
             overwrite=overwrite,
@@ -120,7 +121,7 @@ def label(
             result = label_video(
                 source,
                 output,
-                gallery=people,
+                gallery=gallery,
                 detector=detector,
                 embedder=embedder,
                 tracks=tracks,

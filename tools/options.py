@@ -37,11 +37,16 @@ class EngineOptions:
     """Longer side of the picture that the detector looks at, pixels."""
     threads: int | None = None
 
-    def open_detector(self, video: bool = False) -> Detector:
-        """Load the detector, for a `video` or for photos; see `Detector.open`, also for what it raises."""
+    def open_detector(self, *, video: bool = False, quiet: bool = True) -> Detector:
+        """Load the detector, for a `video` or for photos, and unless `quiet` say on stderr what runs the networks; see
+        `Detector.open`, also for what it raises.
+
+        Whatever takes a network takes what opens it (`engine.network.opened`): hand it `partial(engine.open_detector)`,
+        so that a misspelt file name is told before a second is spent on this.
+        """
         from engine.detector import Detector
 
-        return Detector.open(
+        detector = Detector.open(
             self.detector,
             device=self.device,
             backend=self.backend,
@@ -50,8 +55,11 @@ class EngineOptions:
             precision=self.precision,
             video=video,
         )
+        if not quiet:
+            click.echo(f"Networks: {self.explain()}; faces are found in {detector.precision}", err=True)
+        return detector
 
-    def open_embedder(self, video: bool = False) -> Embedder:
+    def open_embedder(self, *, video: bool = False) -> Embedder:
         """Load the embedder, for a `video` or for photos; see `Embedder.open`, also for what it raises."""
         from engine.embedder import Embedder
 
@@ -88,7 +96,7 @@ def engine_options(command: Command) -> Command:
     )
     @click.option(
         "--precision",
-        type=click.Choice(["auto", "f32", "bf16", "int8"]),
+        type=click.Choice(["auto", "f32", "f16", "bf16", "int8"]),
         default="auto",
         show_default=True,
         help="Arithmetic of the networks.",

@@ -41,18 +41,19 @@ def members(
     how much.
     """
     from engine.cohort import cohort_for
-    from engine.enrolment import Rules, assemble, look
+    from engine.enrolment import Rules, assemble, look, open_embedder
     from engine.errors import InputError
     from tools.enroll import PhotoProgress
     from train.members import MemberRecipe, export, faces_of, train_members
 
-    detector, embedder = engine.open_detector(), engine.open_embedder()
+    rules = Rules(far=far, cohort=cohort)
+    embedder = open_embedder(folder, rules, engine.open_embedder)
     strangers, reason = cohort_for(embedder.name, embedder.sha256, cohort)
     if strangers is None:
         raise InputError(f"fine-tuning needs a cohort of strangers: {reason}")
     with PhotoProgress() as progress:
-        looked = look(folder, detector, embedder, progress, crops=True)
-    report = assemble(looked, embedder, rules=Rules(far=far, cohort=cohort))
+        looked = look(folder, engine.open_detector, embedder, progress, crops=True)
+    report = assemble(looked, embedder, rules=rules)
     recipe = MemberRecipe(steps=steps, rate=rate, views=views, seed=seed)
 
     def say(what: str, done: int, total: int) -> None:

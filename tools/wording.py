@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.wording import count
+from stream.wording import length
+
 if TYPE_CHECKING:
     from stream import LabelResult
+    from stream.styles import Style, Unknown
 
 
 def result_dict(result: LabelResult) -> dict[str, Any]:
@@ -51,6 +55,22 @@ def result_lines(result: LabelResult) -> list[str]:
     return lines
 
 
+def nobody_known(style: Style, unknown: Unknown, *, drawn: bool) -> str:
+    """What it means that there is no gallery; `drawn` unless only a record is written.
+
+    Example:
+        >>> nobody_known(Style("none", "blur"), "box", drawn=True)
+        'No gallery (-g), so nobody is known: every face that is found is blurred.'
+    """
+    marked = unknown == "box" and style.marks not in ("none", "names")
+    hidden = {"blur": "blurred", "pixelate": "pixelated"}
+    what = [hidden[style.hide]] if style.hide else []
+    if marked:
+        what.append("marked in grey, without a name")
+    outcome = f"every face that is found is {' and '.join(what)}" if what else "nothing is drawn"
+    return f"No gallery (-g), so nobody is known: {outcome if drawn else 'nobody gets a name in the record'}."
+
+
 def people_lines(result: LabelResult) -> list[str]:
     """Who was found, longest on screen first."""
     if not result.people:
@@ -58,19 +78,9 @@ def people_lines(result: LabelResult) -> list[str]:
     if result.frames == 1:
         return [f"Found: {', '.join(person.name for person in result.people)}"]
     return [
-        f"Found: {person.name}, {person.seconds:.1f} s in {count(len(person.appearances), 'appearance')}"
+        f"Found: {person.name}, {length(person.seconds)} on screen in {count(len(person.appearances), 'appearance')}"
         for person in result.people
     ]
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun.
-
-    Example:
-        >>> count(1, "frame"), count(2, "frame")
-        ('1 frame', '2 frames')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def text_of(path: Path | None) -> str | None:

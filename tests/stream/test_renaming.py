@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engine.errors import InputError, OutputError
+from engine.errors import OutputError, UsageError
 from stream.renaming import rename, settle
 from stream.tracks import SCHEMA_FILE, read
 from tests.stream.export import records
@@ -84,7 +84,7 @@ def test_elsewhere_leaves_the_original(path: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_changes_nothing(names: dict[int, str], said: str, path: Path) -> None:
     first = path.read_bytes()
-    with pytest.raises(InputError) as failure:
+    with pytest.raises(UsageError) as failure:
         rename(path, names)
     assert said in str(failure.value)
     assert str(path) in str(failure.value)

@@ -22,7 +22,7 @@ from stream import label_video, segments
 from stream.encoding import EncoderSettings
 from stream.frames import Face, TrackVerdict
 from stream.label import record_output
-from stream.render import render_video
+from stream.render import UNSEEN, render_video
 from stream.source import FileSource
 from stream.styles import Style
 from stream.tracks import Header, TracksWriter, read
@@ -347,6 +347,36 @@ def test_labelling_in_two_passes_draws_and_records_the_verdicts(
     assert hidden.frames == two.frames == 24
     assert two.people == one.people
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".jsonl"] * 3 + [".mp4"] * 4
+
+
+@pytest.mark.parametrize(
+    ("every_frame", "words", "warned"),
+    [
+        (None, ["blur"], True),
+        (False, ["corners", "pixelate-unknown"], True),
+        (True, ["blur"], False),
+        (False, ["corners"], False),
+    ],
+)
+def test_hiding_says_when_faces_were_not_looked_for_on_every_frame(
+    video: Path, every_frame: bool | None, words: list[str], warned: bool
+) -> None:
+    def say(lines: list[dict[str, Any]]) -> None:
+        if every_frame is not None:
+            lines[0]["every_frame"] = every_frame
+
+    edit(record_output(video), say)
+    style = Style.parse(words)
+    result = render_video(video, record_output(video), video.with_name("out.mkv"), style=style, encoder=GOOD)
+    assert (UNSEEN in result.notes) is warned
+
+
+def test_labelling_notes_whether_it_looked_at_every_frame(video: Path, detector: Detector) -> None:
+    for n, (given, style) in enumerate(((False, "boxes"), (True, "boxes"), (False, "blur"))):
+        record = video.with_name(f"{n}.tracks.jsonl")
+        out = video.with_name(f"{n}.mkv")
+        label_video(video, out, tracks=record, detector=detector, every_frame=given, style=Style.parse([style]))
+        assert read(record).header.every_frame is (given or style == "blur")
 
 
 @pytest.mark.parametrize("words", [["blur"], ["boxes", "pixelate-unknown"]])

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.errors import InputError
+from engine.errors import InputError, UsageError
 from stream.frames import Face, TrackVerdict
 from stream.source import FileSource
 from stream.teach import PHOTOS, photos_of
@@ -82,9 +82,9 @@ def test_a_stranger_is_all_tracks_with_that_number(record: Path, tmp_path: Path)
 
 
 def test_who_is_not_there_and_videos_that_do_not_belong_are_named(record: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no track 7"):
+    with pytest.raises(UsageError, match="no track 7"):
         photos_of(record, tmp_path, track={0, 7})
-    with pytest.raises(InputError, match="no unknown 3; it counts 2"):
+    with pytest.raises(UsageError, match="no unknown 3; it counts 2"):
         photos_of(record, tmp_path, stranger=3)
     other = tmp_path / "other.mp4"
     media.write(other, media.Video(FRAMES, WIDTH * 2, HEIGHT, picture=stage))

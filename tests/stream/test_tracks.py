@@ -44,6 +44,7 @@ HEADER = Header(
     gallery="c" * 64,
     people=("yuri", "최예나"),
     version="0.1.0",
+    every_frame=False,
 )
 
 
@@ -82,7 +83,7 @@ def test_a_written_record_is_what_the_design_shows(tmp_path: Path) -> None:
         VALIDATOR.validate(line)
     assert header == {
         "type": "header",
-        "schema": "iznet.tracks/1.1",
+        "schema": "iznet.tracks/1.2",
         "source": {
             "path": "mv.mp4",
             "width": 640,
@@ -96,6 +97,7 @@ def test_a_written_record_is_what_the_design_shows(tmp_path: Path) -> None:
             "embedder": {"name": "mobile", "sha256": "b" * 64},
         },
         "gallery": {"sha256": "c" * 64, "people": ["yuri", "최예나"]},
+        "every_frame": False,
         "iznet": "0.1.0",
     }
     assert first == {
@@ -551,6 +553,20 @@ def test_partial_names(name: str, expected: str) -> None:
     assert partial_path(Path("x") / name) == Path("x") / expected
 
 
+@pytest.mark.parametrize("every_frame", [None, False, True])
+def test_whether_every_frame_was_looked_at_and_older_records_do_not_say(
+    tmp_path: Path, every_frame: bool | None
+) -> None:
+    path = tmp_path / "mv.tracks.jsonl"
+    with TracksWriter.open(path, replace(HEADER, every_frame=every_frame)) as writer:
+        writer.finish()
+    VALIDATOR.validate(objects(path)[0])
+    assert read(path).header.every_frame is every_frame
+    assert ("every_frame" in objects(path)[0]) is (every_frame is not None)
+    with pytest.raises(InputError, match="'often' is neither true nor false"):
+        read(damaged(tmp_path, 1, {"every_frame": "often"}))
+
+
 def test_strangers_keep_their_numbers_and_older_records_have_none(tmp_path: Path) -> None:
     path = tmp_path / "mv.tracks.jsonl"
     write(path, [[face(0), face(1)]], [replace(verdict(0, "unknown", None), stranger=2), verdict(1)])
@@ -559,7 +575,7 @@ def test_strangers_keep_their_numbers_and_older_records_have_none(tmp_path: Path
     assert [v.stranger for v in read(path).tracks] == [2, None]
     text = path.read_text("utf-8")
     path.write_text(
-        text.replace("tracks/1.1", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', ""),
+        text.replace("tracks/1.2", "tracks/1.0").replace(', "stranger": 2', "").replace(',"stranger":2', ""),
         "utf-8",
     )
     assert "stranger" not in path.read_text("utf-8")

@@ -116,7 +116,7 @@ def test_a_folder_of_people(
         (["{tmp}/none.zip"], 3, "is not there"),
         (["{tmp}/none/", "--set", "x"], 3, "is not there"),
         (["{faces}", "-o", "{tmp}/no/r.html"], 5, "does not exist"),
-        (["{faces}", "--set", "nobody"], 3, "no photos of named people in set nobody"),
+        (["{faces}", "--set", "nobody"], 2, "no photos of named people in set nobody"),
         (["{faces}", "--table", "{tmp}/none.csv"], 3, "is no table"),
         (["{faces}", "--trio", "red,nobody"], 2, "'nobody' is not one of the people"),
         (["{tmp}", "--split", "dev"], 2, "is a folder"),

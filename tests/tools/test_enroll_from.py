@@ -79,7 +79,7 @@ def test_an_unknown_person_is_taught_and_named(
         (["--from", "{record}", "--track", "0"], 2, "--as NAME"),
         (["--track", "0", "--as", "Cho"], 2, "belong to --from"),
         (["--from", "{record}", "--track", "0", "--as", "a/b"], 2, "a/b"),
-        (["--from", "{record}", "--track", "99", "--as", "Cho"], 3, "no track 99"),
+        (["--from", "{record}", "--track", "99", "--as", "Cho"], 2, "no track 99"),
         (["{people}", "--from", "{record}", "--track", "0", "--as", "Cho"], 2, "one of the two"),
     ],
 )

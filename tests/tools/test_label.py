@@ -86,7 +86,7 @@ def test_the_whole_job(video: Path, gallery: Path, networks: list[str], capsys: 
     labelled, record = video.with_name("mv.labelled.mp4"), video.with_name("mv.tracks.jsonl")
     assert str(labelled) in out
     assert str(record) in out
-    assert "Found: ann, 1.0 s in 1 appearance" in out
+    assert "Found: ann, 1.0 s on screen in 1 appearance" in out
     assert f"{FRAMES} frames" in out
     assert "openvino on the CPU" in err
     read = tracks.read(record)
@@ -123,7 +123,7 @@ def test_places_that_were_named(video: Path, networks: list[str], tmp_path: Path
     said = capsys.readouterr()
     assert out.is_file()
     assert record.is_file()
-    assert "nobody is known" in said.err
+    assert "nobody is known: every face that is found is marked in grey" in said.err
     assert "Nobody was named." in said.out
 
 
@@ -377,3 +377,26 @@ def test_a_track_that_the_container_cannot_hold(tmp_path: Path, networks: list[s
     assert _label(source, "-o", tmp_path / "out.mkv", "--overwrite", *networks) == 0
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert [stream.type for stream in container.streams] == ["video", "subtitle"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--style", "blur"], "every face that is found is blurred."),
+        (["--style", "pixelate-unknown", "--style", "corners"], "is pixelated and marked in grey, without a name."),
+        (["--unknown", "none"], "nothing is drawn."),
+        (["--style", "names"], "nothing is drawn."),
+        (["--no-video"], "nobody gets a name in the record."),
+    ],
+)
+def test_what_it_means_that_nobody_is_known(
+    video: Path, networks: list[str], words: list[str], said: str, capsys: Out
+) -> None:
+    assert cli.run(["label", str(video), *words, *networks]) == 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here that takes no files")
+def test_a_folder_that_takes_no_files(video: Path, networks: list[str], capsys: Out) -> None:
+    assert cli.run(["label", str(video), "-o", "/proc/out.mp4", *networks]) == 5
+    assert "/proc takes no new files" in capsys.readouterr().err

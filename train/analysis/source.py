@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.embedder import Embedder
 from engine.errors import InputError, UsageError
+from engine.network import opened
 from train.analysis.people import EmbeddedPeople
 from train.data.faces import read_faces
 from train.experiments_data import read_table, take_people
@@ -25,11 +26,16 @@ class Loaded:
     """What is analysed, and what has to be said about it."""
 
     people: EmbeddedPeople
+    embedder: str
+    """Name of the network."""
     notes: tuple[str, ...]
 
 
 def from_folder(
-    folder: Path, detector: Detector, embedder: Embedder, progress: Callable[[Progress], None] | None = None
+    folder: Path,
+    detector: Detector | Callable[[], Detector],
+    embedder: Embedder | Callable[[], Embedder],
+    progress: Callable[[Progress], None] | None = None,
 ) -> Loaded:
     """Photos in one sub-folder a person, looked at as `iznet enroll` does.
 
@@ -43,12 +49,12 @@ def from_folder(
     vectors = [gallery.of(person) for person in range(len(gallery.people))]
     names = [name for name, mine in zip(gallery.people, vectors, strict=True) for _ in mine]
     notes = [f"left out {s.file}: {s.reason}" for s in report.skipped]
-    return _enough(EmbeddedPeople(np.concatenate(vectors), tuple(names)), notes, str(folder))
+    return _enough(EmbeddedPeople(np.concatenate(vectors), tuple(names)), gallery.embedder, notes, str(folder))
 
 
 def from_archive(
     archive: Path,
-    embedder: Embedder,
+    embedder: Embedder | Callable[[], Embedder],
     table: Path | None = None,
     sets: Sequence[str] = (),
     splits: Sequence[str] = (),
@@ -57,13 +63,14 @@ def from_archive(
 
     Args:
         archive: the `.zip`.
-        embedder: gives the vectors.
+        embedder: gives the vectors, or opens what does once there is something to embed.
         table: person, file and split of the photos to use; None takes all that carry a name.
         sets: only these collections of the archive; empty for all.
         splits: only these splits; empty for all.
 
     Raises:
         InputError: the archive or the table is missing or damaged, or too little is left.
+        UsageError: nothing of what was chosen is in the archive.
     """
     if table is not None:
         rows = [row for row in read_table(table) if not splits or row[2] in splits]
@@ -79,13 +86,16 @@ def from_archive(
         )
     if not len(faces):
         chosen = ", ".join([*(f"set {s}" for s in sets), *(f"split {s}" for s in splits)])
-        raise InputError(f"{archive}: no photos of named people" + (f" in {chosen}" if chosen else ""))
+        if chosen:
+            raise UsageError(f"{archive}: no photos of named people in {chosen}")
+        raise InputError(f"{archive}: no photos of named people")
+    embedder = opened(embedder)
     vectors = embedder.embed(faces.centre())
     known = faces.splits if any(faces.splits) else ()
-    return _enough(EmbeddedPeople(vectors, faces.people, known), [], str(archive))
+    return _enough(EmbeddedPeople(vectors, faces.people, known), embedder.name, [], str(archive))
 
 
-def _enough(people: EmbeddedPeople, notes: list[str], where: str) -> Loaded:
+def _enough(people: EmbeddedPeople, embedder: str, notes: list[str], where: str) -> Loaded:
     """Leave out people with a single photo: they can be enrolled or named, not both."""
     sizes = np.bincount(people.labels)
     alone = np.flatnonzero(sizes < 2)
@@ -97,7 +107,7 @@ def _enough(people: EmbeddedPeople, notes: list[str], where: str) -> Loaded:
         raise InputError(
             f"{where}: {len(people.names)} people with two photos or more; an analysis compares at least two"
         )
-    return Loaded(people, tuple(notes))
+    return Loaded(people, embedder, tuple(notes))
 
 
 def find_group(people: EmbeddedPeople, names: str) -> tuple[int, ...]:

@@ -1,0 +1,18 @@
+"""How counts are said, one way everywhere."""
+
+from __future__ import annotations
+
+
+def count(number: int, noun: str, several: str | None = None) -> str:
+    """A number and its noun; `several` where the plural is not made with an s.
+
+    Example:
+        >>> count(1, "frame"), count(0, "frame"), count(2, "person", "people")
+        ('1 frame', '0 frames', '2 people')
+    """
+    return f"{number} {noun if number == 1 else several or noun + 's'}"
+
+
+def count_people(number: int) -> str:
+    """`1 person`, `2 people`."""
+    return count(number, "person", "people")
