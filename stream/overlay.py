@@ -25,7 +25,7 @@ from stream.glyphs import Glyphs
 from stream.hiding import Box, wipe
 from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white
 from stream.strokes import outline, plate
-from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
+from stream.styles import DARK, GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 
 if TYPE_CHECKING:
     import av
@@ -43,6 +43,11 @@ class Rect(NamedTuple):
     top: int
     right: int
     bottom: int
+
+    @property
+    def has_area(self) -> bool:
+        """Whether there is anything of it."""
+        return self.right > self.left and self.bottom > self.top
 
     def overlap(self, other: Rect) -> int:
         """Pixels in common."""
@@ -78,6 +83,12 @@ def thickness_of(width: int, height: int) -> int:
     """Stroke of a known person's box in pixels, for a picture of this size; never thinner than two rows, so
     that neither field of an interlaced picture lacks an edge."""
     return max(2, round(min(width, height) / 240))
+
+
+def unknown_lines(width: int, height: int) -> tuple[int, int]:
+    """Strokes of an unknown person's box in pixels: the grey line, and the dark one along its inside."""
+    line = max(2, thickness_of(width, height) // 2)
+    return line, (line + 1) // 2
 
 
 def text_size_of(width: int, height: int) -> int:
@@ -119,7 +130,7 @@ def marks(
     """
     stroke, size = thickness_of(width, height), text_size_of(width, height)
     boxes = [(face, pixel_box(face.box, width, height)) for face in faces]
-    visible = [(face, box) for face, box in boxes if box.right > box.left and box.bottom > box.top]
+    visible = [(face, box) for face, box in boxes if box.has_area]
     outlines: list[Outline | Label] = []
     labels: list[Outline | Label] = []
     if style == "none":
@@ -128,13 +139,19 @@ def marks(
         if face.name is not None:
             outlines += _frame(Outline(box, stroke, _colour(face.name, style, people)), style)
         elif unknown == "box":
-            outlines[:0] = _frame(Outline(box, max(2, stroke // 2), GREY), style)
+            line, edge = unknown_lines(width, height)
+            inner = Rect(box.left + line, box.top + line, box.right - line, box.bottom - line)
+            grey = _frame(Outline(box, line, GREY), style)
+            outlines[:0] = [*grey, *(_frame(Outline(inner, edge, DARK), style) if inner.has_area else [])]
     taken = [box for _, box in visible]
     # By name: detections change their order from frame to frame.
     for name, i in sorted((face.name, i) for i, (face, _) in enumerate(visible) if face.name is not None):
         mask = glyphs.mask(name, size, min(width, 16 * size))
         high, wide = mask.shape
         place, side = _place(visible[i][1], wide, high, width, height, taken[:i] + taken[i + 1 :], sides.get(name))
+        # A picture smaller than its text shows what there is room for.
+        mask = mask[: height - place.top, : width - place.left]
+        place = Rect(place.left, place.top, place.left + mask.shape[1], place.top + mask.shape[0])
         taken.append(place)
         labels.append(Label(place, mask, _colour(name, style, people), name, side))
     return outlines + labels
@@ -210,7 +227,8 @@ class Overlay:
     Faces are wiped out first, where the style says so, and marks are drawn over that. Known people get a red box
     and their name. Unknown people get nothing by default: on a stage video most detections are crowd, staff and
     dancers, and a picture full of grey frames hides the people one looks for; the record lists them all the same.
-    An editor who wants to see what was found asks for `unknown="box"`: a thin grey box without a name.
+    An editor who wants to see what was found asks for `unknown="box"`: a thin box without a name, grey with a dark
+    inner edge, so that it shows on any ground.
 
     Args:
         info: the video; its size and rotation count.
@@ -338,7 +356,7 @@ def _hide(
     stored = (height, width) if rotation in (90, 270) else displayed
     for x1, y1, x2, y2 in (box.tolist() for box in hidden):
         rect = Rect(max(0, floor(x1)), max(0, floor(y1)), min(width, ceil(x2)), min(height, ceil(y2)))
-        if rect.right > rect.left and rect.bottom > rect.top:
+        if rect.has_area:
             wipe(views, layout, stored_rect(rect, rotation, width, height), stored, style.hide)
 
 

@@ -15,16 +15,20 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError, UsageError
+from engine.wording import count
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
 from stream.sink import atomic_output, check_output
 from stream.source import FileSource
+from stream.styles import GREY, Colour, colour_of
 from stream.summary import UNKNOWN_ROWS
-from stream.takes import unnamed
+from stream.takes import Ruler, by_number, cast, unnamed
 from stream.tracks import Tracks, read
+from stream.wording import clock, length
 
-Colour = tuple[int, int, int]
+Shade = tuple[int, int, int]
+"""Red, green and blue, 0…255."""
 
 CROPS = 6
 """Faces in a row."""
@@ -32,18 +36,22 @@ NAMED_TRACKS = 4
 """Track numbers of an unknown person that are written out, to name them by."""
 TILE = 136
 """Side of a face on the sheet, pixels."""
+DARK = 0.25
+"""Mean sample of a face, 0…1, under which it is lightened: nobody tells who sits in the dark."""
+LEAST_GAMMA = 0.4
 ROOM = 1.7
 """Side of what is cut out, in longer sides of the face's box."""
+
+EDGE = 8
+"""Width of a row's edge, which has the person's colour, pixels."""
 
 _MARGIN, _GAP, _HEAD, _CAPTION, _TIME = 28, 10, 92, 300, 24
 _ROW = TILE + _TIME + 2 * _GAP
 _WIDTH = 2 * _MARGIN + _CAPTION + CROPS * (TILE + _GAP) + _GAP
-_GROUND: Colour = (243, 243, 240)
-_CARD: Colour = (255, 255, 255)
-_INK: Colour = (24, 24, 28)
-_FAINT: Colour = (108, 108, 116)
-_RED: Colour = (220, 20, 24)
-_GREY: Colour = (165, 165, 172)
+_GROUND: Shade = (243, 243, 240)
+_CARD: Shade = (255, 255, 255)
+_INK: Shade = (24, 24, 28)
+_FAINT: Shade = (108, 108, 116)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +82,15 @@ class Row:
     known: bool
     details: tuple[str, ...]
     crops: tuple[Crop, ...]
+    colour: Colour = GREY
+    """Of its edge: the person's, as in a video and on a timeline."""
 
 
 def contact_sheet(
     video: str | Path, tracks: str | Path, output: str | Path, *, overwrite: bool = False, partial: bool = False
 ) -> Path:
-    """Write a PNG with a row for every named person, longest on screen first, then for the unknown ones seen longest.
+    """Write a PNG with a row for every named person, longest on screen first, then for the unknown ones seen longest,
+    in order of their numbers. Dark faces are lightened.
 
     Args:
         video: the source of the record, or its labelled copy: faces are cut from it.
@@ -115,8 +126,13 @@ def contact_sheet(
                 f"{width}x{height}; give the video that the record was made of"
             )
         crops = _crops(source, chosen)
+    people = cast(record)
     rows = [
-        Row(group.title, group.known, _details(group), tuple(row)) for group, row in zip(groups, crops, strict=True)
+        Row(
+            *(group.title, group.known, _details(group), tuple(row)),
+            colour=colour_of(group.title, people) if group.known else GREY,
+        )
+        for group, row in zip(groups, crops, strict=True)
     ]
     picture = draw_sheet(Path(record.header.path).name, _subtitle(record), rows, hidden)
     with atomic_output(output, overwrite) as temporary:
@@ -145,7 +161,8 @@ def groups_of(record: Tracks) -> tuple[list[Group], int]:
     others = [group(title, False, sights) for title, sights in unknown.items()]
     people.sort(key=lambda g: (-g.presence.seconds, g.title))
     others.sort(key=lambda g: (-g.presence.seconds, g.sights[0].face.track))
-    return people + others[:UNKNOWN_ROWS], max(0, len(others) - UNKNOWN_ROWS)
+    shown = sorted(others[:UNKNOWN_ROWS], key=lambda g: by_number(g.title))
+    return people + shown, max(0, len(others) - UNKNOWN_ROWS)
 
 
 def _crops(source: FileSource, chosen: Sequence[Sequence[Sight]]) -> list[list[Crop]]:
@@ -158,18 +175,25 @@ def _crops(source: FileSource, chosen: Sequence[Sequence[Sight]]) -> list[list[C
 
 def _tile(rgb: RGB) -> RGB:
     shrinks = rgb.shape[0] > TILE
-    return np.asarray(
-        cv2.resize(rgb, (TILE, TILE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8
-    )
+    tile = cv2.resize(rgb, (TILE, TILE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return lightened(np.asarray(tile, np.uint8))
+
+
+def lightened(rgb: RGB) -> RGB:
+    """A dark picture with its mean brought up to `DARK` by a gamma curve, as far as `LEAST_GAMMA` does; others stay."""
+    mean = float(rgb.mean()) / 255
+    if not 0 < mean < DARK:
+        return rgb
+    curve = 255 * np.linspace(0, 1, 256) ** max(np.log(DARK) / np.log(mean), LEAST_GAMMA)
+    return np.asarray(curve.round().astype(np.uint8)[rgb])
 
 
 def _details(group: Group) -> tuple[str, ...]:
     seen, cosines = group.presence, [s.face.similarity for s in group.sights if s.face.similarity is not None]
-    count = len(seen.appearances)
     lines = [
-        f"{seen.seconds:.1f} s on screen",
+        f"{length(seen.seconds)} on screen",
         f"first at {clock(seen.appearances[0][0])}",
-        "1 appearance" if count == 1 else f"{count} appearances",
+        count(len(seen.appearances), "appearance"),
     ]
     if group.known and cosines:
         lines.append(f"cosine {np.median(cosines):.2f}")
@@ -182,26 +206,13 @@ def _details(group: Group) -> tuple[str, ...]:
 
 def _subtitle(record: Tracks) -> str:
     header, frames = record.header, record.frames
-    seconds = frames[-1].time - frames[0].time if frames else 0.0
-    parts = [f"{header.width}×{header.height}", f"{len(frames)} frames", clock(seconds)]
+    ruler = Ruler.of(record)
+    seconds = float(ruler.end(len(frames) - 1) - ruler.start(0)) if frames else 0.0
+    parts = [f"{header.width}×{header.height}", count(len(frames), "frame"), clock(seconds)]
     if header.people:
         found = {face.name for frame in frames for face in frame.faces} - {None}
         parts.append(f"{len(found)} of {len(header.people)} known people seen")
     return "  ·  ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """Time as on a player.
-
-    Example:
-        >>> clock(3723.46), clock(12.04)
-        ('1:02:03.5', '0:12.0')
-    """
-    tenths = round(abs(seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    sign = "-" if seconds < 0 and tenths else ""
-    return f"{sign}{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{sign}{minutes}:{rest / 10:04.1f}"
 
 
 def draw_sheet(title: str, subtitle: str, rows: Sequence[Row], hidden: int = 0) -> RGB:
@@ -228,7 +239,7 @@ def draw_sheet(title: str, subtitle: str, rows: Sequence[Row], hidden: int = 0) 
 
 def _draw_row(card: RGB, glyphs: Glyphs, row: Row) -> None:
     card[:] = _CARD
-    card[:, :5] = _RED if row.known else _GREY
+    card[:, :EDGE] = np.array(row.colour) * 255 + 0.5
     _text(card, glyphs, row.title, 24, 20, 14, _INK if row.known else _FAINT, _CAPTION - 30)
     for i, line in enumerate(row.details):
         _text(card, glyphs, line, 16, 20, 52 + 26 * i, _FAINT, _CAPTION - 30)
@@ -238,7 +249,7 @@ def _draw_row(card: RGB, glyphs: Glyphs, row: Row) -> None:
         _text(card, glyphs, clock(crop.time), 14, left, _GAP + TILE + 4, _FAINT, TILE)
 
 
-def _text(picture: RGB, glyphs: Glyphs, text: str, size: int, left: int, top: int, colour: Colour, width: int) -> None:
+def _text(picture: RGB, glyphs: Glyphs, text: str, size: int, left: int, top: int, colour: Shade, width: int) -> None:
     """Lay text on the picture; `left` and `top` are those of its plate, which has a margin."""
     mask = glyphs.mask(text, size, width)[..., None].astype(np.float32) / 255
     left -= round(size * 0.3)

@@ -14,8 +14,8 @@ import pysubs2
 
 from stream.frames import Face
 from stream.glyphs import Glyphs, clean
-from stream.overlay import Label, Rect, marks, pixel_box, strokes, text_size_of, thickness_of
-from stream.styles import GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
+from stream.overlay import Label, Rect, marks, pixel_box, strokes, text_size_of, thickness_of, unknown_lines
+from stream.styles import DARK, GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 from stream.takes import Ruler, cast
 from stream.tracks import Tracks
 
@@ -93,7 +93,8 @@ def script(record: Tracks, style: Style) -> pysubs2.SSAFile:
     for name, colour in _styles(style, cast(record)):
         line, ink = _ass_colour(colour), _ass_colour(text_colour(colour))
         plain = pysubs2.SSAStyle(fontname="Sans", fontsize=line_height, shadow=0, alignment=pysubs2.Alignment.TOP_LEFT)
-        file.styles[f"Box {name}"] = replace(plain, primarycolor=line, outline=0)
+        edge = unknown_lines(width, height)[1] / 2 if name == "unknown" else 0
+        file.styles[f"Box {name}"] = replace(plain, primarycolor=line, outlinecolor=_ass_colour(DARK), outline=edge)
         # Border style 3 is a plate behind the text.
         file.styles[f"Name {name}"] = replace(
             plain, primarycolor=ink, outlinecolor=line, backcolor=line, bold=True, borderstyle=3, outline=stroke
@@ -121,13 +122,13 @@ def _marks(
 ) -> Iterator[tuple[int, str, str]]:
     """Layer, style and text of what a face shows."""
     box = pixel_box(face.box, width, height)
-    if box.right <= box.left or box.bottom <= box.top or style.marks == "none":
+    if not box.has_area or style.marks == "none":
         return
     if face.name is None and unknown == "none":
         return
     thickness = thickness_of(width, height)
     if face.name is None:
-        name, thickness = "unknown", max(2, thickness // 2)
+        name, thickness = "unknown", unknown_lines(width, height)[0]
     else:
         name = f"person {people.index(face.name) + 1}" if style.marks == "colours" else "known"
     if style.marks != "names":

@@ -21,6 +21,8 @@ RED: Colour = (1.0, 0.0, 0.0)
 WHITE: Colour = (1.0, 1.0, 1.0)
 BLACK: Colour = (0.0, 0.0, 0.0)
 GREY: Colour = (0.7, 0.7, 0.7)
+DARK: Colour = (0.1, 0.1, 0.1)
+"""Inner edge of a grey box, which would be lost on a light ground."""
 
 PALETTE: tuple[Colour, ...] = (
     (0.000, 0.447, 0.698),  # blue
@@ -30,9 +32,15 @@ PALETTE: tuple[Colour, ...] = (
     (0.941, 0.894, 0.259),  # yellow
     (0.337, 0.706, 0.914),  # sky blue
     (0.902, 0.624, 0.000),  # orange
+    (0.650, 0.410, 1.000),  # violet
+    (0.650, 0.000, 0.000),  # dark red
+    (0.590, 1.000, 1.000),  # pale cyan
+    (0.290, 0.000, 0.880),  # indigo
+    (0.470, 0.240, 0.410),  # plum
 )
-"""Seven colours that people with any kind of colour vision tell apart (Okabe & Ito, Color Universal Design, 2008,
-without black). Whoever comes eighth shares the first one's: more cannot be told apart, and the names are there."""
+"""Twelve colours that people with any kind of colour vision tell apart: the seven of Okabe & Ito (Color Universal
+Design, 2008, without black), and five chosen to be farthest, in OKLab and for every kind of vision, from those, from
+each other and from `GREY`. Whoever comes thirteenth shares the first one's: the names are there."""
 
 MARKS: tuple[Marks, ...] = ("boxes", "colours", "corners", "names")
 HIDING = ("blur", "pixelate", "blur-unknown", "pixelate-unknown")
@@ -92,4 +100,4 @@ def colour_of(name: str, people: Sequence[str]) -> Colour:
 def text_colour(plate: Colour) -> Colour:
     """White or black, whichever is read better on a plate."""
     red, green, blue = plate
-    return WHITE if 0.299 * red + 0.587 * green + 0.114 * blue < 0.6 else BLACK
+    return WHITE if 0.299 * red + 0.587 * green + 0.114 * blue < 0.54 else BLACK

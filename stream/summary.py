@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from stream.takes import Ruler, Take, Who, named, names_on, seen, shots, takes, unnamed
+from stream.takes import Ruler, Take, Who, by_number, named, names_on, seen, shots, takes, unnamed
 from stream.tracks import Tracks
 
 UNKNOWN_ROWS = 8
@@ -63,6 +63,12 @@ class Overview:
     """The same for the people without a name, called as `takes.unnamed` calls them."""
     unknown_tracks: int
     """Tracks without a name."""
+
+    def shown(self) -> tuple[tuple[ScreenTime, ...], tuple[ScreenTime, ...]]:
+        """The people without a name who are shown one by one: those seen longest, in order of their numbers. And the
+        others."""
+        longest, others = self.strangers[:UNKNOWN_ROWS], self.strangers[UNKNOWN_ROWS:]
+        return tuple(sorted(longest, key=lambda person: by_number(person.name))), others
 
 
 def overview(record: Tracks) -> Overview:

@@ -120,6 +120,17 @@ def unnamed(record: Tracks) -> Who:
     return who
 
 
+def by_number(name: str) -> tuple[bool, int]:
+    """Sorts what `unnamed` calls people: by their number, then the tracks that have none.
+
+    Example:
+        >>> sorted(["unknown, track 3", "unknown 10", "unknown 9"], key=by_number)
+        ['unknown 9', 'unknown 10', 'unknown, track 3']
+    """
+    head, _, number = name.rpartition(" ")
+    return head != "unknown", int(number)
+
+
 def names_on(frame: RecordedFrame, who: Who = named) -> set[str]:
     """Who is on a frame."""
     return {name for face in frame.faces if (name := who(face)) is not None}

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
 
+from engine.wording import count
 from stream.frames import Face
 from stream.glyphs import clean
-from stream.sheet import clock
 from stream.styles import Colour, colour_of
-from stream.summary import UNKNOWN_ROWS, Overview, ScreenTime, overview
+from stream.summary import Overview, ScreenTime, overview
 from stream.takes import Ruler, Take, cast, shots, takes, unnamed
 from stream.tracks import Tracks
+from stream.wording import clock, length, share
 
 STRANGER: Colour = (0.62, 0.62, 0.65)
 SHOTS: tuple[Colour, Colour] = ((0.55, 0.57, 0.62), (0.72, 0.74, 0.78))
@@ -58,7 +59,7 @@ class Timeline:
     end: float
     """Seconds at which the last frame ends, later than `start`."""
     lanes: tuple[Lane, ...]
-    """People with a name first, longest on screen first; empty where nobody was found."""
+    """People with a name first, longest on screen first, then the others by number; empty where nobody was found."""
     shots: Lane
     marks: tuple[float, ...]
     """Seconds that the axis names."""
@@ -82,16 +83,16 @@ def timeline(record: Tracks) -> Timeline:
         return tuple(_span(ruler, take.first, take.last, take.name, colour) for take in found)
 
     named, who = takes(record.frames), unnamed(record)
-    strangers, shown = takes(record.frames, who), {person.name for person in summary.strangers[:UNKNOWN_ROWS]}
+    strangers, (one_by_one, rest) = takes(record.frames, who), summary.shown()
+    shown = {person.name for person in one_by_one}
     lanes = [
         _lane(person, True, spans((t for t in named if t.name == person.name), colour_of(person.name, people)))
         for person in summary.people
     ]
     lanes += [
-        _lane(person, False, spans((t for t in strangers if t.name == person.name), STRANGER))
-        for person in summary.strangers[:UNKNOWN_ROWS]
+        _lane(person, False, spans((t for t in strangers if t.name == person.name), STRANGER)) for person in one_by_one
     ]
-    if rest := summary.strangers[UNKNOWN_ROWS:]:
+    if rest:
 
         def other(face: Face) -> str | None:
             name = who(face)
@@ -115,17 +116,17 @@ def timeline(record: Tracks) -> Timeline:
 
 
 def _lane(person: ScreenTime, known: bool, spans: tuple[Span, ...]) -> Lane:
-    return Lane(clean(person.name), f"{person.seconds:.1f} s · {person.share:.0%}", known, spans)
+    return Lane(clean(person.name), f"{length(person.seconds)} · {share(person.share)}", known, spans)
 
 
 def _span(ruler: Ruler, first: int, last: int, words: str, colour: Colour) -> Span:
     start, end = float(ruler.start(first)), float(ruler.end(last))
-    return Span(start, end, f"{clean(words)}: {clock(start)} to {clock(end)} ({end - start:.2f} s)", colour)
+    return Span(start, end, f"{clean(words)}: {clock(start)} to {clock(end)} ({length(end - start)})", colour)
 
 
 def _subtitle(summary: Overview) -> str:
     counts = (summary.frames, "frame"), (summary.shots, "shot"), (summary.unknown_tracks, "unknown track")
-    return f"{clock(summary.seconds)}: " + ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
+    return f"{clock(summary.seconds)}: " + ", ".join(count(n, word) for n, word in counts)
 
 
 def _marks(start: float, end: float) -> Iterator[float]:

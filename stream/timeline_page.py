@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from stream.sheet import clock
 from stream.styles import Colour
 from stream.timeline import Lane, Span, Timeline
+from stream.wording import clock, length
 
 LATE = 0.92
 """Of the width; a time that stands further right is written to the left of its mark."""
@@ -90,7 +90,7 @@ def _table(drawn: Timeline) -> str:
     """Every bar of every person in words."""
     rows = "".join(
         f'<tr><th scope="row">{escape(lane.name)}</th><td>{clock(span.start)}</td><td>{clock(span.end)}</td>'
-        f"<td>{span.end - span.start:.2f} s</td></tr>\n"
+        f"<td>{length(span.end - span.start)}</td></tr>\n"
         for lane in drawn.lanes
         for span in lane.spans
     )

@@ -15,12 +15,12 @@ from PIL import Image
 
 from engine.errors import UsageError
 from stream.glyphs import Glyphs
-from stream.sheet import clock
 from stream.sink import atomic_output
 from stream.styles import Colour
 from stream.timeline import Lane, Timeline, timeline
 from stream.timeline_page import page
 from stream.tracks import Tracks
+from stream.wording import clock
 
 ENDINGS = (".png", ".html")
 

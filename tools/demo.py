@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from engine.wording import count
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
 
@@ -64,7 +65,7 @@ def demo(output: Path, engine: EngineOptions, as_json: bool) -> None:
     say(f"Video   {result.video}")
     say(f"Tracks  {result.tracks}")
     say(f"Sheet   {sheet}")
-    say(f"{result.frames} frames, {result.fps:.1f} FPS")
+    say(f"{count(result.frames, 'frame')}, {result.fps:.1f} FPS")
     for line in people_lines(result):
         say(line)
     say("This shows the job. It proves nothing about recognition: she is enrolled from the picture that is shown.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.wording import count, count_people
 from tools.options import FILE, json_option
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def show(file: Path, page: Path | None, photos: Path | None, overwrite: bool, as
     """Who is in a gallery, how alike they are, and what its threshold is worth."""
     from engine.enrolment_report import describe, gallery_dict
     from engine.gallery import Gallery
-    from tools.enroll import count_people, show_gallery
+    from tools.enroll import show_gallery
 
     known = Gallery.load(file)
     people = describe(known)
@@ -45,7 +46,7 @@ def show(file: Path, page: Path | None, photos: Path | None, overwrite: bool, as
     show_gallery(known, people)
     click.echo(f"{count_people(len(people))} in {file}")
     if page is not None:
-        click.echo(f"Page with {faces} faces: {page}")
+        click.echo(f"Page with {count(faces, 'face')}: {page}")
         if not faces:
             click.echo("No faces to show: name the folder of photos with --photos, or enrol with --thumbnails.")
 
@@ -78,7 +79,6 @@ def rename(file: Path, old: str, new: str, as_json: bool) -> None:
 def say_changed(known: Gallery, file: Path, as_json: bool) -> None:
     """Print who is in a gallery after a change."""
     from engine.enrolment_report import describe, gallery_dict, threshold_lines
-    from tools.enroll import count_people
 
     if as_json:
         result = {"gallery": str(file), "sha256": known.sha256} | gallery_dict(known, describe(known))

@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import PartialError, UsageError
+from engine.errors import IznetError, UsageError
+from engine.wording import count
 from tools.config_file import config_option
 from tools.copy_options import refuse
 from tools.options import FILE, EngineOptions, engine_options, json_option
-from tools.wording import count
+from tools.run_log import run_log
 
 if TYPE_CHECKING:
-    from stream.live.address import Transport
+    from stream.encoding import EncoderSettings
+    from stream.frames import VideoInfo
+    from stream.live.address import Address, Transport
     from stream.live.outputs import Output
-    from stream.live.run import Live
+    from stream.live.recording import Rotation
     from stream.styles import Unknown
-
-LOOK = 0.2
-"""Seconds between two looks at the feeds' states."""
+    from stream.tracks import Header
 
 
 @click.command()
@@ -44,9 +46,28 @@ LOOK = 0.2
     "--out",
     "outs",
     multiple=True,
-    metavar="FILE.mkv|FOLDER/",
-    help="The labelled pictures: a recording, or HLS in a folder; may be repeated.",
+    metavar="FILE.mkv|FOLDER/|rtsp://…",
+    help="The labelled pictures: a recording, HLS in a folder, or sent to an RTSP server; may be repeated.",
 )
+@click.option("--slate", is_flag=True, help="While a source is down, --out goes on with a picture that says so.")
+@click.option(
+    "--every-frame", is_flag=True, help="--out shows the dropped frames too, with who must have been on them."
+)
+@click.option(
+    "--webhook",
+    "webhooks",
+    multiple=True,
+    metavar="URL",
+    help="POST who appears and who leaves, as JSON with a little picture; may be repeated.",
+)
+@click.option(
+    "--mqtt",
+    "brokers",
+    multiple=True,
+    metavar="mqtt://HOST[/TOPIC]",
+    help="Publish the same under TOPIC/SOURCE/appeared and …/left; mqtts:// for TLS; may be repeated.",
+)
+@click.option("--event-strangers", is_flag=True, help="Tell of people whom nobody knows too.")
 @click.option("--rotate-seconds", type=click.FloatRange(1), default=None, help="Begin another file after so long.")
 @click.option("--rotate-megabytes", type=click.FloatRange(0.1), default=None, help="Or when it is so large.")
 @click.option("--encoder", default="auto", show_default=True, help="Of --out, as for `iznet label`.")
@@ -68,6 +89,7 @@ LOOK = 0.2
 @click.option(
     "--timeout", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds that make a stall."
 )
+@click.option("--log", "log_place", default=None, metavar="FILE|-", help="What happens, as JSON lines; - for stderr.")
 @click.option("--retries", type=click.IntRange(0), default=None, help="Failures in a row that are borne.")
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True, help="Of RTSP.")
 @click.option("--realtime", is_flag=True, help="Sources may be files, played at their own speed.")
@@ -84,6 +106,11 @@ def live(
     token: str | None,
     tracks: str | None,
     outs: tuple[str, ...],
+    slate: bool,
+    every_frame: bool,
+    webhooks: tuple[str, ...],
+    brokers: tuple[str, ...],
+    event_strangers: bool,
     rotate_seconds: float | None,
     rotate_megabytes: float | None,
     encoder: str,
@@ -92,6 +119,7 @@ def live(
     unknown: Unknown | None,
     max_staleness: float,
     timeout: float,
+    log_place: str | None,
     retries: int | None,
     transport: Transport,
     realtime: bool,
@@ -101,119 +129,190 @@ def live(
 ) -> None:
     """Name the people on cameras and streams as they come.
 
-    A SOURCE is rtsp://, rtsps://, http:// or https:// (MJPEG), udp:// (MPEG-TS), a webcam (0, /dev/video0,
+    A SOURCE is rtsp://, rtsps://, http:// or https:// (MJPEG, HLS), udp:// (MPEG-TS), a webcam (0, /dev/video0,
     webcam:NAME), lavfi:GRAPH, or with --realtime a file. NAME= before it is what it is shown by. Frames that cannot be
-    analysed in time are dropped and counted; a source that breaks is asked for again. Ctrl-C or SIGTERM ends the run
-    and finishes all files.
+    analysed in time are dropped and counted; a source that breaks is asked for again; an output that fails is left out
+    and the others go on. Ctrl-C or SIGTERM ends the run and finishes all files.
 
-    With several sources, {camera} in the name of a file stands for each one's name; codes of strftime (%H%M%S) stand
-    for the time.
+    With several sources, {camera} in the name of a file or address stands for each one's name; codes of strftime
+    (%H%M%S) in a file's stand for the time.
     """
     from engine.gallery import Gallery
     from stream.encoding import EncoderSettings
     from stream.label import record_header
     from stream.live.address import Address
-    from stream.live.hls import HlsFolder
-    from stream.live.outputs import check_names, name_for
-    from stream.live.record import Record
-    from stream.live.recording import Recording, Rotation
+    from stream.live.outputs import check_names
+    from stream.live.recording import Rotation
     from stream.live.report import final_report
     from stream.live.run import Live, LiveSettings
-    from stream.live.screen import Screen
     from stream.live.thumbnails import Thumbnails
     from stream.styles import usual_unknown
 
     if not outs:
-        refuse(context, ("encoder", "preset", "crf"), "without --out")
-    if all(out.endswith("/") for out in outs):
+        refuse(context, ("encoder", "preset", "crf", "slate", "every_frame"), "without --out")
+    if all(out.endswith("/") or "://" in out for out in outs):
         refuse(context, ("rotate_seconds", "rotate_megabytes"), "without --out FILE.mkv")
+    if not webhooks and not brokers:
+        refuse(context, ("event_strangers",), "without --webhook or --mqtt")
     if serve is None and token is not None:
         refuse(context, ("token",), "without --serve")
     if tracks == "-" and (as_json or len(sources) > 1):
         raise UsageError("--tracks - writes one source's record to stdout, where nothing else can go; give a FILE")
+    # First what is quickly told to be wrong: the networks take a second to load.
     addresses = [Address.parse(source, transport=transport, realtime=realtime) for source in sources]
     check_names([address.name for address in addresses])
-    place = None
+    for address in addresses:
+        address.check()
+    people = Gallery.load(gallery) if gallery is not None else None
+    rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
+    encoding = EncoderSettings(encoder, preset, crf)
+    wanted = Wanted(tracks, outs, webhooks, brokers, event_strangers, encoding, rotation, timeout, overwrite)
+
+    def header(info: VideoInfo) -> Header:
+        return record_header(info, detector, embedder, people)
+
+    thumbnails = [Thumbnails() for _ in addresses]
+    outputs = [
+        wanted.outputs(address, len(addresses), header, little)
+        for address, little in zip(addresses, thumbnails, strict=True)
+    ]
+    place, listening = None, None
     if serve is not None:
         from stream.live.guard import Guard, Place, new_token
         from stream.live.naming import NameDesk
+        from stream.live.screen import Screen
         from stream.live.server import LivePage, Server
+        from stream.live.serving import bound
 
         place = Place.parse(serve)
-    detector = engine.open_detector()
-    embedder = engine.open_embedder() if gallery is not None else None
-    people = Gallery.load(gallery, embedder) if gallery is not None else None
-
-    encoding = EncoderSettings(encoder, preset, crf)
-    outputs: list[list[Output]] = [[] for _ in addresses]
-    rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
-    for address, own in zip(addresses, outputs, strict=True):
-        if tracks is not None:
-            where = sys.stdout.buffer if tracks == "-" else name_for(tracks, address.name, len(addresses))
-            header = partial(record_header, detector=detector, embedder=embedder, gallery=people)
-            own.append(Record(where, header, overwrite=overwrite))
-        for out in outs:
-            name = name_for(out, address.name, len(addresses))
-            if out.endswith("/"):
-                own.append(HlsFolder(name, encoding, overwrite=overwrite))
-            else:
-                own.append(Recording(name, encoding, rotation, overwrite=overwrite))
-    screens = [Screen() for _ in addresses] if place is not None else []
-    thumbnails = [Thumbnails() for _ in screens]
-    for own, little, screen in zip(outputs, thumbnails, screens, strict=False):
-        own += [little, screen]
-    settings = LiveSettings(max_staleness, timeout, retries, unknown or usual_unknown(gallery))
-    began = time.monotonic()
-    run = Live(addresses, detector, embedder, people, settings, outputs)
-    server, made = None, None
-    if place is not None:
-        made = new_token() if token is None and not place.loopback else None
-        desk = NameDesk(run, gallery) if gallery is not None else None
-        guard = Guard(place.loopback, token or made)
-        server = Server(LivePage(run, screens, thumbnails, guard, desk), place)
-    incomplete: PartialError | None = None
-    try:
-        with run, server or nullcontext():
-            if not as_json:
-                click.echo(f"Networks: {engine.explain()}", err=True)
-            if server is not None:
-                click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
-            _watch(run, quiet=as_json)
-    except KeyboardInterrupt:
-        pass  # the usual end; everything is finished
-    except PartialError as failure:
-        incomplete = failure  # the others' figures are worth saying first
-    report = final_report(run, time.monotonic() - began)
+        listening = bound(place)
+    with run_log(log_place, quiet=as_json) as log:
+        detector = engine.open_detector()
+        embedder = engine.open_embedder() if people is not None else None
+        if people is not None and embedder is not None:
+            people.check_embedder(embedder)
+        settings = LiveSettings(
+            max_staleness, timeout, retries, unknown or usual_unknown(gallery), every_frame=every_frame, slate=slate
+        )
+        server, made = None, None
+        if place is not None:
+            screens = [Screen() for _ in addresses]
+            for own, little, screen in zip(outputs, thumbnails, screens, strict=True):
+                own += [screen] if little in own else [little, screen]
+        began = time.monotonic()
+        run = Live(addresses, detector, embedder, people, settings, outputs)
+        if place is not None:
+            made = new_token() if token is None and not place.loopback else None
+            desk = NameDesk(run, gallery) if gallery is not None else None
+            guard = Guard(place.loopback, token or made)
+            server = Server(LivePage(run, screens, thumbnails, guard, desk), place, listening)
+        if not as_json:
+            click.echo(f"Networks: {engine.explain()}", err=True)
+        broken: IznetError | None = None
+        try:
+            with server or nullcontext(), run:  # the run ends first, since its files matter most
+                if server is not None:
+                    click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
+                log.info("started", extra={"event": "run", "state": "started"})
+                run.wait()
+        except KeyboardInterrupt:
+            pass  # the usual end; everything is finished
+        except IznetError as failure:
+            broken = failure  # the figures are worth saying first
+        report = final_report(run, time.monotonic() - began)
+        log.info("ended", extra={"event": "run", "state": "ended", "report": report})
     if as_json:
+        if broken is not None:
+            report |= {"error": str(broken), "code": broken.exit_code}
         click.echo(json.dumps(report, ensure_ascii=False))
-    else:
-        for source in report["sources"]:
-            click.echo(_line(source), err=True)
-    if incomplete is not None:
-        raise incomplete
+        context.exit(broken.exit_code if broken is not None else 0)
+    for source in report["sources"]:
+        for line in _lines(source):
+            click.echo(line, err=True)
+    if broken is not None:
+        raise broken
 
 
-def _watch(run: Live, *, quiet: bool) -> None:
-    """Wait for the end, and say what changes."""
-    said: dict[int, tuple[str, str | None]] = {}
-    over = False
-    while not over:
-        over = run.wait(LOOK)
-        for camera in run.cameras:
-            now = camera.reader.state, camera.reader.problem
-            if said.get(camera.number) != now and not quiet:
-                said[camera.number] = now
-                why = f": {now[1]}" if now[1] is not None and now[0] in ("waiting", "failed") else ""
-                click.echo(f"{time.strftime('%H:%M:%S')} {camera.address.name}: {now[0]}{why}", err=True)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be done with what is seen."""
+
+    tracks: str | None
+    outs: tuple[str, ...]
+    webhooks: tuple[str, ...]
+    brokers: tuple[str, ...]
+    strangers: bool
+    encoding: EncoderSettings
+    rotation: Rotation
+    timeout: float
+    overwrite: bool
+
+    def outputs(
+        self, address: Address, cameras: int, header: Callable[[VideoInfo], Header], thumbnails: Output
+    ) -> list[Output]:
+        """The outputs of one of so many cameras, ready for its first picture; all that can be refused is.
+
+        Raises:
+            UsageError, OutputError, MissingError: one cannot be.
+        """
+        from stream.live.outputs import name_for
+        from stream.live.record import Record
+
+        name = address.name
+        made: list[Output] = []
+        if self.tracks is not None:
+            where = sys.stdout.buffer if self.tracks == "-" else name_for(self.tracks, name, cameras)
+            made.append(Record(where, header, overwrite=self.overwrite))
+        made += [self._out(name_for(out, name, cameras)) for out in self.outs]
+        events = self._events(name, thumbnails)
+        return [*made, thumbnails, *events] if events else made
+
+    def _out(self, place: str) -> Output:
+        from stream.live.address import Address
+        from stream.live.hls import HlsFolder
+        from stream.live.push import SCHEMES, RtspPush
+        from stream.live.recording import Recording
+
+        if "://" in place:
+            return RtspPush(Address.server(place, SCHEMES), self.encoding, timeout=self.timeout)
+        if place.endswith("/"):
+            return HlsFolder(place, self.encoding, overwrite=self.overwrite)
+        return Recording(place, self.encoding, self.rotation, overwrite=self.overwrite)
+
+    def _events(self, camera: str, thumbnails: Any) -> list[Output]:
+        from stream.live.address import Address
+        from stream.live.events import Event, Events
+        from stream.live.mqtt import SCHEMES, Mqtt
+        from stream.live.outbox import Carrier, Outbox
+        from stream.live.webhook import SCHEMES as WEB
+        from stream.live.webhook import Webhook
+
+        carriers: list[tuple[Address, Carrier[Event]]] = []
+        for url in self.webhooks:
+            hook = Address.server(url, WEB)
+            carriers.append((hook, Webhook(hook)))
+        for url in self.brokers:
+            broker = Address.server(url, SCHEMES)
+            carriers.append((broker, Mqtt(broker)))
+        return [
+            Events(camera, Outbox(address.shown, carrier), thumbnails.of, strangers=self.strangers)
+            for address, carrier in carriers
+        ]
 
 
-def _line(source: dict[str, Any]) -> str:
-    """What became of a source's frames."""
+def _lines(source: dict[str, Any]) -> list[str]:
+    """What became of a source's frames, and of what they were handed to where that is worth a word."""
     dropped = ", ".join(f"{number} {cause}" for cause, number in source["dropped"].items())
     words = f"{source['name']}: {count(source['frames'], 'frame')}, {source['named']} named"
     words += f"; dropped: {dropped}" if dropped else "; none dropped"
     latency = source["latency"]
-    words += f"; latency {latency['p50_ms']:.0f} ms (median), {latency['p95_ms']:.0f} ms (95 %)"
-    if source["not_encoded"]:
-        words += f"; {source['not_encoded']} not encoded, since the encoder did not keep up"
-    return words
+    if source["named"]:
+        words += f"; latency {latency['p50_ms']:.0f} ms (median), {latency['p95_ms']:.0f} ms (95 %)"
+    lines = [words]
+    for output in source["outputs"]:
+        if output.get("skipped"):
+            lines.append(f"{output['name']}: {count(output['skipped'], 'picture')} left out, since it did not keep up")
+        if output.get("events"):
+            became = ", ".join(f"{number} {outcome}" for outcome, number in output["events"].items())
+            lines.append(f"{output['name']}: events: {became}")
+    return lines

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.wording import count
 from tools.options import FILE, json_option
-from tools.wording import count
 
 if TYPE_CHECKING:
     from stream.summary import Overview
@@ -54,7 +54,10 @@ def convert(record: Path, output: Path, overwrite: bool, as_json: bool) -> None:
 @overwrite_option
 @json_option
 def summary(record: Path, plot: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Screen time of everybody, when they are first and last seen, their longest take, and who is seen with whom."""
+    """Screen time of everybody, when they are first and last seen, and who is seen with whom.
+
+    An appearance lasts as long as somebody is on screen without a break; a take is what of it lies in one shot.
+    """
     from stream.sink import check_output
     from stream.summary import overview
     from stream.timeline_plot import check_ending
@@ -83,8 +86,7 @@ def _show(found: Overview) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from stream.sheet import clock
-    from stream.summary import UNKNOWN_ROWS
+    from stream.wording import clock, length, share
 
     console = Console()
     console.print(
@@ -96,30 +98,31 @@ def _show(found: Overview) -> None:
         console.print("Nobody was named.")
     if not found.people and not found.strangers:
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("person")
-    for heading in ("on screen", "share", "first", "last", "takes", "longest take"):
-        table.add_column(heading, justify="right")
-    for person in (*found.people, *found.strangers[:UNKNOWN_ROWS]):
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # so that 80 columns hold it
+    table.add_column("person", overflow="fold")
+    for heading in ("on screen", "share", "first", "last", "appearances", "longest take"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    strangers, more = found.shown()
+    for person in (*found.people, *strangers):
         start, end = person.longest
         table.add_row(
             Text(person.name, "" if person in found.people else "dim"),
-            f"{person.seconds:.1f} s",
-            f"{person.share:.1%}",
+            length(person.seconds),
+            share(person.share),
             clock(person.first),
             clock(person.last),
-            str(person.takes),
-            f"{end - start:.1f} s at {clock(start)}",
+            str(len(person.appearances)),
+            f"{length(end - start)} at {clock(start)}",
         )
     console.print(table)
-    if len(found.strangers) > UNKNOWN_ROWS:
-        console.print(f"and {len(found.strangers) - UNKNOWN_ROWS} more unknown; --json has them all", highlight=False)
+    if more:
+        console.print(f"and {len(more)} more unknown; --json has them all", highlight=False)
     if found.together:
         pairs = Table(box=None, pad_edge=False)
         pairs.add_column("together")
         pairs.add_column("on screen", justify="right")
         for pair in found.together[:SHOWN_PAIRS]:
-            pairs.add_row(Text(" and ".join(pair.names)), f"{pair.seconds:.1f} s")
+            pairs.add_row(Text(" and ".join(pair.names)), length(pair.seconds))
         console.print()
         console.print(pairs)
         if len(found.together) > SHOWN_PAIRS:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.wording import count
 from tools.options import FILE, json_option
-from tools.wording import count
 
 if TYPE_CHECKING:
     from train.face_extraction import PhotoResult

@@ -31,7 +31,7 @@ from stream.overlay import (
     text_size_of,
     thickness_of,
 )
-from stream.styles import Unknown
+from stream.styles import Marks, Style, Unknown
 
 FORMATS = [
     "yuv420p",
@@ -349,14 +349,25 @@ def test_unknown_people_are_drawn_only_where_asked() -> None:
     frame = picture(scene(480, 480), "yuv444p")
     Overlay(info(480, 480), unknown="box").draw(frame, [face((100, 200, 300, 400), None)])
     rgb = shown(frame)
-    assert np.ptp(rgb[200:400, 100], axis=1).max() < 8  # grey
-    assert rgb[300, 100].min() > 150
+    assert np.ptp(rgb[200:400, 100:103], axis=-1).max() < 8  # no colour
+    assert rgb[300, 100:102].min() > 150
     assert (redness(rgb) < 40).all()
+
+
+@pytest.mark.parametrize("ground", [0, 90, 178, 255])
+@pytest.mark.parametrize("style", ["boxes", "corners"])
+def test_the_box_of_an_unknown_person_shows_on_any_ground(ground: int, style: Marks) -> None:
+    rgb = np.full((240, 320, 3), ground, np.uint8)
+    draw_rgb(rgb, [face((100, 60, 200, 180), None)], unknown="box", style=Style(style))
+    apart = abs(rgb[60:180, 100:200].astype(int) - ground).max(axis=-1)
+    assert apart[:, :3].max(axis=1)[3:20].min() > 60  # every row of the left stroke, near its corner
+    assert apart[:3].max(axis=0)[3:20].min() > 60
+    assert apart[20:-20, 20:-20].max() == 0
 
 
 def test_a_fixed_part_of_the_record_and_no_name_in_it_draws_no_label() -> None:
     found = marks([face((100, 100, 150, 150), None)], 640, 360, GLYPHS, "box")
-    assert [type(m) for m in found] == [Outline]
+    assert [type(m) for m in found] == [Outline, Outline]
     assert marks([face((100, 100, 150, 150), None)], 640, 360, GLYPHS) == []
 
 
@@ -396,11 +407,9 @@ def test_any_box_on_any_size_stays_inside(
     shown_size = (height, width) if rotation in (90, 270) else (width, height)
     for mark in marks(faces, *shown_size, GLYPHS, unknown):
         left, top, right, bottom = mark.rect
-        assert 0 <= left < right
-        assert 0 <= top < bottom
-        if isinstance(mark, Outline):
-            assert right <= shown_size[0]
-            assert bottom <= shown_size[1]
+        assert 0 <= left < right <= shown_size[0]
+        assert 0 <= top < bottom <= shown_size[1]
+        assert isinstance(mark, Outline) or mark.mask.shape == (bottom - top, right - left)
     Overlay(info(width, height, rotation, fmt), unknown=unknown).draw(frame, faces)
 
 

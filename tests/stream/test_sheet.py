@@ -13,10 +13,12 @@ from PIL import Image
 from engine.errors import InputError, OutputError
 from stream.cuttings import choose
 from stream.frames import Face, TrackVerdict
-from stream.sheet import CROPS, TILE, Crop, Row, clock, contact_sheet, draw_sheet, groups_of
+from stream.sheet import CROPS, TILE, Crop, Row, contact_sheet, draw_sheet, groups_of, lightened
 from stream.source import FileSource
+from stream.styles import GREY, colour_of
 from stream.summary import UNKNOWN_ROWS
 from stream.tracks import Header, TracksWriter, read
+from stream.wording import clock, length
 from tests.stream import media
 
 FRAMES, WIDTH, HEIGHT = 36, 160, 120
@@ -108,7 +110,31 @@ def test_a_crowd_gets_a_few_rows_and_a_remark(tmp_path: Path) -> None:
     writer.finish()
     groups, hidden = groups_of(read(path))
     assert hidden == 20 - UNKNOWN_ROWS
-    assert [g.sights[0].face.track for g in groups] == list(range(19, 19 - UNKNOWN_ROWS, -1))
+    assert [g.sights[0].face.track for g in groups] == list(range(20 - UNKNOWN_ROWS, 20))  # the longest, by number
+
+
+def test_a_row_has_the_persons_colour(tmp_path: Path) -> None:
+    """As the style `colours` draws them, whoever is on screen longest."""
+    video = tmp_path / "v.mp4"
+    media.write(video, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage))
+    out = contact_sheet(video, record(video, tmp_path / "v.tracks.jsonl"), tmp_path / "v.png")
+    with Image.open(out) as image:
+        sheet = np.asarray(image).astype(int)
+    for row, colour in enumerate((colour_of("유리", ("유리", "예나")), GREY)):
+        edge = sheet[92 + row * (TILE + 24 + 20 + 10) + 20, 28 + 3]
+        assert np.abs(edge - np.array(colour) * 255).max() <= 1
+
+
+def test_dark_faces_are_lightened_and_others_left_alone() -> None:
+    rng = np.random.default_rng(3)
+    dark, light = (rng.integers(0, top, (TILE, TILE, 3)).astype(np.uint8) for top in (40, 200))
+    assert lightened(light) is light
+    lifted = lightened(dark)
+    assert 50 < lifted.mean() < 80
+    order = np.argsort(dark.reshape(-1), kind="stable")
+    assert (np.diff(lifted.reshape(-1)[order].astype(int)) >= 0).all()  # what was brighter still is
+    black = np.zeros((2, 2, 3), np.uint8)
+    assert lightened(black).max() == 0
 
 
 def test_tracks_of_one_stranger_share_a_row(tmp_path: Path) -> None:
@@ -169,3 +195,7 @@ def test_draw_sheet_is_pure_and_shows_every_row() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_what_is_there_has_a_length() -> None:
+    assert [length(seconds) for seconds in (0.0, 0.02, 0.96, 61.25)] == ["0.0 s", "0.1 s", "1.0 s", "61.2 s"]

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from engine.errors import UsageError
 from stream.glyphs import Glyphs
 from stream.overlay import Label, Outline, Rect, draw_rgb, marks, strokes
-from stream.styles import GREY, PALETTE, RED, STYLES, Marks, Style, colour_of, text_colour
+from stream.styles import DARK, GREY, PALETTE, RED, STYLES, Marks, Style, colour_of, text_colour
 from tests.stream.export.records import face
 
 GLYPHS = Glyphs()
-EIGHT = tuple("ABCDEFGH")
+CAST = tuple("ABCDEFGHIJKLM")
+"""One more than there are colours."""
 
 
 def test_words() -> None:
@@ -63,7 +64,7 @@ def lab(colour: tuple[float, float, float], seen: NDArray[np.float64]) -> NDArra
 
 @pytest.mark.parametrize("vision", VISION)
 def test_everybody_tells_the_colours_apart(vision: str) -> None:
-    for one, other in combinations(PALETTE, 2):
+    for one, other in combinations([*PALETTE, GREY], 2):
         apart = np.linalg.norm(lab(one, VISION[vision]) - lab(other, VISION[vision]))
         assert apart > 10, (one, other)  # 2.3 is just noticeable side by side
 
@@ -76,8 +77,9 @@ def test_red_and_green_would_not_pass() -> None:
 
 
 def test_a_persons_colour_stays() -> None:
-    assert [colour_of(name, EIGHT) for name in EIGHT] == [*PALETTE, PALETTE[0]]
-    assert colour_of("somebody", EIGHT) == colour_of("somebody", ())
+    assert [colour_of(name, CAST) for name in CAST] == [*PALETTE, PALETTE[0]]
+    assert colour_of("somebody", CAST) == colour_of("somebody", ())
+    assert len(set(PALETTE)) == len(CAST) - 1
     for colour in (*PALETTE, RED, GREY):
         assert sum(abs(a - b) for a, b in zip(text_colour(colour), colour, strict=True)) > 1
 
@@ -85,18 +87,18 @@ def test_a_persons_colour_stays() -> None:
 @pytest.mark.parametrize("style", ["boxes", "colours", "corners", "names", "none"])
 def test_what_each_style_draws(style: Marks) -> None:
     faces = [face(0, "A", (20, 40, 100, 140)), face(1, "B", (150, 40, 230, 140)), face(2, None, (250, 40, 300, 140))]
-    found = marks(faces, 320, 180, GLYPHS, "box", style, EIGHT)
+    found = marks(faces, 320, 180, GLYPHS, "box", style, CAST)
     outlines = [m for m in found if isinstance(m, Outline)]
     labels = [m for m in found if isinstance(m, Label)]
     colours = {
-        "boxes": {RED, GREY},
-        "colours": {*PALETTE[:2], GREY},
-        "corners": {RED, GREY},
+        "boxes": {RED, GREY, DARK},
+        "colours": {*PALETTE[:2], GREY, DARK},
+        "corners": {RED, GREY, DARK},
         "names": set(),
         "none": set(),
     }
     assert {m.colour for m in outlines} == colours[style]
-    assert len(outlines) == {"boxes": 3, "colours": 3, "corners": 24, "names": 0, "none": 0}[style]
+    assert len(outlines) == {"boxes": 4, "colours": 4, "corners": 32, "names": 0, "none": 0}[style]
     assert len(labels) == (0 if style == "none" else 2)
     assert [m.colour for m in labels] == ([*PALETTE[:2]] if style == "colours" else [RED] * len(labels))
 

@@ -90,11 +90,11 @@ def test_a_lane_a_person_and_the_shots_underneath(record: Tracks) -> None:
         ("unknown, track 2", False, 1),
     ]
     yuri, yena, stranger = drawn.lanes
-    assert yuri.numbers == "1.3 s · 100%"
+    assert yuri.numbers == "1.3 s · 100.0 %"
     assert [drawn.share(t) for t in (yena.spans[0].start, yena.spans[0].end)] == pytest.approx([10 / 40, 20 / 40])
     assert [drawn.share(t) for t in (stranger.spans[0].start, stranger.spans[0].end)] == pytest.approx([25 / 40, 1])
     assert [drawn.share(span.end) for span in drawn.shots.spans] == pytest.approx([25 / 40, 1])
-    assert yena.spans[0].title == "최예나: 0:00.3 to 0:00.7 (0.33 s)"
+    assert yena.spans[0].title == "최예나: 0:00.3 to 0:00.7 (0.3 s)"
     assert (yuri.spans[0].colour, yena.spans[0].colour) == PALETTE[:2]
     assert all(0 <= drawn.share(mark) <= 1 for mark in drawn.marks)
 
