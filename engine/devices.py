@@ -93,7 +93,8 @@ def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:
         try:
             return Choice("gpu", "tensorrt", f"{asked.split()[1]} was asked for; {gpu()}")
         except MissingError as error:
-            raise MissingError(f"{asked}: {error}; or use --device cpu") from error
+            cures = ["use --device cpu"] * (device == "gpu") + ["leave --backend out"] * (backend is not None)
+            raise MissingError(f"{asked}: {error}; or {' and '.join(cures)}") from error
     if backend is not None:
         if not _installed(backend):
             raise MissingError(f"--backend {backend}: not installed; {_CURES[backend]}")

@@ -19,6 +19,7 @@ from engine.errors import IznetError
 from engine.gallery import Gallery, distance
 from engine.images import load_image
 from engine.photofaces import thumbnail
+from engine.wording import count, count_people
 
 FACES = 8
 """Shown of one person, the medoid first."""
@@ -48,42 +49,44 @@ small{color:var(--quiet)}.warn{color:var(--warn)}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two people, and how likely one is taken for the other."""
+    """Two people of whom one can be taken for the other."""
 
     first: int
     second: int
     """Positions in `Gallery.people`, first < second."""
     distance: float
     """Euclidean, 0…2, between their closest prototypes."""
-    ratio: float
-    """That distance over the larger of the two spreads; 1 and less means that half of somebody's own photos are no
-    nearer. Infinite where nobody has a spread."""
+    nearest: float
+    """The same from a photo of one to the closest prototype of the other: the smallest of all photos of both."""
+    too_close: bool
+    """The prototypes are no farther apart than half of the photos of one of the two are from theirs."""
     mistaken: int
     """Photos of one that the gallery without them would give the other's name to."""
 
 
 def pairs(gallery: Gallery, most: int = PAIRS) -> list[Pair]:
-    """The pairs most likely to be confused: most mistaken photos first, then the smallest ratio, then distance."""
-    count = len(gallery.persons)
+    """The pairs within reach of each other: at least one photo of one is so near the other that it would be given that
+    name if its own person were not there. Most mistaken photos first, then the nearest."""
     tried = self_test(gallery)
     _, wrong = tried.verdicts(gallery.threshold)
     mistaken: dict[tuple[int, int], int] = {}
     for who, rival in zip(gallery.photo_owners[tried.rows[wrong]].tolist(), tried.rival[wrong].tolist(), strict=True):
         key = (min(who, rival), max(who, rival))
         mistaken[key] = mistaken.get(key, 0) + 1
-    candidates = set(mistaken)
-    for person, near in enumerate(gallery.neighbours()):
-        if near is not None:
-            candidates.add((min(person, near[0]), max(person, near[0])))
-    if count <= MANY:
-        candidates = {(a, b) for a in range(count) for b in range(a + 1, count)}
+    reach: dict[tuple[int, int], float] = {}
+    for person in range(len(gallery.persons)):
+        cosines = (gallery.of(person) @ gallery.prototypes.T).max(0)
+        for n in np.flatnonzero((cosines >= gallery.threshold) & (gallery.owners != person)).tolist():
+            other = int(gallery.owners[n])
+            key = (min(person, other), max(person, other))
+            reach[key] = max(reach.get(key, -1.0), float(cosines[n]))
     found = []
-    for first, second in candidates:
+    for (first, second), cosine in reach.items():
         apart = between(gallery, first, second)
         spread = max(gallery.persons[first].spread, gallery.persons[second].spread)
-        ratio = apart / spread if spread > 0 else float("inf")
-        found.append(Pair(first, second, apart, ratio, mistaken.get((first, second), 0)))
-    return sorted(found, key=lambda p: (-p.mistaken, p.ratio, p.distance, p.first, p.second))[:most]
+        times = mistaken.get((first, second), 0)
+        found.append(Pair(first, second, apart, distance(cosine), apart <= spread, times))
+    return sorted(found, key=lambda p: (-p.mistaken, p.nearest, p.distance, p.first, p.second))[:most]
 
 
 def between(gallery: Gallery, first: int, second: int) -> float:
@@ -155,8 +158,8 @@ def page(gallery: Gallery, title: str, faces: Sequence[bytes]) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>",
-        f"<p>{len(people)} people, {len(gallery.embeddings)} photos; prototypes: {gallery.method}; embedder "
-        f"{escape(gallery.embedder or 'unknown')} <small>{escape(gallery.embedder_sha256[:12])}</small></p>",
+        f"<p>{count_people(len(people))}, {count(len(gallery.embeddings), 'photo')}; prototypes: {gallery.method}; "
+        f"embedder {escape(gallery.embedder or 'unknown')} <small>{escape(gallery.embedder_sha256[:12])}</small></p>",
         "".join(f"<p>{escape(line)}</p>" for line in threshold_lines(gallery)),
         "<h2>Likely to be confused</h2>",
         _pair_table(gallery),
@@ -170,29 +173,34 @@ def page(gallery: Gallery, title: str, faces: Sequence[bytes]) -> str:
 
 
 def _pair_table(gallery: Gallery) -> str:
-    found = pairs(gallery)
+    found, limit = pairs(gallery), distance(gallery.threshold)
     if not found:
-        return "<p>There is only one person.</p>"
+        return (
+            f"<p>Nobody: no photo of anyone is as near to another person as a name takes ({limit:.2f}).</p>"
+            if len(gallery.persons) > 1
+            else "<p>There is only one person.</p>"
+        )
     rows = "".join(
         f'<tr><th scope="row">{escape(gallery.people[p.first])}</th>'
         f'<td class="name">{escape(gallery.people[p.second])}</td>'
-        f"<td>{p.distance:.2f}</td><td{' class=warn' if p.ratio <= 1 else ''}>"
-        f"{'–' if p.ratio == float('inf') else f'{p.ratio:.2f}'}</td><td>{p.mistaken}</td></tr>"
+        f"<td{' class=warn' if p.too_close else ''}>{p.distance:.2f}</td><td>{p.nearest:.2f}</td>"
+        f"<td>{p.mistaken}</td></tr>"
         for p in found
     )
     return (
-        "<p>Distance: Euclidean, 0…2, between the closest prototypes. Ratio: that distance over the larger of the two "
-        "spreads; at 1 half of somebody's own photos are no nearer. Mistaken: photos of one that would be given the "
-        "other's name if they were not enrolled.</p>"
-        '<div class="wide"><table class="pairs"><thead><tr><th>person</th><th class="name">person</th><th>distance</th>'
-        f"<th>ratio</th><th>mistaken</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<p>Pairs of whom a photo of one is so near the other that it would bear that name if its own person were not "
+        f"there: within {limit:.2f}. Distances are Euclidean, 0…2. Prototypes: between the closest of the two; in red "
+        "where half of somebody's own photos are no nearer. Nearest photo: to the other's closest prototype. Mistaken: "
+        "photos of one that would be given the other's name if they were not enrolled.</p>"
+        '<div class="wide"><table class="pairs"><thead><tr><th>person</th><th class="name">person</th>'
+        f"<th>prototypes</th><th>nearest photo</th><th>mistaken</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
 def _distance_table(gallery: Gallery) -> str:
     count = len(gallery.persons)
     if count > TABLE:
-        return f"<p>{count} people are too many for a table ({TABLE} fit); the pairs above are the closest ones.</p>"
+        return f"<p>{count} people are too many for a table ({TABLE} fit).</p>"
     what = "medoids" if gallery.method == "medoid" else "closest prototypes"
     head = "".join(f"<th>{escape(name)}</th>" for name in gallery.people)
     rows = []
@@ -233,7 +241,7 @@ def _sheet(gallery: Gallery, people: Sequence[PersonReport], faces: Sequence[byt
         warn = ' <span class="warn">too close</span>' if report.too_close else ""
         figures.append(
             f"<figure>{shown}<figcaption><b>{escape(person.name)}</b> "
-            f"<small>{report.photos} photos{spread}{named}{near}</small>{warn}</figcaption></figure>"
+            f"<small>{count(report.photos, 'photo')}{spread}{named}{near}</small>{warn}</figcaption></figure>"
         )
     note = "<p><small>Framed: the medoid, the person's most typical photo.</small></p>" if any(faces) else ""
     return f'{note}<div class="people">{"".join(figures)}</div>'

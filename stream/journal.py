@@ -206,6 +206,9 @@ def writing(place: str | os.PathLike[str]) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{name}: no permission to write there; choose another folder") from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            folder = Path(name).parent
+            if folder.is_dir():
+                raise OutputError(f"{name}: {folder} takes no new files; choose another folder") from error
             raise OutputError(f"{name}: its folder does not exist; make it first") from error
         if error.errno == errno.EFBIG:
             raise OutputError(f"{name}: larger than the file system or limit allows") from error

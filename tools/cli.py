@@ -122,6 +122,9 @@ def run(arguments: Sequence[str]) -> int:
             iznet.invoke(context)
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:  # a group without a command: its help says enough
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         if not as_json and isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)

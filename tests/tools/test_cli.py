@@ -213,3 +213,13 @@ def test_a_package_that_is_not_installed_is_no_bug(
     assert "openvino is not installed" in capsys.readouterr().err
     failing(ModuleNotFoundError("No module named 'stream.gone'", name="stream.gone"))
     assert cli.run(["doctor"]) == 1
+
+
+@pytest.mark.parametrize("group", [[], ["tracks"], ["gallery"], ["train"]])
+def test_a_group_alone_shows_its_help_once(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(group) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("Usage:") == 1
+    assert "error:" not in said.err
+    assert "Commands:" in said.err
