@@ -132,18 +132,27 @@ class _Worker:
         if self.closed:
             return
         self.closed = True
-        with self.device.current(), ExitStack() as steps:
+        with self.device.current():
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """A function of its own, so that nothing it holds outlasts the context's being current."""
+        with ExitStack() as steps:
             # Last in, first out; each step is taken even where the one before it failed.
             steps.callback(self.stream.close)
             for tensor in (*self.inputs.values(), *self.outputs.values()):
                 steps.callback(tensor.free)
-            steps.callback(self.lanes.clear)
-            for lane in self.lanes.values():
-                steps.callback(lane.drop_graph)
+            steps.callback(self._drop_lanes)
             if self.running:
                 self.running = False
                 with suppress(Exception):  # the failure of work that nobody waits for any more
                     self.stream.synchronize()
+
+    def _drop_lanes(self) -> None:
+        with ExitStack() as steps:
+            steps.callback(self.lanes.clear)
+            for lane in self.lanes.values():
+                steps.callback(lane.drop_graph)
 
 
 class TensorRTSession:

@@ -1,0 +1,41 @@
+"""Putting the pretended GPU in the place of a real one, for one test or for a process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from engine import cuda_device, cuda_driver, tensorrt_library
+from tests.engine.tensorrt.double import cuda, trt
+from tests.engine.tensorrt.double.machine import Machine
+
+_BOUND = ("engine.cuda_device_pycuda", "engine.cuda_device_bindings")
+"""Modules that hold on to the package that they were imported with."""
+
+
+@contextmanager
+def installed(machine: Machine, package: str, caches: Path) -> Iterator[Machine]:
+    """The machine instead of a GPU: TensorRT, the driver's library, and `package` to serve it."""
+    packages: dict[str, Callable[[Machine], dict[str, Any]]] = {"pycuda": cuda.pycuda, "cuda-bindings": cuda.bindings}
+    hidden = {module.split(".")[0]: None for name, module in cuda_device.PACKAGES.items() if name != package}
+    modules = {**hidden, **packages[package](machine), "tensorrt": trt.tensorrt(machine)}
+    library = cuda.DriverLibrary(machine)
+    for name in _BOUND:
+        sys.modules.pop(name, None)
+    tensorrt_library.logger.cache_clear()
+    try:
+        with (
+            patch.dict(sys.modules, modules),
+            patch.dict("os.environ", {"XDG_CACHE_HOME": str(caches)}),
+            patch.object(cuda_driver, "library", lambda: library),
+            patch.object(cuda_device, "_opened", None),
+        ):
+            yield machine
+    finally:
+        for name in _BOUND:
+            sys.modules.pop(name, None)
+        tensorrt_library.logger.cache_clear()
