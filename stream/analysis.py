@@ -79,7 +79,7 @@ class Analyser:
     """
 
     fill_gap = 0.35
-    """Seconds a face may be missed and still be drawn in between, where it must have been."""
+    """Seconds a face may be missed by looks and still be drawn in between, where it must have been."""
 
     def __init__(
         self,
@@ -118,6 +118,7 @@ class Analyser:
         confident = detector.threshold + MARGIN
         longest = EVERY_FRAME if every_frame else longest
         self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
+        self._gap_width = self._cadence.width()
         self._waiting: deque[Frame] = deque()
         """Frames after the latest that was looked at, not tracked yet."""
         self._cuts: deque[bool] = deque()
@@ -136,6 +137,8 @@ class Analyser:
         """Tracks that turned out to be an earlier one, seen again."""
         self._here: list[int] = []
         """Tracks of the current shot."""
+        self._tracked_at = 0.0
+        """Seconds of the latest frame that was looked at and tracked."""
         self._tracked: dict[int, int] = {}
         """What the tracker calls the faces of the current frame."""
         self._held: deque[LabelledFrame] = deque()
@@ -205,11 +208,13 @@ class Analyser:
                 self._tracker.cut()
                 self._here.clear()
             self._before = None
+            self._gap_width = self._cadence.width()
             count = 1
         else:
             known = len(self._cuts)
             same_shot = next((i for i in range(1, known) if self._cuts[i]), known)
-            count = self._cadence.gap(self._before[0], [self._waiting[i].time for i in range(same_shot)])
+            times = [self._waiting[i].time for i in range(same_shot)]
+            count = self._cadence.gap(self._gap_width, self._before[0], times)
             if count == known and not ended:
                 return []  # the frame after it may be a cut, or belong to the gap
         for _ in range(count):
@@ -219,8 +224,11 @@ class Analyser:
     def _follow(self, gap: Sequence[Frame]) -> None:
         """Look at a gap where the cadence says so, and track its faces."""
         before = None if self._before is None else self._before[1]
-        looks = self._cadence.looks(len(gap), before, lambda i: self._detect(gap[i]))
+        looked = self._cadence.looks(len(gap), before, lambda i: self._detect(gap[i]))
+        looks = looked.found
         self._before = (gap[-1].time, looks[len(gap) - 1])
+        if before is not None:
+            self._gap_width = self._cadence.width(self._gap_width, looked.motion)
         for i, frame in enumerate(gap):
             frame.shot = self._tracker.shot
             faces: list[Face] = []
@@ -293,6 +301,7 @@ class Analyser:
                 frame.time,
             )
             life.frames += 1
+        self._tracked_at = frame.time
         return faces
 
     def _fill(self, life: _Life, face: Face, frame: Frame) -> None:
@@ -300,7 +309,8 @@ class Analyser:
         person was found elsewhere meanwhile."""
         missed = frame.index - life.latest_index - 1
         gap = frame.time - life.latest_time
-        if not 1 <= missed <= len(self._held) or gap > self.fill_gap:
+        overlooked = life.latest_time < self._tracked_at  # there was a look in between
+        if not 1 <= missed <= len(self._held) or (overlooked and gap > self.fill_gap):
             return
         name = self._identity.naming(face.track).name
         for held in list(self._held)[-missed:]:

@@ -57,8 +57,8 @@ class Tracker:
         reach: how far a centre may be from where it was expected, in face sizes, a frame gap apart.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
-        away: seconds unseen after which a face that is back has to look like itself; more than the widest gap between
-            two looks. A face found only weakly is not surely seen: somebody may have stepped in front of it.
+        away: seconds unseen after which a face that is back has to look like itself, if it was missed meanwhile. A face
+            found only weakly is not surely seen: somebody may have stepped in front of it.
         unlike: likeness under which a face that was away is taken for somebody else.
         strangers: cosine that is a likeness of 0, see `Embedder.strangers`; a cosine of 1 is a likeness of 1.
 
@@ -94,6 +94,8 @@ class Tracker:
         self._next_id = 0
         self._shot = 0
         self._alive: list[Track] = []
+        self._updated = 0.0
+        """Seconds of the latest update."""
 
     @property
     def shot(self) -> int:
@@ -128,8 +130,9 @@ class Tracker:
         seen: dict[int, NDArray[np.float32]] = {}
         for sure in (True, False):
             rows = np.flatnonzero(confident == sure)
-            away = [time - (track.sure if sure else track.time) > self._away for track in free]
-            for track, row in self._assign(free, detections.boxes, rows, time, np.array(away), looks, seen):
+            latest = np.array([track.sure if sure else track.time for track in free])
+            away = (latest < self._updated) & (time - latest > self._away)
+            for track, row in self._assign(free, detections.boxes, rows, time, away, looks, seen):
                 self._follow(track, detections.boxes[row], time)
                 track.sure = time if sure else track.sure
                 if row in seen:
@@ -141,6 +144,7 @@ class Tracker:
             self._next_id += 1
             self._alive.append(track)
             ids[new] = track.id
+        self._updated = time
         return [int(i) for i in ids]
 
     def _assign(

@@ -31,7 +31,7 @@ def looked_at(clip: Sequence[Detections], cadence: Cadence | None = None) -> lis
         asked.append(frame)
         return clip[frame + 1]
 
-    found = (cadence or Cadence()).looks(len(clip) - 1, clip[0], look)
+    found = (cadence or Cadence()).looks(len(clip) - 1, clip[0], look).found
     assert sorted(found) == sorted(asked)
     assert all(found[frame] is clip[frame + 1] for frame in asked)
     return sorted(asked)
@@ -94,7 +94,7 @@ def test_a_weak_face_confirms_a_sure_one() -> None:
 
 
 def test_a_shot_of_one_frame_is_looked_at_once() -> None:
-    assert list(Cadence().looks(1, None, lambda frame: NOBODY)) == [0]
+    assert list(Cadence().looks(1, None, lambda frame: NOBODY).found) == [0]
 
 
 def test_motion_is_what_moved_most() -> None:
@@ -112,16 +112,37 @@ def test_a_weak_ghost_beside_a_face_is_no_rival() -> None:
 
 @pytest.mark.parametrize(("rate", "frames"), [(30, 8), (60, 16), (25, 6), (10, 2), (2, 1)])
 def test_a_gap_is_so_many_seconds_and_one_frame_at_least(rate: float, frames: int) -> None:
-    assert Cadence().gap(1.0, [1.0 + i / rate for i in range(1, 40)]) == frames
+    assert Cadence().gap(0.27, 1.0, [1.0 + i / rate for i in range(1, 40)]) == frames
+
+
+def test_uneven_times_are_measured_not_counted() -> None:
+    assert Cadence().gap(0.27, 0.0, [0.01, 0.02, 0.03, 0.2, 0.5]) == 4
 
 
 def test_every_frame_means_every_frame() -> None:
     cadence = Cadence(longest=EVERY_FRAME)
-    assert cadence.gap(0.0, [0.04, 0.08, 0.12]) == 1
+    assert cadence.width() == cadence.width(0.0, 0.0) == 0.0
+    assert cadence.gap(cadence.width(), 0.0, [0.04, 0.08, 0.12]) == 1
 
 
-def test_uneven_times_are_measured_not_counted() -> None:
-    assert Cadence().gap(0.0, [0.01, 0.02, 0.03, 0.2, 0.5]) == 4
+@pytest.mark.parametrize(
+    ("before", "motion", "width"),
+    [(None, np.inf, 0.27), (0.27, 0.0, 0.54), (0.54, 0.1, 0.54), (0.54, 0.2, 0.27), (0.54, np.inf, 0.27)],
+)
+def test_gaps_grow_while_it_is_calm_and_shrink_at_once(before: float | None, motion: float, width: float) -> None:
+    assert Cadence(longest=0.54).width(before, motion) == pytest.approx(width)
+
+
+def test_the_longest_gap_binds_the_usual_one_too() -> None:
+    cadence = Cadence(longest=0.1)
+    assert cadence.width() == cadence.width(0.1, 0.0) == 0.1
+
+
+@pytest.mark.parametrize("clip", [moving(1.0), moving(3.0), [NOBODY] * 4 + [faces(STILL)] * 5])
+def test_a_gap_knows_how_much_moved_between_its_ends(clip: list[Detections]) -> None:
+    cadence = Cadence()
+    looked = cadence.looks(len(clip) - 1, clip[0], lambda frame: clip[frame + 1])
+    assert looked.motion == cadence.motion(clip[0], clip[-1])
 
 
 @pytest.mark.parametrize("clip", [moving(7.0), [NOBODY] * 4 + [faces(STILL)] * 5])

@@ -77,6 +77,12 @@ def test_in_between_faces_stand_on_the_line_and_say_so(detector: Detector) -> No
         np.testing.assert_allclose(ours.faces[0].landmarks, theirs.faces[0].landmarks, atol=1.5)
 
 
+def test_where_nobody_moves_looks_are_twice_as_rare(detector: Detector) -> None:
+    frames = run(lambda i: 100.0, detector)
+    assert [frame.frame.index for frame in frames if frame.faces[0].score > 0] == [0, 8, 24, 40, 56, 59]
+    assert shown(frames) == list(range(FRAMES))
+
+
 def test_a_face_that_turns_round_is_followed(detector: Detector) -> None:
     def swing(index: int) -> float:
         return 120.0 + 70.0 * float(np.sin(index / 5))
