@@ -19,7 +19,7 @@ from engine import archive, gallery_file, prototypes
 from engine.calibration import Calibration
 from engine.errors import InputError, UsageError
 from engine.gallery_file import check_target, locked
-from engine.names import clean_name, person_at, same_person
+from engine.names import asked_name, clean_name, person_at, same_person
 from engine.nearest import nearest_other, two_nearest
 from engine.photos import Photos
 from engine.prototypes import METHODS, Method
@@ -253,10 +253,9 @@ class Gallery:
         """The gallery with another name for somebody.
 
         Raises:
-            UsageError: nobody has the old name, or somebody else has the new one.
-            InputError: it is no name.
+            UsageError: nobody has the old name, somebody else has the new one, or it is no name.
         """
-        at, name = person_at(self.people, old), clean_name(new)
+        at, name = person_at(self.people, old), asked_name(new)
         taken = [other for n, other in enumerate(self.people) if n != at and same_person(other, name)]
         if taken:
             raise UsageError(f"{old!r} cannot be renamed to {name!r}: {taken[0]!r} is in the gallery already")

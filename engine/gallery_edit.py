@@ -21,8 +21,7 @@ def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = (
         rename: `OLD=NEW` each.
 
     Raises:
-        UsageError: somebody is not in it, nobody would be left, a new name is taken, or no `=` in a renaming.
-        InputError: a new name is no name.
+        UsageError: somebody is not in it, nobody would be left, a new name is taken or none, or no `=` in a renaming.
 
     Example:
         >>> import numpy as np

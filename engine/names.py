@@ -29,6 +29,18 @@ def clean_name(name: str) -> str:
     return line
 
 
+def asked_name(name: str) -> str:
+    """The same for a name that somebody has typed.
+
+    Raises:
+        UsageError: nothing is left of it.
+    """
+    try:
+        return clean_name(name)
+    except InputError:
+        raise UsageError(f"{name!r} is no name; it takes a letter at least") from None
+
+
 def same_person(one: str, other: str) -> bool:
     """Whether two clean names differ at most in upper and lower case: `Yuri` and `yuri` are one folder on many
     computers and one person to everybody who reads them."""
@@ -45,7 +57,7 @@ def person_at(people: Sequence[str], name: str) -> int:
         >>> person_at(["Minju", "Yuri"], " Yuri")
         1
     """
-    clean = clean_name(name)
+    clean = asked_name(name)
     if clean in people:
         return list(people).index(clean)
     folded = {other.casefold(): other for other in people}

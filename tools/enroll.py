@@ -160,10 +160,10 @@ def _photos(
     record: Path, track: tuple[int, ...], stranger: int | None, name: str, video: Path | None
 ) -> Iterator[Path]:
     """A folder of one person's photos, cut from a video, while it is needed."""
-    from engine.names import clean_name
+    from engine.names import asked_name
     from stream.teach import photos_of
 
-    person_name = clean_name(name)
+    person_name = asked_name(name)
     if "/" in person_name or person_name in {".", ".."}:
         raise UsageError(f"--as {name!r}: a name with / cannot be given here; --rename can give it afterwards")
     with tempfile.TemporaryDirectory() as place:

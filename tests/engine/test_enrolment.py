@@ -258,7 +258,7 @@ def test_folders_that_hold_no_people(detector: Detector, embedder: Embedder, tmp
     attempt(tmp_path, "holds no sub-folders; make one folder for each person")
     photo = take(tmp_path / "1.png", [(BIG, PEOPLE["ann"])])
     attempt(photo, "is a file")
-    attempt(tmp_path, "holds 1 pictures but no sub-folders; .*/yuri/1.jpg")
+    attempt(tmp_path, "holds 1 picture but no sub-folders; .*/yuri/1.jpg")
     (tmp_path / "ann").mkdir()
     attempt(tmp_path, "no usable photo of anybody; the people's folders are empty")
     take(tmp_path / "ann" / "0.png", [])

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Gallery
-from engine.errors import InputError, OutputError, UsageError
+from engine.errors import OutputError, UsageError
 from engine.gallery_edit import edit, split_pair
 from engine.gallery_file import locked
 from engine.photos import Photos
@@ -68,24 +68,24 @@ def test_renaming_changes_the_name_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("remove", "rename", "error", "message"),
+    ("remove", "rename", "message"),
     [
-        (["bem"], [], InputError, "'bem' is not in the gallery; did you mean ben"),
-        (["nobody at all"], [], InputError, "it holds ann, ben, cho"),
-        (["ann", "ben", "cho"], [], InputError, "nobody would be left"),
-        ([], ["ann=ben"], InputError, "'ben' is in the gallery already"),
-        ([], ["ann=BEN"], InputError, "'ben' is in the gallery already"),
-        ([], ["ann= "], InputError, "is no name"),
-        ([], ["ann"], UsageError, "write OLD=NEW"),
-        ([], ["dan=eve"], InputError, "'dan' is not in the gallery"),
-        (["ann"], ["ann=eve"], InputError, "'ann' is not in the gallery"),
+        (["bem"], [], "'bem' is not in the gallery; did you mean ben"),
+        (["nobody at all"], [], "it holds ann, ben, cho"),
+        (["ann", "ben", "cho"], [], "nobody would be left"),
+        ([], ["ann=ben"], "'ben' is in the gallery already"),
+        ([], ["ann=BEN"], "'ben' is in the gallery already"),
+        ([], ["ann= "], "is no name"),
+        ([], ["ann"], "write OLD=NEW"),
+        ([], ["dan=eve"], "'dan' is not in the gallery"),
+        (["ann"], ["ann=eve"], "'ann' is not in the gallery"),
     ],
 )
 def test_changes_that_cannot_be_meant_leave_the_file_alone(
-    path: Path, remove: list[str], rename: list[str], error: type[Exception], message: str
+    path: Path, remove: list[str], rename: list[str], message: str
 ) -> None:
     before = path.read_bytes()
-    with pytest.raises(error, match=message):
+    with pytest.raises(UsageError, match=message):
         Gallery.update(path, lambda g: edit(g, remove, rename))
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["g.gallery"]
