@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from engine.errors import UsageError
+from engine.errors import InputError, UsageError
 
 Kind = Literal["network", "device", "file", "pattern"]
 Transport = Literal["tcp", "udp"]
@@ -28,6 +28,8 @@ NETWORK = ("rtsp", "rtsps", "http", "https", "udp")
 QUICK = {"analyzeduration": "2000000", "fpsprobesize": "0"}
 """Two seconds, in microseconds, to find out what a stream holds, and none for its frame rate: that it tells itself."""
 
+_NAMED_SECRETS = re.compile(r"(^|://).*@", re.DOTALL)
+"""What may be a name and password in what is no address."""
 _NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
@@ -96,6 +98,32 @@ class Address:
             )
         return cls("file", name or Path(text).name, text, text)
 
+    @classmethod
+    def server(cls, text: str, schemes: Sequence[str], *, transport: Transport = "tcp") -> Address:
+        """Understand the address of a server that something is sent to.
+
+        Raises:
+            UsageError: it begins with none of `schemes`, or makes no sense.
+
+        Example:
+            >>> Address.server("mqtt://me:s3cret@broker/home", ("mqtt", "mqtts")).shown
+            'mqtt://broker/home'
+        """
+        scheme = text.partition("://")[0].lower() if "://" in text else ""
+        if scheme not in schemes:
+            place = _NAMED_SECRETS.sub(rf"\1{HIDDEN}@", text).partition("?")[0]
+            raise UsageError(f"{place} is no address that this can be sent to; use {_either(schemes)}")
+        return _network(text, scheme, "", transport, schemes)
+
+    def check(self) -> None:
+        """Refuse what cannot be there later either.
+
+        Raises:
+            InputError: a file that is missing.
+        """
+        if self.kind == "file" and not Path(self.target).is_file():
+            raise InputError(f"{self.target}: there is no such file")
+
     def clean(self, words: str) -> str:
         """The words without anything secret of this address in them."""
         words = words.replace(self.target, self.shown)
@@ -120,14 +148,20 @@ def without_secrets(words: str, arguments: Sequence[str]) -> str:
         elif "://" in argument:
             with suppress(UsageError):
                 words = Address.parse(argument).clean(words)
+            with suppress(UsageError):
+                words = Address.server(argument, (argument.partition("://")[0].lower(),)).clean(words)
             # An address that is not even one may hold a password too.
             words = words.replace(argument, re.sub(r"://.*@", f"://{HIDDEN}@", argument).partition("?")[0])
     return words
 
 
-def _network(text: str, scheme: str, name: str, transport: Transport) -> Address:
-    if scheme not in NETWORK:
-        raise UsageError(f"{scheme}:// is no source that can be read; use {', '.join(f'{s}://' for s in NETWORK)}")
+def _either(schemes: Sequence[str]) -> str:
+    return ", ".join(f"{scheme}://" for scheme in schemes)
+
+
+def _network(text: str, scheme: str, name: str, transport: Transport, schemes: Sequence[str] = NETWORK) -> Address:
+    if scheme not in schemes:
+        raise UsageError(f"{scheme}:// is no source that can be read; use {_either(schemes)}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port

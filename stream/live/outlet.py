@@ -74,6 +74,7 @@ class Outlet:
         except IznetError as failure:
             self._closed = True
             self.health.state, self.health.problem = "failed", str(failure)
-            log.error("%s", failure, extra={"event": "output", "output": self.health.name, "state": "failed"})
+            facts = {"event": "output", "output": self.health.name, "state": "failed", "problem": str(failure)}
+            log.error("%s", failure, extra=facts)
             with suppress(IznetError):  # it is the same again
                 self.output.close({})

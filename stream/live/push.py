@@ -15,6 +15,7 @@ from stream.live.reconnect import Backoff
 
 log = logging.getLogger(__name__)
 
+SCHEMES = ("rtsp", "rtsps")
 KEY_EVERY = 2.0
 """Seconds that somebody who begins to watch waits for a picture at the most."""
 ENCODERS = ("auto", "x264", "x265", "nvenc", "qsv")
@@ -29,16 +30,16 @@ class RtspPush(Encoded):
     counted in `skipped`.
 
     Args:
-        address: an `rtsp://` or `rtsps://` address.
+        address: begins with one of `SCHEMES`.
         settings: of the encoder: x264 or x265.
         timeout: seconds without an answer after which the server counts as gone.
         backoff: when it is asked again.
 
     Raises:
-        UsageError: an encoder whose pictures RTSP does not carry, or another address.
+        UsageError: an encoder whose pictures RTSP does not carry.
 
     Example:
-        >>> RtspPush(Address.parse("rtsp://me:secret@10.0.0.9/door"))       # doctest: +SKIP
+        >>> RtspPush(Address.server("rtsp://me:secret@10.0.0.9/door", SCHEMES))         # doctest: +SKIP
     """
 
     def __init__(
@@ -51,8 +52,6 @@ class RtspPush(Encoded):
     ) -> None:
         super().__init__(address.shown, patience=1.0)
         self._settings = settings or EncoderSettings()
-        if not address.target.lower().startswith(("rtsp://", "rtsps://")):
-            raise UsageError(f"{address.shown}: pictures are sent to rtsp:// and rtsps:// addresses only")
         if self._settings.encoder not in ENCODERS:
             raise UsageError(f"--encoder {self._settings.encoder}: RTSP takes {', '.join(ENCODERS)}")
         self._address = address
@@ -76,8 +75,8 @@ class RtspPush(Encoded):
             if self._piece is None:
                 self._piece = Piece(self._address.target, seen, self._settings, self._container, self._address)
                 self._since = time.monotonic()
-                self._tell("on", None)
-            self._piece.write(seen)
+            self._piece.write(seen)  # the first one connects
+            self._tell("on", None)
         except OutputError as loss:
             self.skipped += 1
             self._lose(str(loss))
@@ -100,8 +99,9 @@ class RtspPush(Encoded):
             return
         self.health.state = "on" if state == "on" else "waiting"
         self.health.problem = problem
-        facts = {"event": "output", "output": self.health.name, "state": state}
-        log.log(logging.INFO if state == "on" else logging.WARNING, "%s", problem or "connected", extra=facts)
+        facts = {"event": "output", "output": self.health.name, "state": state, "problem": problem}
+        words = problem or f"sending to {self.health.name}"
+        log.log(logging.INFO if state == "on" else logging.WARNING, "%s", words, extra=facts)
 
     def _finish(self) -> None:
         piece, self._piece = self._piece, None

@@ -6,6 +6,7 @@ after every break tries again as its `Backoff` says.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from stream.live.source import Arrival, Connect, Lost, connect
 from stream.live.timeline import Timeline
 from stream.pictures import coarse_rgb
 from stream.shots import GRID, ShotDetector, glance
+
+log = logging.getLogger(__name__)
 
 State = Literal["connecting", "live", "waiting", "ended", "failed"]
 """What a reader is doing: opening · pictures arrive · waiting to try again · nothing more comes · given up."""
@@ -101,6 +104,7 @@ class Reader:
     ) -> None:
         self.address = address
         self.state: State = "connecting"
+        """Changed by `_turn_to` only."""
         self.problem: str | None = None
         """Why the latest connection ended, without secrets."""
         self.connections = 0
@@ -139,28 +143,35 @@ class Reader:
             self._keep_up()
         except BaseException as failure:  # a bug: the run has to hear of it, not only stderr
             self.problem = f"{type(failure).__name__}: {self.address.clean(str(failure))}"
-            self.state = "failed"
+            self._turn_to("failed")
             self._lost()
             raise
 
     def _keep_up(self) -> None:
         while not self._stop.is_set():
-            self.state = "connecting"
+            self._turn_to("connecting")
             self.problem = self._read()
             if self.problem is None:  # over; what was read last can still be analysed
                 break
             if self.address.paced:  # what is on this computer and cannot be read now cannot be read later
-                self.state = "failed"
+                self._turn_to("failed")
                 return
             self._line.breaks()
             self._lost()
             wait = self._backoff.failed()
             if wait is None:
-                self.state = "failed"
+                self._turn_to("failed")
                 return
-            self.state = "waiting"
+            self._turn_to("waiting")
             self._stop.wait(wait)
-        self.state = "ended"
+        self._turn_to("ended")
+
+    def _turn_to(self, state: State) -> None:
+        self.state = state
+        problem = self.problem if state in ("waiting", "failed") else None
+        level = {"waiting": logging.WARNING, "failed": logging.ERROR}.get(state, logging.INFO)
+        facts = {"event": "source", "camera": self.address.name, "state": state, "problem": problem}
+        log.log(level, "%s: %s%s", self.address.name, state, f": {problem}" if problem else "", extra=facts)
 
     def _read(self) -> str | None:
         """Read until the end; what was wrong, None where it is over or was stopped."""
@@ -172,8 +183,8 @@ class Reader:
                         return None
                     if first is None:
                         first = arrival.arrived
-                        self.state = "live"
                         self.connections += 1
+                        self._turn_to("live")
                     if arrival.arrived - first >= STEADY:
                         self._backoff.succeeded()
                     self._take(self._placed(arrival))

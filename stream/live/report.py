@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stream.live.camera import Camera
 from stream.live.encoded import Encoded
+from stream.live.events import Events
 from stream.live.freshest import CAUSES
 from stream.live.meter import Metric, histogram_samples
+from stream.live.outbox import Outcome
 from stream.live.outlet import Outlet
 from stream.live.recording import Recording
 from stream.live.run import Live
@@ -36,7 +38,11 @@ def camera_state(camera: Camera, now: float) -> dict[str, Any]:
 def _output_state(outlet: Outlet) -> dict[str, Any]:
     health, output = outlet.health, outlet.output
     state: dict[str, Any] = {"name": health.name, "state": health.state, "problem": health.problem}
-    return state | ({"skipped": output.skipped} if isinstance(output, Encoded) else {})
+    if isinstance(output, Encoded):
+        state["skipped"] = output.skipped
+    if isinstance(output, Events):
+        state["events"] = {outcome: number for outcome, number in sorted(output.outbox.outcomes.items()) if number}
+    return state
 
 
 def final_report(live: Live, seconds: float) -> dict[str, Any]:
@@ -152,6 +158,27 @@ def metrics(live: Live) -> list[Metric]:
             "Pictures that an output left out, since it did not keep up or was not connected.",
             "counter",
             [("", labels, outlet.output.skipped) for outlet, labels in outputs if isinstance(outlet.output, Encoded)],
+        ),
+        Metric(
+            "iznet_events_total",
+            "Events by what became of them.",
+            "counter",
+            [
+                ("", {**labels, "outcome": outcome}, outlet.output.outbox.outcomes[outcome])
+                for outlet, labels in outputs
+                if isinstance(outlet.output, Events)
+                for outcome in get_args(Outcome)
+            ],
+        ),
+        Metric(
+            "iznet_events_waiting",
+            "Events that wait to be sent.",
+            "gauge",
+            [
+                ("", labels, outlet.output.outbox.waiting)
+                for outlet, labels in outputs
+                if isinstance(outlet.output, Events)
+            ],
         ),
         Metric(
             "iznet_latency_seconds",

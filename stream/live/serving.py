@@ -30,29 +30,38 @@ class Application(Protocol):
     """Set when the server is about to end: what goes on for ever stops."""
 
 
-class Server:
-    """Serves a page in a thread of its own.
+def bound(place: Place) -> socket.socket:
+    """A socket that has the address, before there is anything to serve.
 
     Raises:
         OutputError: the address is taken, not ours, or needs more rights.
+    """
+    made = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((place.host, place.port))
+    except OSError as error:
+        made.close()
+        raise OutputError(
+            f"cannot serve on {place.host}:{place.port} ({error.strerror}); choose another --serve HOST:PORT"
+        ) from error
+    return made
+
+
+class Server:
+    """Serves a page in a thread of its own; `listening` is what `bound` gave for the place, if it was asked before.
+
+    Raises:
+        OutputError: as `bound`.
 
     Example:
         >>> with Server(page, Place.parse("8080")) as server:               # doctest: +SKIP
         ...     print(server.url)
     """
 
-    def __init__(self, page: Application, place: Place) -> None:
+    def __init__(self, page: Application, place: Place, listening: socket.socket | None = None) -> None:
         self._page = page
-        family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((place.host, place.port))
-        except OSError as error:
-            self._socket.close()
-            raise OutputError(
-                f"cannot serve on {place.host}:{place.port} ({error.strerror}); choose another --serve HOST:PORT"
-            ) from error
+        self._socket = listening or bound(place)
         port = self._socket.getsockname()[1]
         self.url = f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{port}/"
         self._server = uvicorn.Server(
@@ -60,7 +69,7 @@ class Server:
                 page.app,
                 log_level="critical",
                 access_log=False,
-                lifespan="off",
+                lifespan="on",
                 server_header=False,
                 timeout_graceful_shutdown=1,
                 limit_concurrency=64,

@@ -6,6 +6,7 @@ The people are the coloured rectangles of `tests.networks`.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import threading
@@ -194,9 +195,18 @@ server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory.new()
-factory.set_launch(
-    f"( filesrc location={sys.argv[2]} ! matroskademux ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 )"
-)
+if sys.argv[3] == "takes":
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+    factory.set_eos_shutdown(True)
+    factory.set_launch(
+        "( rtph264depay name=depay0 ! h264parse ! matroskamux streamable=true "
+        f"! filesink buffer-mode=unbuffered location={sys.argv[2]} )"
+    )
+else:
+    factory.set_launch(
+        f"( filesrc location={sys.argv[2]} ! matroskademux ! h264parse config-interval=-1 "
+        "! rtph264pay name=pay0 pt=96 )"
+    )
 server.get_mount_points().add_factory("/stage", factory)
 server.attach(None)
 print("serving", flush=True)
@@ -207,13 +217,13 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 class RtspServer:
-    """A real RTSP server (GStreamer's) in a process of its own, playing a file to everybody who asks."""
+    """A real RTSP server (GStreamer's) in a process of its own, playing a file to everybody who asks, or writing a file
+    of what somebody sends."""
 
-    def __init__(self, clip: Path, port: int) -> None:
+    def __init__(self, clip: Path, port: int, *, takes: bool = False) -> None:
         self.url = f"rtsp://127.0.0.1:{port}/stage"
-        self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, "-c", RTSP_SERVER, str(port), str(clip)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        command = [SYSTEM_PYTHON, "-c", RTSP_SERVER, str(port), str(clip), "takes" if takes else "gives"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._process.stdout is not None
         if self._process.stdout.readline().strip() != b"serving":
             self.kill()
@@ -225,6 +235,80 @@ class RtspServer:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class Posted:
+    """A web server that keeps what is posted to it and answers as it is told: one status after another, the last one
+    for ever."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.requests: list[tuple[dict[str, str], Any]] = []
+        kept, left = self.requests, list(statuses)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                kept.append(({k.lower(): v for k, v in self.headers.items()} | {"path": self.path}, json.loads(body)))
+                status = left.pop(0) if len(left) > 1 else left[0]
+                self.send_response(status, "no, s3cret" if status >= 400 else None)
+                if status in (301, 307):
+                    self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.handler: type[BaseHTTPRequestHandler] = Handler
+
+
+class Broker:
+    """As much of an MQTT 3.1.1 broker as a publisher meets: lets people in, or not, and confirms what they publish."""
+
+    def __init__(self, port: int = 0, *, answer: int = 0, confirms: bool = True) -> None:
+        self.published: list[tuple[str, Any]] = []
+        self.connects: list[bytes] = []
+        self._answer, self._confirms = answer, confirms
+        self._server = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._server.getsockname()[1]
+        self._talks: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        for each in [self._server, *self._talks]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                talk, _ = self._server.accept()
+                self._talks.append(talk)
+                threading.Thread(target=self._talk, args=(talk,), daemon=True).start()
+
+    def _talk(self, talk: socket.socket) -> None:
+        with contextlib.suppress(OSError), talk.makefile("rb") as reading:
+            while head := reading.read(1):
+                length = shift = 0
+                while True:
+                    (byte,) = reading.read(1)
+                    length |= (byte & 0x7F) << shift
+                    shift += 7
+                    if not byte & 0x80:
+                        break
+                body = reading.read(length)
+                kind = head[0] >> 4
+                if kind == 1:
+                    self.connects.append(body)
+                    talk.sendall(bytes([0x20, 2, 0, self._answer]))
+                elif kind == 3 and self._confirms:
+                    size = int.from_bytes(body[:2], "big")
+                    self.published.append((body[2 : 2 + size].decode(), json.loads(body[4 + size :])))
+                    talk.sendall(bytes([0x40, 2]) + body[2 + size : 4 + size])
+                elif kind == 12:
+                    talk.sendall(bytes([0xD0, 0]))
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -125,7 +125,8 @@ def test_a_cut_begins_a_segment_also_where_frames_are_dropped_later() -> None:
 
 def test_a_stage_that_moves_past_is_no_cut_however_few_frames_are_looked_at() -> None:
     rng = np.random.default_rng(3)
-    wall = cv2.resize(rng.integers(0, 255, (12, 60, 3), dtype=np.uint8), (1920, 240), interpolation=cv2.INTER_CUBIC)
+    cells = rng.integers(0, 255, (12, 60, 3), dtype=np.uint8)
+    wall = np.asarray(cv2.resize(cells, (1920, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
     pan = [
         av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, x : x + 320]), "rgb24").reformat(format="yuv420p")
         for x in range(0, 1600, 8)
