@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "bench": ("imageio_ffmpeg",),
     "export": ("opentimelineio", "pyarrow"),
     "live": ("starlette", "uvicorn"),
+    "webrtc": ("aiortc",),
     "gpu": ("tensorrt", "pycuda", "onnx"),
     "gpu-wheels": ("tensorrt", "cuda", "onnx"),
 }

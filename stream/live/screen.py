@@ -79,6 +79,19 @@ class Screen:
             },
         }
 
+    def frame_after(self, after: int) -> tuple[int, av.VideoFrame] | None:
+        """The latest picture as displayed, yuv420p, and its number; None if it is not newer than number `after`. It is
+        the caller's own."""
+        with self._encoding:
+            with self._lock:
+                seen, number = self._seen, self._number
+            if seen is None or number <= after:
+                return None
+            bgr = shrunk(self._scaler, seen.labelled.frame.picture, seen.labelled.rotation, WIDEST)
+            even = bgr[: bgr.shape[0] // 2 * 2, : bgr.shape[1] // 2 * 2]
+            own = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), "bgr24")
+            return number, self._scaler.reformat(own, format="yuv420p", threads=1)
+
     def picture(self, after: int) -> tuple[int, bytes] | None:
         """The latest picture as JPEG and its number; None if it is not newer than number `after`."""
         with self._encoding:  # once for all who look; and a scaler is for one thread at a time

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,13 @@ from stream.live.run import Live
 from stream.live.screen import Screen
 from stream.live.serving import PageFiles, Server, body_of, refuse, text, whole
 from stream.live.thumbnails import Thumbnails
+
+try:
+    from stream.live.webrtc import Peers
+except ModuleNotFoundError as missing:
+    if (missing.name or "").split(".")[0] == "stream":
+        raise
+    Peers = None  # type: ignore[assignment,misc]  # the page says so, and takes MJPEG
 
 __all__ = ["LivePage", "Server"]
 
@@ -62,10 +70,12 @@ class LivePage:
         self._screens = screens
         self._thumbnails = thumbnails
         self._desk = desk
-        files = PageFiles(PAGE, ("app.js",), guard)
+        self._peers = Peers() if Peers is not None else None
+        files = PageFiles(PAGE, ("app.js", "picture.js"), guard)
         routes = [
             Route("/", files.index),
             Route("/cameras/{camera:int}/live.mjpg", self._pictures),
+            Route("/cameras/{camera:int}/offer", self._offer, methods=["POST"]),
             Route("/cameras/{camera:int}/faces/{epoch:int}-{track:int}.jpg", self._face),
             Route("/names", self._name, methods=["POST"]),
             Route("/undo", self._undo, methods=["POST"]),
@@ -75,7 +85,8 @@ class LivePage:
             Route("/readyz", self._ready),
             Route("/{name:str}", files.file),
         ]
-        self.app: ASGIApp = Door(Starlette(routes=routes, exception_handlers={IznetError: refuse}), guard)
+        handlers = {IznetError: refuse}
+        self.app: ASGIApp = Door(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan), guard)
 
     def state(self) -> dict[str, Any]:
         """All that the page shows, except for pictures."""
@@ -89,6 +100,7 @@ class LivePage:
             "cameras": cameras,
             "people": list(gallery.people) if gallery is not None else [],
             "naming": self._desk is not None,
+            "webrtc": self._peers is not None,
             "undo": _given(latest) if latest is not None else None,
         }
 
@@ -115,6 +127,21 @@ class LivePage:
                 yield head.encode() + data + b"\r\n"
         finally:
             screen.viewers -= 1
+
+    async def _offer(self, request: Request) -> Response:
+        screen = _of(request, self._screens)
+        if screen is None:
+            return PlainTextResponse("there is no such camera\n", 404)
+        if self._peers is None:
+            raise InputError("WebRTC is not installed: pip install 'iznet[webrtc]'")
+        asked = await body_of(request)
+        return JSONResponse({"sdp": await self._peers.answer(text(asked, "sdp"), screen, text(asked, "visit"))})
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        yield
+        if self._peers is not None:
+            await self._peers.close()
 
     async def _face(self, request: Request) -> Response:
         thumbnails = _of(request, self._thumbnails)
@@ -145,11 +172,19 @@ class LivePage:
         return JSONResponse(_given(given))
 
     async def _events(self, request: Request) -> Response:
+        visit = request.query_params.get("visit", "")
+
         async def messages() -> AsyncIterator[bytes]:
-            while not self.ending and not await request.is_disconnected():
-                state = await run_in_threadpool(self.state)
-                yield f"data: {json.dumps(state, ensure_ascii=False)}\n\n".encode()
-                await asyncio.sleep(TICK)
+            if self._peers is not None:
+                self._peers.came(visit)
+            try:
+                while not self.ending and not await request.is_disconnected():
+                    state = await run_in_threadpool(self.state)
+                    yield f"data: {json.dumps(state, ensure_ascii=False)}\n\n".encode()
+                    await asyncio.sleep(TICK)
+            finally:
+                if self._peers is not None:
+                    self._peers.left(visit)
 
         return StreamingResponse(messages(), media_type="text/event-stream")
 

@@ -1,6 +1,7 @@
 // The page of a live run: one stream of events says all there is to know; pictures come beside it.
 
 import { $, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, say } from "./shared.js";
+import { show as showPicture, visit } from "./picture.js";
 
 const STATES = { connecting: "connecting", live: "live", waiting: "no signal, trying again", ended: "ended", failed: "given up" };
 const cards = new Map();
@@ -16,7 +17,7 @@ function card(number) {
 }
 
 function show(state) {
-  state.cameras.forEach((camera, number) => showCamera(card(number), camera, number, state.naming));
+  state.cameras.forEach((camera, number) => showCamera(card(number), camera, number, state));
   offer(state.people);
   if (state.undo && state.undo.number > undoShown) tell(state.undo);
 }
@@ -35,7 +36,7 @@ async function takeBack(number) {
   }
 }
 
-function showCamera(section, camera, number, nameable) {
+function showCamera(section, camera, number, { naming: nameable, webrtc }) {
   put(section.querySelector("h2"), camera.name);
   const state = section.querySelector(".state");
   put(state, STATES[camera.state] ?? camera.state);
@@ -43,15 +44,20 @@ function showCamera(section, camera, number, nameable) {
   const problem = section.querySelector(".problem");
   problem.hidden = camera.state === "live" || !camera.problem;
   put(problem, camera.problem ?? "");
-  const image = section.querySelector(".picture img");
-  if (!image.src && camera.width) {
-    image.width = camera.width;
-    image.height = camera.height;
-    image.src = `cameras/${number}/live.mjpg`;
-    section.querySelector(".picture").classList.add("shown");
+  if (!section.dataset.began && camera.width) {
+    section.dataset.began = "yes";
+    const way = section.querySelector(".way");
+    const place = section.querySelector(".picture");
+    place.style.setProperty("--shape", camera.width / camera.height);
+    showPicture(place, `cameras/${number}`, webrtc, (words) => {
+      way.hidden = false;
+      put(way, words);
+    });
   }
   const who = camera.faces.map((face) => face.name ?? "somebody unknown");
-  image.alt = `Live picture of ${camera.name}: ${who.length ? who.join(", ") : "nobody is seen"}`;
+  const words = `Live picture of ${camera.name}: ${who.length ? who.join(", ") : "nobody is seen"}`;
+  section.querySelector(".picture img").alt = words;
+  section.querySelector(".picture video").ariaLabel = words;
   const faces = camera.state === "live" ? camera.faces : [];
   showBoxes(section.querySelector(".boxes"), faces, camera, number, nameable);
   showFaces(section.querySelector(".now"), faces, camera, number, nameable);
@@ -149,4 +155,4 @@ function showFigures(parent, camera) {
   }
 }
 
-follow("events", show);
+follow(`events?visit=${visit}`, show);

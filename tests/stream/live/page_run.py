@@ -37,6 +37,7 @@ class Watched:
     gallery: Path | None
     people: list[feeds.People]
     """What the camera sees from now on: the last of them."""
+    screen: Screen
 
     @property
     def frames(self) -> int:
@@ -103,6 +104,6 @@ def watched(
     try:
         with contextlib.suppress(InputError), live, Server(page, Place("127.0.0.1", 0)) as server:
             feeds.until(lambda: live.cameras[0].room.tally.went > 0, 60)
-            yield Watched(live, server.url, path, people)
+            yield Watched(live, server.url, path, people, screen)
     finally:
         over.set()

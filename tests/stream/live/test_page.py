@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 expect = playwright.expect
+
+from stream.live import server  # noqa: E402
+
+NO_WEBRTC = "WebRTC is not installed: pip install 'iznet[webrtc]'"
 
 PATIENCE = 30_000
 """Milliseconds."""
@@ -52,8 +57,9 @@ def run(detector: Detector, embedder: Embedder, group: Path) -> Iterator[Watched
 class Visit:
     """A page that is open, and all it complained about."""
 
-    def __init__(self, browser: Browser, url: str, **settings: Any) -> None:
+    def __init__(self, browser: Browser, url: str, script: str = "", **settings: Any) -> None:
         self.page: Page = browser.new_page(**settings)
+        self.page.add_init_script(script)
         self.complaints: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -80,20 +86,75 @@ class Visit:
         self.page.keyboard.press("Enter")
 
 
-def test_the_picture_moves_and_names_appear(run: Watched, browser: Browser) -> None:
-    visit = Visit(browser, run.url)
-    image = visit.page.locator(".picture img")
-    feeds.until(lambda: visit.page.evaluate("document.querySelector('.picture img').naturalWidth") == 320)
-    visit.sees(2)
-    assert visit.names() == ["Unknown", "ann"]
-    assert "ann" in (image.get_attribute("alt") or "")
-    frames = run.frames
-    # Ann goes away: what is shown follows.
-    run.people.append([feeds.SOMEBODY])
-    visit.sees(1)
-    assert run.frames > frames
-    assert visit.names() == ["Unknown"]
-    assert {"ann", "Unknown"} <= set(visit.page.locator(".lately .who").all_inner_texts())
+WAYS = ["mjpeg", pytest.param("webrtc", marks=pytest.mark.skipif(server.Peers is None, reason=NO_WEBRTC))]
+REDDEST = """async () => {
+  const place = document.querySelector('.picture');
+  const shown = [place.querySelector('video'), place.querySelector('img')].find((each) => !each.hidden);
+  const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 240 });
+  const pen = canvas.getContext('2d');
+  pen.drawImage(shown, 0, 0, 320, 240);
+  const [red, green] = pen.getImageData(64, 90, 1, 1).data;
+  return red - green;
+}"""
+"""How red the picture is in the middle of where Ann stands."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_picture_moves_and_names_appear(
+    way: str,
+    detector: Detector,
+    embedder: Embedder,
+    group: Path,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if way == "mjpeg":
+        monkeypatch.setattr(server, "Peers", None)
+    with watched(detector, embedder, group) as run:
+        visit = Visit(browser, run.url)
+        feeds.until(lambda: visit.page.evaluate(REDDEST) > 120)
+        shown = visit.page.locator(".picture video" if way == "webrtc" else ".picture img")
+        assert shown.is_visible()
+        said = visit.page.locator(".way")
+        if way == "webrtc":
+            assert not said.is_visible()
+            assert visit.page.evaluate("document.querySelector('.picture video').videoWidth") == 320
+        else:
+            expect(said).to_contain_text("MJPEG: WebRTC is not installed")
+        visit.sees(2)
+        assert visit.names() == ["Unknown", "ann"]
+        expect(shown).to_have_attribute("alt" if way == "mjpeg" else "aria-label", re.compile("ann"))
+        frames = run.frames
+        # Ann goes away: what is shown follows.
+        run.people.append([feeds.SOMEBODY])
+        visit.sees(1)
+        assert run.frames > frames
+        assert visit.names() == ["Unknown"]
+        feeds.until(lambda: visit.page.evaluate(REDDEST) < 40)
+        assert {"ann", "Unknown"} <= set(visit.page.locator(".lately .who").all_inner_texts())
+        assert run.screen.viewers == 1
+        visit.page.goto("about:blank")
+        feeds.until(lambda: run.screen.viewers == 0)
+        assert visit.complaints == []
+        visit.page.close()
+
+
+@pytest.mark.skipif(server.Peers is None, reason=NO_WEBRTC)
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("delete window.RTCPeerConnection", "this browser has no WebRTC"),
+        ("RTCPeerConnection.prototype.setRemoteDescription = () => Promise.reject(new Error('no'))", "(no)"),
+    ],
+)
+def test_where_webrtc_does_not_work_it_is_said_and_the_picture_comes_all_the_same(
+    broken: str, words: str, run: Watched, browser: Browser
+) -> None:
+    visit = Visit(browser, run.url, script=broken)
+    expect(visit.page.locator(".way")).to_contain_text(words, timeout=PATIENCE)
+    expect(visit.page.locator(".way")).to_contain_text("MJPEG")
+    feeds.until(lambda: visit.page.evaluate(REDDEST) > 120)
+    assert visit.page.locator(".picture img").is_visible()
     assert visit.complaints == []
     visit.page.close()
 
@@ -115,6 +176,72 @@ def test_a_stranger_is_named_by_keyboard_and_known_after_a_restart(
         visit.sees(2)
         assert visit.names() == ["Dora", "ann"]
         visit.page.close()
+
+
+def test_a_correction_moves_the_looks_and_undoing_gives_them_back(run: Watched, browser: Browser, group: Path) -> None:
+    visit = Visit(browser, run.url)
+    visit.sees(2)
+    visit.name("Dora")
+    visit.sees_name("Dora")
+    looks = len(Gallery.load(group).photos(0))
+    visit.page.get_by_role("button", name="Correct the name Dora").last.click()
+    visit.page.locator("#name").fill("BEN")
+    visit.page.keyboard.press("Enter")
+    visit.sees_name("ben")
+    gallery = Gallery.load(group)
+    assert gallery.people == ("ann", "ben")
+    assert len(gallery.photos(1)) > 1
+    visit.page.locator("#undo").click()
+    visit.sees_name("Dora")
+    gallery = Gallery.load(group)
+    assert gallery.people == ("Dora", "ann", "ben")
+    assert len(gallery.photos(0)) == looks
+    assert len(gallery.photos(2)) == 1
+    expect(visit.page.locator("#said")).to_contain_text("ben: taken back")  # not hidden by what holds again
+    assert visit.complaints == []
+    visit.page.close()
+
+
+def test_all_of_it_can_be_done_with_the_keyboard(run: Watched, browser: Browser, group: Path) -> None:
+    visit = Visit(browser, run.url)
+    visit.sees(2)
+    keyboard = visit.page.keyboard
+
+    def reach(words: str) -> None:
+        """Walk on until something that is called so has the focus."""
+        for _ in range(30):
+            keyboard.press("Tab")
+            said = visit.page.evaluate(
+                "document.activeElement.ariaLabel || document.activeElement.textContent || document.activeElement.id"
+            )
+            if words in said:
+                shown = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert shown != "none", f"{said} has the focus, and nobody sees it"
+                return
+        raise AssertionError(f"{words} was not reached")
+
+    reach("Name this unknown person")
+    keyboard.press("Enter")
+    expect(visit.page.locator("#name")).to_be_focused()
+    keyboard.press("Escape")
+    expect(visit.page.locator("dialog")).to_be_hidden()
+    assert "Name" in visit.page.evaluate("document.activeElement.ariaLabel")  # back where it was
+    keyboard.press("Enter")
+    keyboard.type("Dora")
+    reach("Cancel")
+    keyboard.press("Enter")
+    assert Gallery.load(group).people == ("ann", "ben")
+    keyboard.press("Enter")
+    keyboard.press("Control+A")
+    keyboard.type("Dora")
+    keyboard.press("Enter")
+    visit.sees_name("Dora")
+    reach("Undo")
+    keyboard.press("Enter")
+    visit.sees_name("Unknown")
+    assert Gallery.load(group).people == ("ann", "ben")
+    assert visit.complaints == []
+    visit.page.close()
 
 
 def test_a_naming_is_undone(run: Watched, browser: Browser, group: Path) -> None:
@@ -156,10 +283,11 @@ def test_a_name_cannot_bring_code_along(detector: Detector, embedder: Embedder, 
         visit.page.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)], ids=["phone", "desk"])
-def test_it_fits_and_everybody_can_use_it(width: int, height: int, run: Watched, browser: Browser) -> None:
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (1280, 900)], ids=["phone", "small", "desk"])
+def test_it_fits_and_everybody_can_use_it(width: int, height: int, scheme: str, run: Watched, browser: Browser) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
-    visit = Visit(browser, run.url, viewport={"width": width, "height": height})
+    visit = Visit(browser, run.url, viewport={"width": width, "height": height}, color_scheme=scheme)
     visit.sees(2)
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     found = axe.Axe().run(visit.page)

@@ -168,7 +168,7 @@ JSON = st.recursive(
             lambda data: json.dumps(data).encode()
         ),
     ),
-    path=st.sampled_from(["/names", "/undo"]),
+    path=st.sampled_from(["/names", "/undo", "/cameras/0/offer"]),
 )
 def test_whatever_is_sent_is_answered_and_breaks_nothing(body: bytes, path: str, run: Watched) -> None:
     status, _, answer = run.ask("POST", path, body)
