@@ -105,6 +105,7 @@ PACKAGES = {"pycuda": "pycuda", "cuda-bindings": "cuda.bindings"}
 """What can serve the GPU and its module, the preferred one first."""
 _lock = threading.Lock()
 _opened: CudaDevice | None = None
+_release: weakref.finalize[[], _End] | None = None
 
 
 def package() -> str:
@@ -128,7 +129,7 @@ def open_device() -> CudaDevice:
     Raises:
         MissingError: there is none that networks can run on, with the reason and the cure.
     """
-    global _opened
+    global _opened, _release
     with _lock:
         if _opened is None:
             info = cuda_driver.probe()
@@ -142,9 +143,18 @@ def open_device() -> CudaDevice:
 
                 device = BindingsDevice(info)
             # Finalizers run in the reverse order of their making: those of sessions, made later, come before this.
-            weakref.finalize(_end, device.release)
+            _release = weakref.finalize(_end, device.release)
             _opened = device
         return _opened
+
+
+def close_device() -> None:
+    """Let go of the GPU before the process ends; every session on it has to be closed. It may be opened again."""
+    global _opened, _release
+    with _lock:
+        if _release is not None:
+            _release()
+        _opened = _release = None
 
 
 class _End:

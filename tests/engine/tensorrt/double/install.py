@@ -32,9 +32,11 @@ def installed(machine: Machine, package: str, caches: Path) -> Iterator[Machine]
             patch.dict(sys.modules, modules),
             patch.dict("os.environ", {"XDG_CACHE_HOME": str(caches)}),
             patch.object(cuda_driver, "library", lambda: library),
-            patch.object(cuda_device, "_opened", None),
         ):
-            yield machine
+            try:
+                yield machine
+            finally:
+                cuda_device.close_device()
     finally:
         for name in _BOUND:
             sys.modules.pop(name, None)
