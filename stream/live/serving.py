@@ -21,6 +21,9 @@ from stream.live.guard import COOKIE, Guard, Place
 SHARED = Path(__file__).with_name("page")
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
+BACKLOG = 64
+"""Connections that may wait to be taken."""
+
 
 class Application(Protocol):
     """What can be served."""
@@ -40,6 +43,7 @@ def bound(place: Place) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((place.host, place.port))
+        made.listen(BACKLOG)  # from here on nobody is turned away, even before the server is ready
     except OSError as error:
         made.close()
         raise OutputError(

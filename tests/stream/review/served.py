@@ -1,0 +1,63 @@
+"""A review with its page, for tests of both."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from stream.encoding import EncoderSettings
+from stream.live.guard import Guard, Place
+from stream.live.serving import Server
+from stream.render import render_video
+from stream.result import LabelResult
+from stream.review.review import Review
+from stream.review.server import ReviewPage
+
+
+@dataclass
+class Served:
+    """A review that can be asked."""
+
+    review: Review
+    url: str
+    path: Path
+    """The record."""
+
+    def ask(
+        self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer."""
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        with contextlib.closing(connection):
+            body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
+            known = {"x-iznet": "1", "content-type": "application/json"} if method == "POST" else {}
+            connection.request(method, path, body, known | (headers or {}))
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    def state(self) -> Any:
+        return json.loads(self.ask("GET", "/state")[2])
+
+
+@contextlib.contextmanager
+def served(path: Path, token: str | None = None, people: tuple[str, ...] = ()) -> Iterator[Served]:
+    """Serve the review of a record whose video lies beside it."""
+    review = Review(path, people=people)
+    target = path.with_name("mv.labelled.mp4")
+
+    def draw(overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
+        settings = EncoderSettings("x264", "ultrafast")
+        return render_video(
+            review.video, path, target, encoder=settings, overwrite=overwrite, progress=progress, threads=1
+        )
+
+    review.draws(target, draw)
+    with review, Server(ReviewPage(review, Guard(True, token)), Place("127.0.0.1", 0)) as server:
+        yield Served(review, server.url, path)
