@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -84,11 +85,34 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
 def test_one_feed_of_two_that_fails_is_told_by_the_exit_code(
     clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    feeds_given = [f"good={clip}", f"bad={tmp_path / 'none.mkv'}", "--realtime", "--max-staleness", "60"]
+    (tmp_path / "bad.mkv").write_bytes(b"no video at all" * 999)
+    feeds_given = [f"good={clip}", f"bad={tmp_path / 'bad.mkv'}", "--realtime", "--max-staleness", "60"]
     assert run(["live", *feeds_given, *networks[:2]]) == 6
     said = capfd.readouterr().err
-    assert "none.mkv" in said
+    assert "bad.mkv cannot be opened" in said
     assert "good: 40 frames" in said  # the other's figures are not lost
+
+
+def test_an_output_that_fails_is_told_and_the_others_are_whole(
+    clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-2.mkv").write_text("precious", "utf-8")  # in the way of the second piece
+    record = tmp_path / "a.tracks.jsonl"
+    outs = ["--out", str(tmp_path / "a.mkv"), "--rotate-seconds", "1", "--tracks", str(record)]
+    arguments = ["live", str(clip), "--realtime", *networks[:2], *outs, "--max-staleness", "60", "--json"]
+    assert run(arguments) == 5
+    report = json.loads(capfd.readouterr().out)
+    assert report["code"] == 5
+    assert "a-2.mkv exists" in report["error"]
+    (source,) = report["sources"]
+    assert {output["name"]: output["state"] for output in source["outputs"]} == {
+        str(record): "on",
+        str(tmp_path / "a.mkv"): "failed",
+    }
+    assert source["frames"] == 40
+    assert len(read(record).frames) == source["named"]
+    assert media.read(tmp_path / "a.mkv").pictures
+    assert (tmp_path / "a-2.mkv").read_text("utf-8") == "precious"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -139,6 +163,14 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--rotate-seconds", "5", "--out", "hls/"], "FILE.mkv"),
         (["udp://h:1", "udp://h:2", "--out", "hls/"], "{camera}"),
         (["udp://h:1", "--crf", "20"], "--out"),
+        (["udp://h:1", "--slate"], "--out"),
+        (["udp://h:1", "--every-frame"], "--out"),
+        (["udp://h:1", "--event-strangers"], "--webhook"),
+        (["udp://h:1", "--webhook", "ftp://h/a"], "http://"),
+        (["udp://h:1", "--mqtt", "http://h/a"], "mqtt://"),
+        (["udp://h:1", "--out", "http://h/a"], "rtsp://"),
+        (["udp://h:1", "udp://h:2", "--out", "rtsp://h/a"], "{camera}"),
+        (["udp://h:1", "--out", "rtsp://h/a", "--encoder", "svtav1"], "svtav1"),
         (["udp://h:1", "udp://h:1"], "NAME=SOURCE"),
         (["udp://h:1", "--token", "x"], "--serve"),
     ],
@@ -208,13 +240,98 @@ def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixtu
     assert "stdout" in json.loads(capfd.readouterr().out)["error"]
 
 
-def test_a_file_in_the_way_is_refused_before_anything_is_read(
-    networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["udp://127.0.0.1:1", "--out", "a.mkv"], 5, "--overwrite"),
+        (["udp://127.0.0.1:1", "--out", "a.mp4"], 2, ".mkv"),
+        (["udp://127.0.0.1:1", "--out", "no/a.mkv"], 5, "no folder"),
+        (["udp://127.0.0.1:1", "--out", "no/hls/"], 5, "no folder"),
+        (["udp://127.0.0.1:1", "--tracks", "no/a.tracks.jsonl"], 5, "no folder"),
+        (["udp://127.0.0.1:1", "--log", "no/log.jsonl"], 5, "log.jsonl"),
+        (["no.mkv", "--realtime"], 3, "no.mkv"),
+        (["udp://127.0.0.1:1", "-g", "no.gallery"], 3, "no.gallery"),
+        (["udp://127.0.0.1:1", "--serve", "127.0.0.1:{port}"], 5, "--serve"),
+    ],
+)
+def test_what_is_quickly_told_is_told_before_the_networks_are_loaded(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "a.mkv").write_text("precious", "utf-8")
-    assert run(["live", "udp://127.0.0.1:1", *networks[:2], "--out", str(tmp_path / "a.mkv")]) == 5
-    assert "--overwrite" in capfd.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    if "--serve" in arguments:
+        pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = [argument.format(port=taken.getsockname()[1]) for argument in arguments]
+        # Networks that are not there: whoever looks for them first says so.
+        assert run(["live", *given, "--detector", "none.onnx", "--embedder", "none.onnx"]) == code
+    said = capfd.readouterr().err
+    assert words in said
+    assert "none.onnx" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv"]
     assert (tmp_path / "a.mkv").read_text("utf-8") == "precious"
+
+
+def test_events_reach_a_web_server_and_a_broker(
+    clip: Path, group: Path, networks: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("paho.mqtt", reason="the MQTT library is not installed: pip install 'iznet[live]'")
+    posted, broker = feeds.Posted(503, 200), feeds.Broker()
+    with feeds.serving(posted.handler) as port:
+        places = [
+            *("--webhook", f"http://me:s3cret@127.0.0.1:{port}/hook?key=k3y"),
+            *("--mqtt", f"mqtt://me:s3cret@127.0.0.1:{broker.port}/home"),
+        ]
+        arguments = ["live", f"stage={clip}", "--realtime", "-g", str(group), *networks, "--json", *places]
+        assert run([*arguments, "--max-staleness", "60", "--event-strangers"]) in (0, 5)  # sent in the last second
+    broker.kill()
+    said = capfd.readouterr()
+    assert "s3cret" not in said.out + said.err
+    assert "k3y" not in said.out + said.err
+    appeared = {body["name"] for topic, body in broker.published if topic == "home/stage/appeared"}
+    assert appeared == {"ann", None}
+    assert all(body["thumbnail"] for _, body in broker.published)
+    assert len(posted.requests) >= 2
+    assert posted.requests[0][1]["id"] == posted.requests[1][1]["id"]  # the same again, after a 503
+    outputs = json.loads(said.out)["sources"][0]["outputs"]
+    assert [output["name"] for output in outputs] == [
+        f"http://127.0.0.1:{port}/hook?key=***",
+        f"mqtt://127.0.0.1:{broker.port}/home",
+    ]
+    assert outputs[1]["events"] == {"sent": len(broker.published)}
+
+
+def test_what_happens_is_logged_as_json_lines_without_secrets(
+    networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    url = f"door=rtsp://admin:s3cret@127.0.0.1:{feeds.free_port()}/1?key=k3y"
+    assert run(["live", url, *networks[:2], "--retries", "1", "--log", str(log)]) == 3
+    text = log.read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line["event"], line["state"]) for line in lines] == [
+        ("source", "connecting"),
+        ("run", "started"),
+        ("source", "waiting"),
+        ("source", "connecting"),
+        ("source", "failed"),
+        ("run", "ended"),
+    ] or [line["state"] for line in lines][:2] == ["started", "connecting"]
+    assert all(line["camera"] == "door" for line in lines if line["event"] == "source")
+    assert "Connection refused" in next(line["problem"] for line in lines if line["state"] == "failed")
+    assert lines[-1]["report"]["sources"][0]["name"] == "door"
+    assert "s3cret" not in text
+    assert "k3y" not in text
+    said = capfd.readouterr().err
+    assert "door: waiting: " in said  # people are told all the same
+    assert run(["live", url, *networks[:2], "--retries", "0", "--log", "-"]) == 3
+    said = capfd.readouterr().err
+    assert any(line.startswith("{") and json.loads(line)["state"] == "failed" for line in said.splitlines())
 
 
 def test_the_page_says_where_it_is_and_a_token_is_made_where_others_reach_it(networks: list[str]) -> None:
