@@ -13,7 +13,7 @@ from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
 from engine.onnx_session import OnnxSession
 from engine.runtime import Precision
-from engine.tensorrt_accuracy import Accuracy, Pictures, measure
+from engine.tensorrt_accuracy import EXACT, QUANTISED, Accuracy, Pictures, measure
 from engine.tensorrt_build import BuildOptions, Progress, build_plan
 from engine.tensorrt_library import load
 from engine.tensorrt_precision import GpuPrecision
@@ -80,7 +80,7 @@ def build_engine(
     Raises:
         MissingError: there is no GPU that networks can run on.
         InputError: the network cannot be run, or the engine says something else than it, beyond
-            `engine.tensorrt_accuracy.BOUNDS`; nothing is kept then.
+            `engine.tensorrt_accuracy.EXACT` or `QUANTISED`; nothing is kept then.
     """
     device = device or open_device()
     key = EngineKey.of(model, precision, profiles, device.info, load(), options)
@@ -122,7 +122,7 @@ def _checked(model: ModelFile, engine: Engine, device: CudaDevice, pictures: Pic
     finally:
         session.close()
         reference.close()
-    if offences := accuracy.offences(engine.precision):
+    if offences := accuracy.offences(QUANTISED if model.integer else EXACT):
         raise InputError(
             f"{model.path}: its engine in {engine.precision} is refused: {'; '.join(offences)} ({accuracy}); "
             f"{'use --precision f32' if engine.precision != 'f32' else 'keep to --device cpu, and report this'}"

@@ -7,7 +7,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from engine import devices
+from engine import cuda_driver, devices
 from engine.errors import MissingError, UsageError
 
 
@@ -24,10 +24,20 @@ def without(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return missing
 
 
+@pytest.fixture(autouse=True)
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a GPU, whatever this one has; `tests/engine/tensorrt` has those with one."""
+
+    def library() -> None:
+        raise MissingError("there is no NVIDIA driver here")
+
+    monkeypatch.setattr(cuda_driver, "library", library)
+
+
 def test_auto_takes_openvino_on_the_cpu_and_says_why() -> None:
     choice = devices.choose()
     assert (choice.device, choice.backend) == ("cpu", "openvino")
-    assert "GPU" in choice.reason
+    assert "no GPU: there is no NVIDIA driver here" in choice.reason
     assert "default" in choice.reason
     assert "asked for" in devices.choose("cpu").reason
 
@@ -58,12 +68,12 @@ def test_options_carry_versions() -> None:
     assert first.reason[0].isdigit()
 
 
-@pytest.mark.parametrize("device", ["gpu", "auto"])
-def test_there_is_no_gpu_yet(device: devices.Device) -> None:
-    with pytest.raises(MissingError, match="leave --backend out"):
-        devices.choose(device, "tensorrt")
-    with pytest.raises(MissingError, match="not in this version"):
+def test_a_gpu_that_was_asked_for_is_there_or_the_reason_is_told() -> None:
+    with pytest.raises(MissingError, match="--device gpu: there is no NVIDIA driver here; or use --device cpu"):
         devices.choose("gpu")
+    with pytest.raises(MissingError, match="--backend tensorrt: there is no NVIDIA driver"):
+        devices.choose("auto", "tensorrt")
+    assert [o.reason for o in devices.options() if o.device == "gpu"] == ["there is no NVIDIA driver here"]
 
 
 @pytest.mark.parametrize(
