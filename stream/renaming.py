@@ -125,10 +125,12 @@ def correct(
 
 def settle(path: str | os.PathLike[str]) -> Tracks:
     """Put the final verdicts on a record's frame lines, for a copy that is drawn with them; and read it."""
-    record = read(Path(path))
-    shown = {face.track: face.name for frame in record.frames for face in frame.faces}
-    _rewrite(Path(path), Path(path), lambda data: _show(data, shown), overwrite=True)
-    return record
+    record = read(Path(path), drawn=True)
+    names = {verdict.track: verdict.name for verdict in record.tracks}
+    if all(names[face.track] == face.name for frame in record.frames for face in frame.faces):
+        return record
+    _rewrite(Path(path), Path(path), lambda data: _show(data, names), overwrite=True)
+    return replace(record, frames=tuple(with_names(record.frames, names)))
 
 
 def _show(data: dict[str, Any], names: Mapping[int, str | None]) -> None:

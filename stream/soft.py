@@ -204,7 +204,9 @@ def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Pack
     number = 0
     for event in shown:
         # Rounded as MKV rounds the pictures' times, so that an event begins with its frame.
-        start, end = (int(time / MILLISECOND + Fraction(1, 2)) for time in (event.start, event.end))
+        start, end = (
+            (2000 * time.numerator + time.denominator) // (2 * time.denominator) for time in (event.start, event.end)
+        )
         if end <= max(0, start):
             continue
         fields = [
