@@ -43,7 +43,12 @@ class OpenVINOSession:
 
     def __init__(self, model: ModelFile, precision: Precision = "auto", threads: int | None = None) -> None:
         core = _core()
-        properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        # Bound to one CPU, a thread would wait there for decoder and encoder while another CPU has time.
+        properties: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
         if threads is not None:
             properties["INFERENCE_NUM_THREADS"] = threads
         if precision == "bf16" and not has_bf16():

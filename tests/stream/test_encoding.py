@@ -207,7 +207,7 @@ def test_every_encoder_of_a_plan_gives_the_same_bytes(encoder: str) -> None:
 
 def test_bytes_do_not_depend_on_the_machine() -> None:
     """Threads follow from the picture alone, never from the processors at hand."""
-    assert plan_encoder(EncoderSettings(), facts(size=(1280, 720))).threads == 6
+    assert plan_encoder(EncoderSettings(), facts(size=(1280, 720))).threads == 4
     assert plan_encoder(EncoderSettings(), facts(size=(64, 64))).threads == 1
     assert plan_encoder(EncoderSettings(threads=3), facts(size=(1280, 720))).threads == 3
 
