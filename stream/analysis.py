@@ -29,7 +29,7 @@ from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
 from stream.orientation import to_coded, upright
 from stream.pictures import coarse_rgb, region_rgb, small_rgb
-from stream.shots import GRID, ShotDetector, glance
+from stream.shots import GRID, Glance, ShotDetector, glance
 from stream.stages import StageClock
 from stream.tracker import Looks, Tracker
 
@@ -152,10 +152,15 @@ class Analyser:
         if self._embedder is not None and named:
             self._embedder.prepare(1)
 
-    def push(self, frame: Frame) -> list[LabelledFrame]:
-        """Take the next frame; return those whose names are decided now, in order."""
+    def glance(self, frame: Frame) -> Glance:
+        """What cuts are found by. May be asked in any thread: whoever has just decoded the picture has it at hand."""
         with self._clock("shots"):
-            self._cuts.extend(self._shots.push(glance(coarse_rgb(frame.picture, *GRID))))
+            return glance(coarse_rgb(frame.picture, *GRID))
+
+    def push(self, frame: Frame, seen: Glance | None = None) -> list[LabelledFrame]:
+        """Take the next frame, and its `glance` if that has been asked; return those whose names are decided now, in
+        order."""
+        self._cuts.extend(self._shots.push(seen or self.glance(frame)))
         self._waiting.append(frame)
         return self._advance()
 

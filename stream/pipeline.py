@@ -1,13 +1,14 @@
 """The threads of one labelling: decoder → analysis → outputs, with bounded channels between them.
 
-One thread decodes, the caller's analyses, one draws, encodes and records. Every queue is bounded; when one part
-fails, all end, and the first failure is what the caller sees.
+One thread decodes and compares pictures, the caller's analyses, one draws, encodes and records. Every queue is bounded;
+when one part fails, all end, and the first failure is what the caller sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
+from typing import TypeVar
 
 from engine.errors import InterruptedByUser, IznetError
 from stream.analysis import Analyser
@@ -15,10 +16,12 @@ from stream.crew import Channel, Crew, Stopped
 from stream.frames import Frame, LabelledFrame
 from stream.labelled_copy import LabelledCopy
 from stream.presence import Presence
+from stream.shots import Glance
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.tracks import TracksWriter
 
+T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Called with the frames done and, where the file says, how many there are."""
 
@@ -28,17 +31,21 @@ WAITING = 8
 
 def labelled_frames(reader: FileSource, analyser: Analyser, clock: StageClock) -> Iterator[LabelledFrame]:
     """The frames of a source with everyone on them; a thread decodes a few frames ahead."""
-    with closing(decoded_frames(reader, clock)) as frames:
-        for frame in frames:
-            yield from analyser.push(frame)
+    with closing(_decoded(reader, clock, lambda frame: (frame, analyser.glance(frame)))) as frames:
+        for frame, seen in frames:
+            yield from analyser.push(frame, seen)
         yield from analyser.finish()
 
 
 def decoded_frames(reader: FileSource, clock: StageClock) -> Generator[Frame, None, None]:
     """The frames of a source; a thread decodes a few frames ahead, and ends when the iterator is closed."""
+    return _decoded(reader, clock, lambda frame: frame)
+
+
+def _decoded(reader: FileSource, clock: StageClock, make: Callable[[Frame], T]) -> Generator[T, None, None]:
     crew = Crew()
-    decoded: Channel[Frame] = crew.channel(WAITING)
-    crew.start("decode", lambda: _decode(reader, decoded, clock))
+    decoded: Channel[T] = crew.channel(WAITING)
+    crew.start("decode", lambda: _decode(reader, decoded, clock, make))
     try:
         yield from decoded
     except Stopped:
@@ -49,18 +56,15 @@ def decoded_frames(reader: FileSource, clock: StageClock) -> Generator[Frame, No
         crew.wait()
 
 
-def _decode(
-    reader: FileSource, decoded: Channel[Frame], clock: StageClock, entered: Callable[[], None] | None = None
-) -> None:
+def _decode(reader: FileSource, decoded: Channel[T], clock: StageClock, make: Callable[[Frame], T]) -> None:
+    """Put what is made of each frame into the channel."""
     frames = reader.frames()
     while True:
         with clock("decode"):
             frame = next(frames, None)
         if frame is None:
             break
-        if entered is not None:
-            entered()
-        decoded.put(frame)
+        decoded.put(make(frame))
     decoded.close()
 
 
@@ -86,7 +90,7 @@ class Pipeline:
         self._clock = clock
         self._progress = progress
         self._crew = Crew()
-        self._decoded: Channel[Frame] = self._crew.channel(WAITING, "decoded")
+        self._decoded: Channel[tuple[Frame, Glance]] = self._crew.channel(WAITING, "decoded")
         self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING, "labelled")
         self._last_pts = 0
         self.done = 0
@@ -123,11 +127,11 @@ class Pipeline:
 
     def _flow(self) -> None:
         """Move every frame from the decoder through the analysis to the outputs."""
-        self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock, self._clock.enters))
+        self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock, self._enter))
         self._crew.start("write", self._write)
         try:
-            for frame in self._decoded:
-                for labelled in self._analyser.push(frame):
+            for frame, seen in self._decoded:
+                for labelled in self._analyser.push(frame, seen):
                     self._labelled.put(labelled)
             for labelled in self._analyser.finish():
                 self._labelled.put(labelled)
@@ -135,6 +139,10 @@ class Pipeline:
             pass  # a thread failed; `wait` raises why
         self._labelled.close()
         self._crew.wait()
+
+    def _enter(self, frame: Frame) -> tuple[Frame, Glance]:
+        self._clock.enters()
+        return frame, self._analyser.glance(frame)
 
     def _write(self) -> None:
         for labelled in self._labelled:
