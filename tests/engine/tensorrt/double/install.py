@@ -29,7 +29,7 @@ def installed(machine: Machine, package: str, caches: Path) -> Iterator[Machine]
     tensorrt_library.logger.cache_clear()
     try:
         with (
-            patch.dict(sys.modules, modules),
+            _swapped(modules),
             patch.dict("os.environ", {"XDG_CACHE_HOME": str(caches)}),
             patch.object(cuda_driver, "library", lambda: library),
         ):
@@ -41,3 +41,16 @@ def installed(machine: Machine, package: str, caches: Path) -> Iterator[Machine]
         for name in _BOUND:
             sys.modules.pop(name, None)
         tensorrt_library.logger.cache_clear()
+
+
+@contextmanager
+def _swapped(modules: dict[str, Any]) -> Iterator[None]:
+    """These modules and no others: what is imported meanwhile stays, as some packages cannot be imported twice."""
+    before = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in modules:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
