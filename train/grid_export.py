@@ -25,14 +25,14 @@ The network finds boxes alone. With these a face can still be aligned, by its bo
 def engine_heads(boxes: Any, grid: Grid = FACES) -> Any:
     """Boxes `[N,R,C,B,5]` as the engine reads them, `[N,R,C,15·B]`.
 
-    For each box its confidence, the distances from the cell's centre to the four edges and the landmarks' offsets
+    For each box its confidence, clipped to 0…1, the distances from the cell's centre to the four edges and the landmarks' offsets
     from it, in strides (`engine.decoding.candidates`).
     """
     offset = boxes[..., 1:3] - 0.5
     half = boxes[..., 3:5] * (grid.picture / grid.cell / 2)
     places = np.array(USUAL_LANDMARKS, np.float32) * 2 - 1
     points = [offset + half * place for place in places]
-    rows = tf.concat([boxes[..., :1], half - offset, half + offset, *points], axis=-1)
+    rows = tf.concat([tf.clip_by_value(boxes[..., :1], 0.0, 1.0), half - offset, half + offset, *points], axis=-1)
     shape = tf.shape(boxes)
     return tf.reshape(rows, [-1, shape[1], shape[2], grid.boxes * rows.shape[-1]])
 

@@ -22,7 +22,7 @@ from engine.types import Detections  # noqa: E402
 from train.architectures import DETECTORS, MULTI_SCALE, ONE_GRID  # noqa: E402
 from train.data.boxes import LoadReport, Picture, unknown_landmarks  # noqa: E402
 from train.data.detection_augment import AugmentSettings, Pool, Sample  # noqa: E402
-from train.data.grid import FACES, encode_grid  # noqa: E402
+from train.data.grid import FACES, decode_grid, encode_grid  # noqa: E402
 from train.detector import DetectionData  # noqa: E402
 from train.grid_detector import (  # noqa: E402
     GridRecipe,
@@ -122,7 +122,8 @@ def test_an_unknown_architecture_names_all() -> None:
 
 def test_all_architectures_get_the_same_budget() -> None:
     recipes = [GridRecipe.of(arch) for arch in ONE_GRID]
-    assert {recipe.pictures for recipe in recipes} == {10_000}
+    (pictures,) = {recipe.pictures for recipe in recipes}
+    assert pictures >= 8_000
     assert len({replace(recipe, arch="", learning_rate=0) for recipe in recipes}) == 1
 
 
@@ -230,3 +231,11 @@ def test_twelve_are_kept_before_the_doubtful_are_dropped() -> None:
     assert recall == pytest.approx(11 / 14)
     assert precision == 1
     assert np.isnan(recall_and_precision([kept], [FaceTruth(boxes, ignore)], minimum=64)[0])
+
+
+def test_a_linear_confidence_ends_within_zero_and_one() -> None:
+    values = np.zeros((1, 1, 3, 2, 5), np.float32)
+    values[0, 0, :, 0] = [[-0.2, 0.5, 0.5, 0.2, 0.2], [0.6, 0.5, 0.5, 0.2, 0.2], [1.3, 0.5, 0.5, 0.2, 0.2]]
+    heads = engine_heads(tf.constant(values)).numpy().reshape(3, 2, 15)
+    np.testing.assert_allclose(heads[:, 0, 0], [0, 0.6, 1])
+    np.testing.assert_allclose(decode_grid(values[0], FACES, 0.5)[1], [0.6, 1])

@@ -112,11 +112,11 @@ def encode_grid(boxes: Floats, ignore: NDArray[np.bool_], height: int, width: in
 def decode_grid(values: Floats, grid: Grid, threshold: float = 0.5) -> tuple[Floats, Floats]:
     """Boxes `[N,4]` in pixels and their confidences `[N]`, of all boxes `[R,C,B,5]` with at least that confidence.
 
-    The inverse of `encode_grid` up to order, row by row.
+    The inverse of `encode_grid` up to order, row by row. Confidences over 1 come back as 1.
     """
     row, column, number = np.nonzero(values[..., 0] >= threshold)
     found = values[row, column, number].astype(np.float64)
     middles = (np.stack([column, row], 1) + found[:, 1:3]) * grid.cell
     half = found[:, 3:] * grid.picture / 2
     boxes = np.concatenate([middles - half, middles + half], axis=1)
-    return boxes.astype(np.float32), found[:, 0].astype(np.float32)
+    return boxes.astype(np.float32), found[:, 0].clip(max=1).astype(np.float32)

@@ -28,9 +28,11 @@ LARGEST = 4.0
 
 @keras.saving.register_keras_serializable(package="iznet")
 class GridBoxes(layers.Layer):  # type: ignore[misc]
-    """From `[N,R,C,B·5]` numbers to boxes `[N,R,C,B,5]`: confidence, x, y through a sigmoid; w, h = anchor · exp.
+    """From `[N,R,C,B·5]` numbers to boxes `[N,R,C,B,5]`: confidence as it is, x, y by a sigmoid, w, h = anchor · exp.
 
-    x and y lie in 0…1: a middle never leaves the cell that answers for it (arXiv 1612.08242, section 2).
+    The confidence is linear, as the last layer of You Only Look Once is (section 2.2): under a squared error a sigmoid
+    would hardly learn where it begins, near 0. It can leave 0…1 a little; who decodes it clips it. x and y lie in
+    0…1: a middle never leaves the cell that answers for it (arXiv 1612.08242, section 2).
     """
 
     def __init__(self, anchors: list[list[float]], **kwargs: Any) -> None:
@@ -43,7 +45,7 @@ class GridBoxes(layers.Layer):  # type: ignore[misc]
         shape = ops.shape(x)
         x = ops.reshape(x, (-1, shape[1], shape[2], len(self.anchors), VALUES))
         sizes = ops.exp(ops.clip(x[..., 3:], -LARGEST, LARGEST)) * np.array(self.anchors, np.float32)
-        return ops.concatenate([ops.sigmoid(x[..., :3]), sizes], axis=-1)
+        return ops.concatenate([x[..., :1], ops.sigmoid(x[..., 1:3]), sizes], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """What Keras stores."""
@@ -53,7 +55,7 @@ class GridBoxes(layers.Layer):  # type: ignore[misc]
 def confidence_prior(boxes: int) -> Callable[..., Any]:
     """A bias initialiser for `boxes` boxes of five numbers: confidence begins at `PRIOR_CONFIDENCE`, the rest at 0."""
     prior = np.zeros((boxes, VALUES), np.float32)
-    prior[:, 0] = np.log(PRIOR_CONFIDENCE / (1 - PRIOR_CONFIDENCE))
+    prior[:, 0] = PRIOR_CONFIDENCE
     return lambda shape, dtype=None: ops.convert_to_tensor(prior.reshape(shape), dtype)
 
 
