@@ -177,6 +177,25 @@ def test_idf1_is_the_best_of_all_one_to_one_matches(seed: int) -> None:
     assert track_accuracy(found, truth).idf1 == pytest.approx(2 * best / total)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_idf1_is_that_of_motmetrics(seed: int) -> None:
+    motmetrics = pytest.importorskip("motmetrics")
+    rng = np.random.default_rng(seed)
+    truth = boxes([(f, i, 12.0 * i) for f in range(12) for i in range(3) if rng.random() < 0.8])
+    found = boxes([
+        (f, int(rng.integers(0, 4)) * 4 + i, 12.0 * i + float(rng.normal(0, 2)))
+        for f in range(12) for i in range(3) if rng.random() < 0.8
+    ])  # fmt: skip
+    counted = motmetrics.MOTAccumulator(auto_id=True)
+    nobody = np.zeros(0, np.intp), np.zeros((0, 4), np.float32)
+    for frame in range(12):
+        (true_ids, true_boxes), (found_ids, found_boxes) = truth.get(frame, nobody), found.get(frame, nobody)
+        overlap = box_iou(true_boxes, found_boxes)
+        counted.update(true_ids.tolist(), found_ids.tolist(), np.where(overlap >= 0.5, 1 - overlap, np.nan))
+    theirs = motmetrics.metrics.create().compute(counted, metrics=["idf1"], return_dataframe=False)["idf1"]
+    assert track_accuracy(found, truth).idf1 == pytest.approx(theirs)
+
+
 def test_small_faces_can_be_left_out_of_a_record() -> None:
     tracks = record([[(0, 20, None)], []])
     assert list(record_boxes(tracks)) == [0]
