@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,14 +204,22 @@ class Detector(Network):
         groups: dict[tuple[int, int], list[int]] = {}
         for n, box in enumerate(boxes):
             groups.setdefault(box.padded, []).append(n)
-        found: dict[int, Detections] = {}
-        for (width, height), members in groups.items():
-            for start in range(0, len(members), _BATCH):
-                part = members[start : start + _BATCH]
+        parts = [
+            (padded, members[start : start + _BATCH])
+            for padded, members in groups.items()
+            for start in range(0, len(members), _BATCH)
+        ]
+
+        def jobs() -> Iterator[DetectionJob]:
+            for (width, height), part in parts:
                 job = self.job(len(part), height, width)
                 for row, n in enumerate(part):
                     letterbox(pictures[n], boxes[n], job.pixels[row])
-                found.update(zip(part, job.start([boxes[n] for n in part], threshold).result(), strict=True))
+                yield job.start([boxes[n] for n in part], threshold)
+
+        found: dict[int, Detections] = {}
+        for (_, part), faces in zip(parts, self.overlapped(jobs()), strict=True):
+            found.update(zip(part, faces, strict=True))
         return [found[n] for n in range(len(pictures))]
 
     def detect_letterboxed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -136,13 +137,15 @@ class Embedder(Network):
         """
         if faces.dtype != np.uint8 or faces.shape[1:] != (SIZE, SIZE, 3):
             raise ValueError(f"expected uint8 [N,{SIZE},{SIZE},3], got {faces.dtype} {faces.shape}")
-        found = np.empty((len(faces), self.dimension), np.float32)
-        for start in range(0, len(faces), _BATCH):
-            part = faces[start : start + _BATCH]
-            job = self.job(len(part))
-            job.faces[...] = part
-            found[start : start + len(part)] = job.start().result()
-        return found
+
+        def jobs() -> Iterator[EmbeddingJob]:
+            for start in range(0, len(faces), _BATCH):
+                part = faces[start : start + _BATCH]
+                job = self.job(len(part))
+                job.faces[...] = part
+                yield job.start()
+
+        return np.concatenate([np.empty((0, self.dimension), np.float32), *self.overlapped(jobs())])
 
     def job(self, count: int) -> EmbeddingJob:
         """A batch of `count` faces to be filled in place: what a pipeline uses to save a copy."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from engine.devices import Backend, Device
 from engine.runtime import RequestPool, Session
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Job(Protocol[Result]):
+    """Work on its way."""
+
+    def result(self) -> Result:
+        """Wait for it."""
+        ...
 
 
 class Network:
@@ -40,6 +51,22 @@ class Network:
     def precision(self) -> str:
         """The arithmetic that is really used, such as `f32`."""
         return self.session.precision
+
+    def overlapped(self, jobs: Iterable[Job[Result]]) -> Iterator[Result]:
+        """The results of jobs, in their order. On a GPU each is started before the one before it is waited for, so that
+        its copy goes on while the other computes; a CPU has nothing to gain from that.
+
+        Args:
+            jobs: started as they are taken.
+        """
+        waiting: deque[Job[Result]] = deque()
+        ahead = 1 if self.device == "gpu" else 0
+        for job in jobs:
+            waiting.append(job)
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        for job in waiting:
+            yield job.result()
 
     def close(self) -> None:
         """Give the network's memory back."""

@@ -123,6 +123,23 @@ def test_many_pictures_go_through_in_batches(machine: Machine, detector_file: Pa
     on_cpu.close()
 
 
+def test_the_next_batch_is_under_way_before_the_last_is_waited_for(
+    machine: Machine, detector_file: Path, embedder_file: Path
+) -> None:
+    used = Networks(detector_file, embedder_file, "gpu", "f32")
+    calls = (
+        lambda: used.detector.detect([stage(n, 320, 240) for n in range(20)]),
+        lambda: used.embedder.embed(np.zeros((40, 112, 112, 3), np.uint8)),
+    )
+    for call in calls:
+        machine.log.clear()
+        call()
+        steps = [line.split()[0] for line in machine.log if line.startswith(("put network", "wait"))]
+        assert steps == ["put", "put", "wait", "put", "wait", "wait"]
+        assert len({line for line in machine.log if line.startswith("put network")}) == 2, "two streams take turns"
+    used.close()
+
+
 # --- the command line ---
 
 
