@@ -71,7 +71,7 @@ def review(
     from stream.encoding import EncoderSettings
     from stream.label import video_output
     from stream.live.guard import Guard, Place, new_token
-    from stream.live.serving import Server
+    from stream.live.serving import Server, bound
     from stream.render import render_video
     from stream.review.review import Review
     from stream.review.server import ReviewPage
@@ -86,6 +86,7 @@ def review(
     place = Place.parse(serve)
     people = Gallery.load(gallery).people if gallery is not None else ()
 
+    listening = bound(place)  # what is quickly told comes first
     opened = Review(tracks, video, people)
     target = output or video_output(opened.video, soft=soft)
     check_output(target, True, [opened.video, tracks])
@@ -108,7 +109,7 @@ def review(
 
     opened.draws(target, draw)
     made = new_token() if token is None and not place.loopback else None
-    server = Server(ReviewPage(opened, Guard(place.loopback, token or made)), place)
+    server = Server(ReviewPage(opened, Guard(place.loopback, token or made)), place, listening)
     with suppress(KeyboardInterrupt), opened, server:  # the usual end
         click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
         while True:

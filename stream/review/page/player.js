@@ -15,36 +15,54 @@ export function frameAt(times, seconds) {
 
 export class VideoPlayer {
   constructor(video, times, end, shown) {
-    Object.assign(this, { video, times, end, shown, wanted: null, offset: null });
+    // `offset`: where the browser's clock stands when the record's is at zero; known with the first picture.
+    Object.assign(this, { video, times, end, shown, wanted: null, offset: null, starting: false });
     video.addEventListener("seeked", () => this.settle());
     if ("requestVideoFrameCallback" in video) this.watch();
     else this.poll();
   }
 
-  get playing() { return !this.video.paused && !this.video.ended; }
-  play() { this.wanted = null; return this.video.play(); }
-  pause() { this.video.pause(); }
+  get playing() { return this.starting || (!this.video.paused && !this.video.ended); }
+
+  play() {
+    this.wanted = null;
+    if (this.offset === null) this.starting = true;
+    else this.video.play();
+  }
+
+  pause() {
+    this.starting = false;
+    this.video.pause();
+  }
 
   // In the middle of the frame, where rounding does no harm.
   seek(index) {
     this.wanted = index;
+    if (this.offset === null) return;
     const start = this.times[index];
     const stop = this.times[index + 1] ?? this.end;
-    this.video.currentTime = (start + stop) / 2 + (this.offset ?? 0);
+    this.video.currentTime = (start + stop) / 2 + this.offset;
+  }
+
+  // Some browsers count from the file's own zero, some from its first picture.
+  begin(first) {
+    const late = Math.abs(first) < Math.abs(first - this.times[0]);
+    this.offset = late ? -this.times[0] : 0;
+    if (this.wanted !== null) this.seek(this.wanted);
+    if (this.starting) this.video.play();
+    this.starting = false;
   }
 
   settle() {
-    if (this.wanted === null) return;
+    if (this.wanted === null || frameAt(this.times, this.video.currentTime - this.offset) !== this.wanted) return;
     const index = this.wanted;
-    if (Math.abs(frameAt(this.times, this.video.currentTime - (this.offset ?? 0)) - index) > 0) return;
     this.wanted = null;
     this.shown(index);
   }
 
   watch() {
     this.video.requestVideoFrameCallback((now, frame) => {
-      // Players may begin to count at the first frame, wherever the file does.
-      if (this.offset === null) this.offset = this.video.currentTime < 0.5 ? frame.mediaTime - this.times[0] : 0;
+      if (this.offset === null) this.begin(frame.mediaTime);
       const index = frameAt(this.times, frame.mediaTime - this.offset);
       if (this.wanted === null || index === this.wanted) this.shown(index);
       this.watch();
@@ -52,7 +70,8 @@ export class VideoPlayer {
   }
 
   poll() {
-    if (this.wanted === null) this.shown(frameAt(this.times, this.video.currentTime));
+    if (this.offset === null && this.video.readyState > 1) this.begin(this.video.seekable.length ? this.video.seekable.start(0) : 0);
+    if (this.offset !== null && this.wanted === null) this.shown(frameAt(this.times, this.video.currentTime - this.offset));
     requestAnimationFrame(() => this.poll());
   }
 }

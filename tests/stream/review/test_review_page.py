@@ -1,0 +1,386 @@
+"""The page of a review in a real browser: what is drawn lies on the frame it belongs to, and names are corrected."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stream.tracks import read
+from tests.stream import media
+from tests.stream.live import feeds
+from tests.stream.review import stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+expect = playwright.expect
+
+from tests.stream.review.served import Served, served  # noqa: E402
+
+PATIENCE = 30_000
+"""Milliseconds."""
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium")
+
+SQUARE = """() => {
+  const shown = [document.querySelector('#video'), document.querySelector('#still')].find((each) => !each.hidden);
+  const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 180 });
+  const pen = canvas.getContext('2d');
+  pen.drawImage(shown, 0, 0, 320, 180);
+  const row = pen.getImageData(0, 70, 320, 1).data;
+  const bright = (x) => Math.min(row[4 * x], row[4 * x + 1], row[4 * x + 2]) > 205;
+  return Math.round([...Array(320).keys()].findIndex(bright) / 3);
+}"""
+"""Which frame the picture is of: see `stage.square`."""
+INK = """([x, y]) => {
+  const canvas = document.querySelector('#overlay');
+  const around = canvas.getContext('2d').getImageData(x * canvas.width - 3, y * canvas.height - 3, 6, 6).data;
+  let [red, grey] = [0, 0];
+  for (let at = 0; at < around.length; at += 4) {
+    if (around[at + 3] < 128) continue;
+    if (around[at] > 150 && around[at + 1] < 90) red += 1;
+    else if (around[at + 1] > 150) grey += 1;
+  }
+  return red ? 'red' : grey ? 'grey' : '';
+}"""
+"""What the overlay has drawn at a point, given in parts of its width and height."""
+LEFT_EDGE = [stage.LEFT[0] / stage.WIDTH, 0.5 * (stage.LEFT[1] + stage.LEFT[3]) / stage.HEIGHT]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Served]:
+    with served(stage.both(tmp_path), people=("Minju",)) as run:
+        yield run
+
+
+class Visit:
+    """A page that is open, and all it complained about."""
+
+    def __init__(self, browser: Browser, url: str, stills: bool = False, **settings: Any) -> None:
+        self.page: Page = browser.new_page(**settings)
+        self.complaints: list[str] = []
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(url)
+        self.page.wait_for_selector("#cast .person", timeout=PATIENCE)
+        expect(self.page.locator("#way" if stills else "#video")).to_be_visible(timeout=PATIENCE)
+        feeds.until(lambda: self.square() == 0)
+
+    def square(self) -> int:
+        """Which frame the picture shows."""
+        return int(self.page.evaluate(SQUARE))
+
+    @property
+    def frame(self) -> int:
+        """Which frame the page says it shows."""
+        return int(self.page.locator("#time").inner_text().split()[-1])
+
+    def ink(self, at: list[float]) -> str:
+        return str(self.page.evaluate(INK, at))
+
+    def at(self, index: int) -> None:
+        """Wait until a frame is on screen, and in step with what is drawn over it."""
+        feeds.until(lambda: self.frame == index == self.square())
+
+    def people(self) -> list[str]:
+        return self.page.locator("#cast .name").all_inner_texts()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def done(self) -> None:
+        assert self.complaints == []
+        self.page.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"pts": [6400 + 512 * i for i in range(stage.FRAMES)]},
+        {"pts": media.vfr(stage.FRAMES, 512)},
+        {"options": {"preset": "medium", "crf": "18", "bf": "3", "g": "15"}},
+    ],
+    ids=["even", "late", "uneven", "reordered"],
+)
+def test_what_is_drawn_lies_on_the_frame_it_belongs_to(
+    settings: dict[str, Any], tmp_path: Path, browser: Browser
+) -> None:
+    with served(stage.both(tmp_path, **settings)) as run:
+        visit = Visit(browser, run.url)
+        for index in range(1, 5):
+            visit.press("ArrowRight")
+            visit.at(index)
+        visit.press("ArrowLeft")
+        visit.at(3)
+        visit.page.locator("#where").focus()
+        for index in (14, 15, 44, 29, 30, 0):
+            visit.page.locator("#where").fill(str(index))
+            visit.at(index)
+            # Yuri and Chaewon are named in the first two shots; on the left of the third stands somebody unknown.
+            assert visit.ink(LEFT_EDGE) == ("red" if index < 30 else "grey")
+        visit.done()
+
+
+def test_while_it_plays_what_is_drawn_keeps_in_step(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.page.evaluate(
+        """() => {
+          window.seen = [];
+          const video = document.querySelector('#video');
+          video.playbackRate = 0.2; // so that a slow machine shows some of them too
+          const look = (now, frame) => {
+            // After the page's own look at the same frame.
+            window.seen.push([Number(document.querySelector('#where').value), frame.mediaTime]);
+            video.requestVideoFrameCallback(look);
+          };
+          video.requestVideoFrameCallback(look);
+        }"""
+    )
+    visit.press("k")
+    expect(visit.page.locator("#play")).to_have_text("Pause")
+    feeds.until(lambda: visit.page.evaluate("document.querySelector('#video').ended"), 60)
+    expect(visit.page.locator("#play")).to_have_text("Play")
+    seen = visit.page.evaluate("window.seen")
+    assert len({said for said, _ in seen}) > 3
+    assert [said for said, _ in seen] == [round(25 * time) for _, time in seen]
+    visit.at(stage.FRAMES - 1)
+    visit.done()
+
+
+def test_a_stranger_is_named_everywhere_by_a_click_in_the_picture(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    assert visit.people() == ["Chaewon", "Yuri", "Unknown 1", "Unknown 2"]
+    place = visit.page.locator("#overlay").bounding_box()
+    assert place is not None
+    x, y = (stage.RIGHT[0] + 20) / stage.WIDTH, (stage.RIGHT[1] + 20) / stage.HEIGHT
+    visit.page.mouse.click(place["x"] + x * place["width"], place["y"] + y * place["height"])
+    expect(visit.page.locator("#naming")).to_be_visible()
+    expect(visit.page.locator("#everywhere")).to_be_checked()
+    expect(visit.page.locator("#scope")).to_contain_text("Unknown 1 everywhere (3 tracks)")
+    visit.page.locator("#name").fill("minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#naming")).to_be_hidden()
+    assert visit.people() == ["Minju", "Chaewon", "Yuri", "Unknown 2"]
+    expect(visit.page.locator("#unsaved")).to_have_text("3 tracks corrected, not saved")
+    expect(visit.page.locator("#now")).to_contain_text("Minju")
+    assert visit.ink([stage.RIGHT[0] / stage.WIDTH, 0.4]) == "red"
+    visit.page.locator("#save").click()
+    expect(visit.page.locator("#said")).to_contain_text("Saved in mv.tracks.jsonl")
+    expect(visit.page.locator("#save")).to_be_disabled()
+    assert {verdict.track for verdict in read(run.path).tracks if verdict.name == "Minju"} == {1, 3, 5}
+    visit.done()
+
+
+def test_one_track_is_corrected_from_the_list_and_taken_back(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    person = visit.page.locator("#cast .person", has_text="Unknown 1")
+    person.locator("summary").click()
+    person.get_by_role("button", name="Name unknown 1, track 3").click()
+    visit.page.locator("#here").check()
+    visit.page.locator("#name").fill("Yuri")
+    visit.page.locator("#submit").click()
+    expect(visit.page.locator("#said")).to_contain_text("Track 3: Yuri")
+    expect(visit.page.locator("#cast .person", has_text="Yuri")).to_contain_text("2 tracks")
+    visit.page.locator("#undo").click()
+    expect(visit.page.locator("#cast .person", has_text="Yuri")).to_contain_text("1 track")
+    expect(visit.page.locator("#back")).to_be_disabled()
+    visit.done()
+
+
+def test_what_is_doubtful_is_asked_twice(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.press("n", "n", "Enter")  # Yuri, then the stranger beside her
+    visit.page.locator("#here").check()
+    visit.page.locator("#name").fill("Yury")
+    visit.press("Enter")
+    expect(visit.page.locator("#refused")).to_contain_text("did you mean Yuri?")
+    expect(visit.page.locator("#submit")).to_have_text("Name, as somebody new")
+    visit.page.locator("#name").fill("Yuri")
+    expect(visit.page.locator("#submit")).to_have_text("Name")
+    visit.press("Enter")
+    expect(visit.page.locator("#refused")).to_contain_text("Yuri would be twice on the picture")
+    visit.page.locator("#submit").click()
+    expect(visit.page.locator("#naming")).to_be_hidden()
+    expect(visit.page.locator("#now li").first).to_contain_text("Unknown")
+    expect(visit.page.locator("#now li").last).to_contain_text("Yuri")
+    # A face can be said to be nobody's that is known.
+    visit.press("Enter")
+    visit.page.locator("#nobody").click()
+    expect(visit.page.locator("#now li").last).to_contain_text("Unknown")
+    # Refusals are answers with a status, which the browser itself writes down.
+    assert all("the server responded with a status of 409" in said for said in visit.complaints)
+    visit.page.close()
+
+
+def test_all_of_it_can_be_done_with_the_keyboard(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.press("n")
+    expect(visit.page.locator("#selected")).to_contain_text("Yuri, track 0")
+    visit.press("n")
+    expect(visit.page.locator("#selected")).to_contain_text("Unknown 1, track 1")
+    visit.press("n")
+    expect(visit.page.locator("#selected")).to_contain_text("Chaewon, track 2")
+    visit.at(15)
+    visit.press("Shift+N", "Shift+N")
+    expect(visit.page.locator("#selected")).to_contain_text("Unknown 2, track 4")
+    visit.at(30)
+    visit.press("p", "p")
+    expect(visit.page.locator("#selected")).to_contain_text("Chaewon, track 2")
+    visit.press("Shift+N", "Enter")
+    expect(visit.page.locator("#name")).to_be_focused()
+    visit.page.keyboard.type("Minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#cast")).to_contain_text("Minju")
+    visit.press("u")
+    expect(visit.page.locator("#said")).to_contain_text("Taken back")
+    assert "Minju" not in visit.people()
+    visit.press("Enter")
+    visit.page.keyboard.type("Minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#cast")).to_contain_text("Minju")
+    visit.press("Control+s")
+    expect(visit.page.locator("#said")).to_contain_text("Saved")
+    assert "Minju" in {verdict.name for verdict in read(run.path).tracks}
+    # Letters are letters where something is typed, and everything can be reached by walking on.
+    reached = set()
+    for _ in range(60):
+        visit.press("Tab")
+        reached.add(visit.page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert {"where", "previous", "earlier", "play", "later", "next", "sound", "back", "render", "Keyboard"} <= reached
+    visit.done()
+
+
+def test_a_video_that_the_browser_cannot_play_is_shown_frame_by_frame_and_that_is_said(
+    tmp_path: Path, browser: Browser
+) -> None:
+    path = stage.both(tmp_path, "mkv", codec="ffv1", pixel_format="yuv420p", options={})
+    with served(path) as run:
+        visit = Visit(browser, run.url, stills=True)
+        expect(visit.page.locator("#way")).to_contain_text("cannot play the video")
+        expect(visit.page.locator("#way")).to_contain_text("JPEG")
+        for index in range(1, 4):
+            visit.press("ArrowRight")
+            visit.at(index)
+        visit.page.locator("#where").fill("31")
+        visit.at(31)
+        assert visit.ink(LEFT_EDGE) == "grey"
+        visit.page.locator("#where").fill("20")
+        visit.at(20)
+        visit.page.locator("#play").click()
+        feeds.until(lambda: visit.frame == stage.FRAMES - 1, 60)
+        visit.at(stage.FRAMES - 1)
+        expect(visit.page.locator("#play")).to_have_text("Play")
+        visit.done()
+
+
+def test_it_is_drawn_again_and_how_far_it_is_is_shown(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.press("n", "Enter")
+    visit.page.locator("#name").fill("Minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#save")).to_be_enabled()
+    visit.page.locator("#render").click()  # saves first
+    expect(visit.page.locator("#drawing")).to_contain_text("mv.labelled.mp4 is drawn anew, 45 frames", timeout=PATIENCE)
+    assert len(media.read(run.path.with_name("mv.labelled.mp4")).pictures) == stage.FRAMES
+    assert "Minju" in {verdict.name for verdict in read(run.path).tracks}
+    visit.page.locator("#render").click()
+    expect(visit.page.locator("#sure")).to_contain_text("mv.labelled.mp4 exists; it would be replaced.")
+    before = run.path.with_name("mv.labelled.mp4").stat().st_mtime_ns
+    visit.press("Escape")
+    expect(visit.page.locator("#sure")).to_be_hidden()
+    visit.page.locator("#render").click()
+    visit.page.locator("#sure button[value=yes]").click()
+    feeds.until(lambda: run.path.with_name("mv.labelled.mp4").stat().st_mtime_ns > before, 60)
+    assert all("the server responded with a status of 409" in said for said in visit.complaints)
+    visit.page.close()
+
+
+def test_two_pages_show_the_same(run: Served, browser: Browser) -> None:
+    one, other = Visit(browser, run.url), Visit(browser, run.url)
+    one.press("n", "Enter")
+    one.page.locator("#name").fill("Minju")
+    one.press("Enter")
+    expect(other.page.locator("#cast")).to_contain_text("Minju", timeout=PATIENCE)
+    other.page.locator("#back").click()
+    expect(one.page.locator("#cast")).not_to_contain_text("Minju", timeout=PATIENCE)
+    one.done()
+    other.done()
+
+
+def test_a_name_cannot_bring_code_along(run: Served, browser: Browser) -> None:
+    evil = "<img src=x onerror=document.title='owned'>"
+    run.ask("POST", "/names", {"track": 4, "name": evil, "new": True})
+    visit = Visit(browser, run.url)
+    expect(visit.page.locator("#cast")).to_contain_text(evil)
+    assert "owned" not in visit.page.title()
+    assert visit.page.locator("img[src=x]").count() == 0
+    visit.done()
+
+
+def test_a_wrong_token_is_refused(tmp_path: Path, browser: Browser) -> None:
+    with served(stage.both(tmp_path), token="right") as run:
+        page = browser.new_page()
+        assert page.goto(f"{run.url}?token=wrong").status == 401  # type: ignore[union-attr]
+        assert page.goto(run.url).status == 401  # type: ignore[union-attr]
+        page.goto(f"{run.url}?token=right")
+        assert page.url == run.url
+        page.wait_for_selector("#cast .person")
+        page.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (1280, 900)], ids=["phone", "small", "desk"])
+def test_it_fits_and_everybody_can_use_it(width: int, height: int, scheme: str, run: Served, browser: Browser) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    visit = Visit(browser, run.url, viewport={"width": width, "height": height}, color_scheme=scheme)
+    visit.press("n", "n", "Enter")
+    visit.page.locator("#name").fill("Minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#cast")).to_contain_text("Minju")
+    for summary in visit.page.locator("#cast summary").all():
+        summary.click()
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found = axe.Axe().run(visit.page)
+    assert found.violations_count == 0, found.generate_report()
+    visit.press("Enter")
+    visit.page.locator("#cast .whole button").first.click()
+    visit.page.wait_for_selector("#naming[open]")
+    found = axe.Axe().run(visit.page)
+    assert found.violations_count == 0, found.generate_report()
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.done()
+
+
+def test_leaving_with_something_unsaved_is_asked_about(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    asked: list[str] = []
+    visit.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    visit.page.locator("#play").click()  # browsers ask only where somebody has done something
+    visit.page.reload()
+    assert asked == []
+    visit.page.wait_for_selector("#cast .person", timeout=PATIENCE)
+    visit.press("n", "Enter")
+    visit.page.locator("#name").fill("Minju")
+    visit.press("Enter")
+    expect(visit.page.locator("#unsaved")).to_have_text(re.compile("not saved"))
+    visit.page.reload()
+    assert asked == ["beforeunload"]
+    expect(visit.page.locator("#cast")).to_contain_text("Minju", timeout=PATIENCE)  # the server keeps it
+    visit.page.close()
