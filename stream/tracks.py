@@ -358,7 +358,7 @@ def lines(path: str | Path, *, partial: bool = False) -> Iterator[Line]:
                     return
                 try:
                     line = decode(json.loads(raw, parse_constant=_no_constant))
-                except (json.JSONDecodeError, UnicodeDecodeError):
+                except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
                     _refuse(path, number, "it is no JSON")
                 except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
                     _refuse(path, number, f"{type(error).__name__}: {error}")

@@ -173,7 +173,9 @@ def _reader_gone() -> int:
 def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
     """An error that nobody foresaw: keep the traceback in a file, show it with `--debug`."""
     from stream.live.address import without_secrets
+    from tools.config_file import config_texts
 
+    given, arguments = arguments, [*arguments, *config_texts(arguments)]
     text = without_secrets("".join(traceback.format_exception(error)), arguments)
     if "--debug" in arguments:
         click.echo(text, err=True)
@@ -183,7 +185,7 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
             with tempfile.NamedTemporaryFile(
                 "w", prefix="iznet-error-", suffix=".txt", delete=False, encoding="utf-8"
             ) as file:
-                command = [without_secrets(argument, arguments) for argument in arguments]
+                command = [without_secrets(argument, arguments) for argument in given]
                 file.write(f"iznet {version()} {command}\n{sys.version}\n\n{text}")
             where = f"the traceback is in {file.name}"
         except OSError:

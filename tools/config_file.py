@@ -4,13 +4,15 @@ command line, where everybody on the computer can read them."""
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engine.errors import InputError, UsageError
+from engine.errors import InputError, IznetError, UsageError
 from tools.options import FILE, Command
 
 
@@ -37,6 +39,20 @@ def config_option(command: Command) -> Command:
         callback=read,
         help="A TOML file: its keys are these options without their dashes in front; flags win over it.",
     )(command)
+
+
+def config_texts(arguments: Sequence[str]) -> list[str]:
+    """The texts of the files that `--config` names, for taking secrets out of a report; a token as `--token=…`. What
+    cannot be read has none."""
+    texts = []
+    for before, argument in pairwise(["", *arguments]):
+        option, _, given = argument.partition("=")
+        path = argument if before == "--config" else given if option == "--config" else ""
+        with suppress(IznetError):
+            for key, value in (_parsed(Path(path)) if path else {}).items():
+                values = value if isinstance(value, list) else [value]
+                texts += [f"--token={each}" if key == "token" else str(each) for each in values]
+    return texts
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.errors import InputError, UsageError
 
@@ -28,8 +28,6 @@ NETWORK = ("rtsp", "rtsps", "http", "https", "udp")
 QUICK = {"analyzeduration": "2000000", "fpsprobesize": "0"}
 """Two seconds, in microseconds, to find out what a stream holds, and none for its frame rate: that it tells itself."""
 
-_NAMED_SECRETS = re.compile(r"(^|://).*@", re.DOTALL)
-"""What may be a name and password in what is no address."""
 _NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
@@ -111,7 +109,7 @@ class Address:
         """
         scheme = text.partition("://")[0].lower() if "://" in text else ""
         if scheme not in schemes:
-            place = _NAMED_SECRETS.sub(rf"\1{HIDDEN}@", text).partition("?")[0]
+            place = _guessed(text).shown if scheme else "what has no :// in it"
             raise UsageError(f"{place} is no address that this can be sent to; use {_either(schemes)}")
         return _network(text, scheme, "", transport, schemes)
 
@@ -148,11 +146,16 @@ def without_secrets(words: str, arguments: Sequence[str]) -> str:
         elif "://" in argument:
             with suppress(UsageError):
                 words = Address.parse(argument).clean(words)
-            with suppress(UsageError):
-                words = Address.server(argument, (argument.partition("://")[0].lower(),)).clean(words)
-            # An address that is not even one may hold a password too.
-            words = words.replace(argument, re.sub(r"://.*@", f"://{HIDDEN}@", argument).partition("?")[0])
+            words = _guessed(argument).clean(words)
     return words
+
+
+def _guessed(text: str) -> Address:
+    """What has `://` in it but need not make sense: it may hold a password all the same."""
+    scheme, _, rest = text.partition("://")
+    place, *query = re.split(r"[?#]", rest, maxsplit=1)
+    userinfo, _, host = place.rpartition("@")
+    return Address("network", "", f"{scheme}://{host}", text, secrets=_secrets(userinfo, "".join(query), ""))
 
 
 def _either(schemes: Sequence[str]) -> str:
@@ -172,7 +175,7 @@ def _network(text: str, scheme: str, name: str, transport: Transport, schemes: S
     options = dict(QUICK)
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = transport
-    secrets = _secrets(parts)
+    secrets = _secrets(parts.netloc.rpartition("@")[0], parts.query, parts.fragment)
     shown = _shown(parts, host or "", port)
     return Address("network", name or shown, shown, text, None, options, secrets)
 
@@ -185,15 +188,15 @@ def _reason(error: ValueError) -> str:
 def _shown(parts: SplitResult, host: str, port: int | None) -> str:
     place = f"[{host}]" if ":" in host else host
     shown = f"{parts.scheme.lower()}://{place}{'' if port is None else f':{port}'}{parts.path}"
-    # Which parameter is a key to the camera, nobody can tell: only the names are shown.
-    keys = [key for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    return shown + ("?" + "&".join(f"{key}={HIDDEN}" for key in keys) if keys else "")
+    # Which parameter is a key to the camera, nobody can tell: only the names are shown, of those that have one.
+    named = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    keys = "&".join(f"{key}={HIDDEN}" if equals else HIDDEN for key, equals, _ in named)
+    return f"{shown}?{keys}" if keys else shown
 
 
-def _secrets(parts: SplitResult) -> tuple[str, ...]:
-    userinfo = parts.netloc.rpartition("@")[0]
-    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    raw = [userinfo, *userinfo.split(":", 1), parts.query, parts.fragment, *values]
+def _secrets(userinfo: str, query: str, fragment: str) -> tuple[str, ...]:
+    values = [value if equals else pair for pair in query.split("&") for _, equals, value in [pair.partition("=")]]
+    raw = [userinfo, *userinfo.split(":", 1), query, fragment, *values]
     found = {text for each in raw for text in (each, unquote(each)) if text}
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 

@@ -363,6 +363,23 @@ def test_a_crash_report_holds_no_password(monkeypatch: pytest.MonkeyPatch, capfd
     assert "rtsp://h/1" in said
 
 
+def test_a_crash_report_holds_no_password_of_a_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "live.toml"
+    config.write_text('sources = ["door=rtsp://me:s3cret@h/1"]\nserve = "0"\ntoken = "t0ken"\n', "utf-8")
+
+    def broken(text: str) -> guard.Place:
+        raise RuntimeError(f"{text} does not go with s3cret and t0ken")
+
+    monkeypatch.setattr(guard.Place, "parse", broken)
+    assert run(["--debug", "live", "--config", str(config)]) == 1
+    said = capfd.readouterr().err
+    assert "RuntimeError" in said
+    assert "s3cret" not in said
+    assert "t0ken" not in said
+
+
 def settled(record: Path) -> bool:
     """Whether every track of a record that grows has ended."""
     lines = [json.loads(line) for line in record.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
