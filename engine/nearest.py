@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import compiled
+from engine.compiled import compiled, compiled_sum
 
 _BLOCK = 1 << 22
 """Cosines held at a time, at most."""
 
 
-@numba.njit(nogil=True, fastmath={"reassoc", "contract"})
+@compiled_sum
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
-    """The dot product. Terms may be added in any order, which is what lets it vectorise; NaN stays NaN."""
+    """The dot product."""
     total = np.float32(0)
     for d in range(len(a)):
         total += a[d] * b[d]
@@ -46,7 +45,7 @@ def two_nearest(
     for n in range(count):
         who, best, other = -1, -np.inf, -np.inf
         for p in range(len(prototypes)):
-            cosine = _dot(embeddings[n], prototypes[p])
+            cosine = float(_dot(embeddings[n], prototypes[p]))
             if not np.isfinite(cosine):
                 continue
             if cosine > best:
