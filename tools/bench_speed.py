@@ -55,6 +55,7 @@ def speed(
     Decoding, transcoding and labelling run as commands of their own and take turns, so that a busy neighbour hurts
     all alike; ratios are taken turn by turn, and medians reported. Nothing is kept but what -o and --plot name.
     """
+    from engine.devices import choose
     from stream.bench import measure, report
     from stream.bench.plot import plot as draw
     from stream.bench.sweep import sweep as vary
@@ -71,6 +72,9 @@ def speed(
         raise UsageError("--compare says in words what changed; leave out --json, or compare the two files yourself")
     old = _earlier(compare) if compare is not None else None
     kind = KINDS[encoder]
+    if choose(engine.device, engine.backend).device == "gpu":
+        for network in (engine.open_detector(video=True), engine.open_embedder(video=True)):
+            network.close()  # their engines are there before anything is timed
     with _material(video, gallery, engine) as (clip, people):
         plan = measure.Plan(
             *(clip.resolve(), LABEL, people and people.resolve()),

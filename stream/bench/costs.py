@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine.devices import available_cpus
+from engine.devices import available_cpus, gpu
 from engine.errors import InputError, IznetError, MissingError, OutputError, UsageError
 from engine.version import VERSION
 
@@ -131,9 +131,17 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cpus": available_cpus(),
+        "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def _gpu() -> str | None:
+    try:
+        return gpu()
+    except MissingError:
+        return None
 
 
 def versions(ffmpeg: str | None = None) -> dict[str, str]:

@@ -253,6 +253,6 @@ def test_how_often_faces_are_looked_for_can_be_told(detector_file: Path, tmp_pat
 
 
 def test_the_machine_and_versions_are_told() -> None:
-    assert costs.machine().keys() == {"cpu", "cpus", "system", "load_before"}
+    assert costs.machine().keys() == {"cpu", "cpus", "gpu", "system", "load_before"}
     assert costs.versions()["av"] != "not installed"
     json.dumps([costs.machine(), costs.versions()])

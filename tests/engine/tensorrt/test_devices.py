@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_tensorrt_that_is_too_old(version: str, machine: Machine, monkeypatch:
 
 
 def test_no_driver_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_driver.ctypes, "CDLL", _none)
+    monkeypatch.setattr(ctypes, "CDLL", _none)
     cuda_driver.library.cache_clear()
     try:
         with pytest.raises(MissingError, match="there is no NVIDIA driver here"):

@@ -199,8 +199,9 @@ def test_a_network_that_comes_out_wrong_is_noticed(
             value.CopyFrom(onnx.numpy_helper.from_array(array * np.float32(1.3), value.name))
     path = tmp_path / "wrong.onnx"
     path.write_bytes(network.SerializeToString())
-    real = tensorrt_engines.build_plan
-    monkeypatch.setattr(tensorrt_engines, "build_plan", lambda model, *others: real(ModelFile.read(path), *others))
+    monkeypatch.setattr(
+        tensorrt_engines, "build_plan", lambda model, *others: build_plan(ModelFile.read(path), *others)
+    )
     with pytest.raises(InputError, match="is refused"):
         build(model, pictures=[scene(192, 128, [((20, 30, 120, 120), PEOPLE["ann"])])])
 
@@ -276,7 +277,7 @@ def test_an_engine_of_another_key_is_not_found(change: dict[str, Any], machine: 
 
 def test_precisions_have_engines_of_their_own(machine: Machine, model: ModelFile) -> None:
     for precision in ("f32", "f16", "f32"):
-        session = open_session(model, "gpu", precision=precision, size=SIZE)  # type: ignore[arg-type]
+        session = open_session(model, "gpu", precision=precision, size=SIZE)
         assert session.precision == precision
         session.close()
         assert machine.loaded[-1].arithmetic == precision

@@ -60,8 +60,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [value("x", TensorProto.UINT8, ["N", 16, 16, 3])],
         [value("y", TensorProto.FLOAT, ["N", 8])],
         [
-            constant("unit", np.float32(1 / 255)),
-            constant("thousand", np.float32(100)),
+            constant("unit", np.array(1 / 255, np.float32)),
+            constant("thousand", np.array(100, np.float32)),
             constant("w1", RANDOM.standard_normal((8, 3, 3, 3)).astype(np.float32)),
             constant("b1", RANDOM.standard_normal(8).astype(np.float32)),
             constant("w2", RANDOM.standard_normal((8, 8, 3, 3)).astype(np.float32)),

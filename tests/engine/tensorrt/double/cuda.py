@@ -120,7 +120,7 @@ class _PagelockedArray(Guarded):
     allocation: Any = None
 
     @property
-    def base(self) -> Any:  # type: ignore[override]
+    def base(self) -> Any:
         return self.allocation if self.allocation is not None else super().base
 
 

@@ -366,7 +366,7 @@ class Machine:
             self._check_order(stream, op)
             stream.number += 1
             op.stream, op.number, op.after = stream, stream.number, dict(stream.clock)
-            op.sums = tuple(zlib.crc32(memory.data) for memory in op.reads if not memory.device)
+            op.sums = tuple(zlib.crc32(memory.data.data) for memory in op.reads if not memory.device)
             for memory in (*op.reads, *op.writes):
                 memory.pending.append(op)
             stream.queue.append(op)
@@ -406,7 +406,7 @@ class Machine:
             op = stream.queue[0]
             for handle, before in op.after.items():
                 self._finish(self._streams[handle], before)
-            now = tuple(zlib.crc32(memory.data) for memory in op.reads if not memory.device)
+            now = tuple(zlib.crc32(memory.data.data) for memory in op.reads if not memory.device)
             stream.queue.pop(0)
             for memory in (*op.reads, *op.writes):
                 memory.pending.remove(op)

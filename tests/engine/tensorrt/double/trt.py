@@ -77,7 +77,8 @@ class HostMemory(bytes):
 
 
 def nptype(trt_type: DataType) -> type[Any]:
-    return onnx.helper.tensor_dtype_to_np_dtype(trt_type.value).type
+    found: type[Any] = onnx.helper.tensor_dtype_to_np_dtype(trt_type.value).type
+    return found
 
 
 def arithmetic(network: onnx.ModelProto) -> str:
@@ -301,7 +302,7 @@ def tensorrt(machine: Machine) -> ModuleType:
             return len(self.values)
 
         def get_tensor_name(self, index: int) -> str:
-            return list(self.values)[index]
+            return str(list(self.values)[index])
 
         def get_tensor_mode(self, name: str) -> TensorIOMode:
             return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT

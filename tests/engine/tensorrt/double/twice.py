@@ -32,12 +32,11 @@ def want_engine(network: Path, caches: Path, start: Any, inside: Any, locked: bo
                 stack.enter_context(patch.object(EngineCache, "building", _nobody_waits))
             if inside is not None:
                 from engine import tensorrt_engines
-
-                build = tensorrt_engines.build_plan
+                from engine.tensorrt_build import build_plan
 
                 def meet(*arguments: Any) -> bytes:
                     inside.wait()
-                    return build(*arguments)
+                    return build_plan(*arguments)
 
                 stack.enter_context(patch.object(tensorrt_engines, "build_plan", meet))
             start.wait()
