@@ -55,6 +55,9 @@ class Tracker:
     Args:
         confident: score from which a detection may start a track.
         reach: how far a centre may be from where it was expected, in face sizes, a frame gap apart.
+        weak: what a weak detection may cost at the most (see `assignment_cost`). It may be somebody turned away who
+            steps in front of a face, so it only confirms that one is where it is expected, and brings back none that
+            was away.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
         away: seconds unseen after which a face that is back has to look like itself, if it was missed meanwhile. A face
@@ -78,6 +81,7 @@ class Tracker:
         self,
         confident: float = 0.5,
         reach: float = 0.9,
+        weak: float = 0.45,
         patience: float = 0.7,
         doubt: float = 0.3,
         away: float = 0.3,
@@ -86,6 +90,7 @@ class Tracker:
     ) -> None:
         self._confident = confident
         self._reach = reach
+        self._weak = weak
         self._patience = patience
         self._doubt = doubt
         self._away = away
@@ -132,7 +137,10 @@ class Tracker:
             rows = np.flatnonzero(confident == sure)
             latest = np.array([track.sure if sure else track.time for track in free])
             away = (latest < self._updated) & (time - latest > self._away)
-            for track, row in self._assign(free, detections.boxes, rows, time, away, looks, seen):
+            most = np.inf if sure else self._weak
+            tracks = free if sure else [track for track, gone in zip(free, away, strict=True) if not gone]
+            away = away if sure else np.zeros(len(tracks), np.bool_)
+            for track, row in self._assign(tracks, detections.boxes, rows, time, most, away, looks, seen):
                 self._follow(track, detections.boxes[row], time)
                 track.sure = time if sure else track.sure
                 if row in seen:
@@ -153,6 +161,7 @@ class Tracker:
         boxes: NDArray[np.float32],
         rows: NDArray[np.intp],
         time: float,
+        most: float,
         away: NDArray[np.bool_],
         looks: Looks | None,
         seen: dict[int, NDArray[np.float32]],
@@ -161,6 +170,7 @@ class Tracker:
             return []
         expected = np.stack([track.predicted(time) for track in tracks])
         cost = assignment_cost(expected, boxes[rows], self._reach)
+        cost[cost > most] = _FAR
         if looks is not None:
             self._settle(cost, tracks, rows, away, looks, seen)
         return [(tracks[i], int(rows[j])) for i, j in assignment(cost)]

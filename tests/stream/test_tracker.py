@@ -72,6 +72,41 @@ def test_weak_detections_continue_tracks_but_never_start_one() -> None:
     assert tracker.update(faces(at(103), scores=[0.2]), 0.2) == [0]
 
 
+def test_a_weak_find_has_to_be_where_the_face_is_expected() -> None:
+    """Somebody taller passes in front of a face that stands still, turned away and so found weakly."""
+    tracker = Tracker()
+    for step in range(6):
+        assert tracker.update(faces(at(100)), step / 25) == [0]
+    for step in range(6, 12):
+        assert tracker.update(faces(at(148 - 8 * (step - 6), 78), scores=[0.3]), step / 25) == [-1]
+    assert tracker.update(faces(at(101)), 12 / 25) == [0]  # and is there again
+
+
+def test_a_weak_find_brings_nobody_back_who_was_away() -> None:
+    """The track of a face that is gone stays where it was; somebody turned away who comes by there is not that face."""
+    for score, expected in ((0.3, -1), (0.9, 0)):
+        tracker = Tracker()
+        for step in range(6):
+            assert tracker.update(faces(at(100)), step / 25) == [0]
+        for step in range(6, 14):
+            assert tracker.update(faces(), step / 25) == []
+        assert tracker.update(faces(at(101), scores=[score]), 14 / 25) == [expected]
+
+
+def test_a_weak_find_of_another_size_is_none_of_the_face() -> None:
+    for size, expected in ((46, 0), (62, -1)):
+        tracker = Tracker()
+        tracker.update(faces(at(100)), 0.0)
+        assert tracker.update(faces(at(104, size=size), scores=[0.3]), 0.04) == [expected]
+
+
+def test_a_weak_find_follows_a_face_that_goes_on_as_it_went() -> None:
+    tracker = Tracker()
+    for step in range(10):
+        assert tracker.update(faces(at(100 + 20 * step)), step / 30) == [0]
+    assert tracker.update(faces(at(100 + 20 * 14), scores=[0.3]), 14 / 30) == [0]
+
+
 def test_a_confident_detection_is_preferred_to_a_nearer_weak_one() -> None:
     tracker = Tracker(confident=0.5)
     tracker.update(faces(at(100)), 0.0)
@@ -185,8 +220,18 @@ def test_who_comes_back_looking_like_another_is_another() -> None:
     tracker = Tracker()
     assert tracker.update(faces(at(100)), 0.0, eye) == [0]
     tracker.remember(0, ANN)
+    tracker.update(faces(), 0.2, eye)
     eye.faces = [BEA]
     assert tracker.update(faces(at(102)), 0.4, eye) == [1], "away for 0.4 s, and another face"
+
+
+def test_who_was_seen_at_the_last_look_was_not_away_however_long_ago_that_is() -> None:
+    eye = Eye()
+    tracker = Tracker()
+    tracker.update(faces(at(100)), 0.0, eye)
+    tracker.remember(0, ANN)
+    assert tracker.update(faces(at(102)), 0.6, eye) == [0]
+    assert eye.asked == 0
 
 
 def test_whoever_stepped_in_front_is_another_once_well_seen() -> None:
@@ -220,6 +265,7 @@ def test_likeness_begins_where_the_embedder_puts_strangers() -> None:
         tracker = Tracker(strangers=strangers)
         tracker.update(faces(at(100)), 0.0, eye)
         tracker.remember(0, ann)
+        tracker.update(faces(), 0.2, eye)
         eye.faces = [bea]
         assert tracker.update(faces(at(102)), 0.4, eye) == ids
 
@@ -229,6 +275,7 @@ def test_who_comes_back_looking_the_same_goes_on() -> None:
     tracker = Tracker()
     tracker.update(faces(at(100)), 0.0, eye)
     tracker.remember(0, ANN)
+    tracker.update(faces(), 0.2, eye)
     eye.faces = [unit(1, 0.3, 0.2)]
     assert tracker.update(faces(at(102)), 0.4, eye) == [0]
     assert eye.asked == 1
