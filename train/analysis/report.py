@@ -38,6 +38,8 @@ tbody th{position:sticky;left:0;background:var(--card);text-align:left}
 td.near{color:#fff;background:var(--accent);font-weight:600}
 .figures td,.figures th{font-size:.92rem;border-bottom:1px solid var(--line)}
 .figures{width:100%}
+.figures th:first-child{white-space:normal;padding-left:0}
+@media(max-width:30rem){.card{padding:14px 12px}.figures td,.figures th{font-size:.8rem;padding:5px 4px}}
 ul{padding-left:1.1em;margin:.3em 0}
 footer{margin-top:22px}
 """
@@ -109,7 +111,7 @@ def _figure_rows(a: Analysis) -> str:
     for far in OPEN_FARS:
         value, threshold = a.curve.at(far)
         at = f"cosine ≥ {threshold:.3f}" if np.isfinite(threshold) else "nobody named"
-        body += f"<tr><th>DIR at FAR {far:g}</th><td>{100 * value:.1f} %</td><td>{at}</td><td></td></tr>"
+        body += f"<tr><th>DIR at FAR {far:g}</th><td>{100 * value:.1f} %</td><td colspan=2>{at}</td></tr>"
     body += f"<tr><th>area under ROC</th><td>{a.verification.roc.area:.4f}</td><td></td><td></td></tr>"
     return _table("<th></th><th>value</th><th>95 %</th><th>of</th>", body, "figures")
 
