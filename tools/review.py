@@ -75,7 +75,7 @@ def review(
     from stream.render import render_video
     from stream.review.review import Review
     from stream.review.server import ReviewPage
-    from stream.sink import check_output
+    from stream.sink import check_output, container_of
     from stream.styles import Style
 
     style = Style.parse(styles)
@@ -89,6 +89,7 @@ def review(
     listening = bound(place)  # what is quickly told comes first
     opened = Review(tracks, video, people)
     target = output or video_output(opened.video, soft=soft)
+    container_of(target)
     check_output(target, True, [opened.video, tracks])
 
     def draw(overwrite: bool, progress: Progress) -> LabelResult:

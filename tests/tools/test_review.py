@@ -1,0 +1,170 @@
+"""`iznet review` from the command line: what it refuses, and a run from its start to its last word."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from stream.tracks import read
+from tests.stream import media
+from tests.stream.live import feeds
+from tests.stream.review import stage
+from tools.cli import run
+
+pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
+pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'iznet[live]'")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return stage.both(tmp_path)
+
+
+class Running:
+    """A review in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "tools", "review", *arguments, "--serve", "127.0.0.1:0"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        assert line.startswith("Page: "), line + self.process.stderr.read()
+        self.url = line.removeprefix("Page: ").strip()
+
+    def post(self, path: str, data: Any) -> Any:
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+        connection.request("POST", path, json.dumps(data), {"x-iznet": "1", "content-type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+    def state(self) -> Any:
+        place = urlsplit(self.url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+        connection.request("GET", "/state")
+        return json.loads(connection.getresponse().read())
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> tuple[str, str]:
+        self.process.send_signal(how)
+        out, errors = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, errors
+        assert "Traceback" not in errors
+        return out, errors
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_corrected_saved_drawn_and_told(how: signal.Signals, path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "again.mkv"
+    review = Running(str(path), "-o", str(copy), "--style", "colours", "--preset", "ultrafast", "--json")
+    review.post("/names", {"track": 3, "name": "Minju", "everywhere": True, "new": True})
+    review.post("/save", {})
+    review.post("/render", {})
+    feeds.until(lambda: review.state()["rendering"]["state"] != "running", 60)
+    review.post("/names", {"track": 4, "name": "Yuri"})
+    told = json.loads(review.end(how)[0])
+    assert (told["record"], told["corrected"], told["unsaved"]) == (str(path), 3, 1)
+    assert told["copy"]["video"] == str(copy)
+    assert told["copy"]["frames"] == len(media.read(copy).pictures) == stage.FRAMES
+    assert {verdict.track: verdict.name for verdict in read(path).tracks}[5] == "Minju"
+
+
+def test_what_was_not_saved_is_told_and_gone(path: Path) -> None:
+    before = path.read_bytes()
+    review = Running(str(path))
+    review.post("/names", {"track": 4, "name": "Yuri"})
+    out, errors = review.end()
+    assert out == ""
+    assert "1 correction not saved" in errors
+    assert path.read_bytes() == before
+
+
+def test_an_end_while_it_draws_keeps_what_was_finished(path: Path, tmp_path: Path) -> None:
+    slow = stage.both(tmp_path, frames=stage.FRAMES, width=320, height=180)
+    review = Running(str(slow), "--encoder", "x265", "--preset", "veryslow")
+    review.post("/render", {})
+    out, errors = review.end()
+    assert out == ""
+    assert not (tmp_path / "mv.labelled.mp4").exists() or "drawn anew" in errors
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "code", "words"),
+    [
+        ("none", ["{folder}/gone.tracks.jsonl"], 3, "gone.tracks.jsonl"),
+        ("cut", ["{path}"], 3, "cut off"),
+        ("other", ["{path}", "--video", "{folder}/other.mp4"], 3, "belongs to another video"),
+        ("moved", ["{path}"], 3, "--video"),
+        ("none", ["{path}", "--video", "{folder}/no.mp4"], 3, "no.mp4"),
+        ("text", ["{path}", "--video", "{folder}/text.mp4"], 3, "text.mp4"),
+        ("none", ["{path}", "-g", "{folder}/no.gallery"], 3, "no.gallery"),
+        ("none", ["{path}", "--serve", "host:port"], 2, "--serve"),
+        ("none", ["{path}", "-o", "{folder}/mv.mp4"], 5, "not replaced"),
+        ("none", ["{path}", "-o", "{folder}/no/out.mp4"], 5, "does not exist"),
+        ("none", ["{path}", "--style", "blur", "--unknown", "box"], 2, "--unknown would do nothing"),
+        ("none", ["{path}", "--soft", "--crf", "20"], 2, "--crf would do nothing"),
+        ("none", ["{path}", "-o", "{folder}/out.avi"], 2, ".avi"),
+    ],
+)
+def test_what_cannot_be_reviewed_is_refused(
+    change: str,
+    arguments: list[str],
+    code: int,
+    words: str,
+    path: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if change == "cut":
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    elif change == "other":
+        stage.video(tmp_path / "other.mp4", frames=30)
+    elif change == "moved":
+        (tmp_path / "mv.mp4").rename(tmp_path / "moved.mp4")
+    elif change == "text":
+        (tmp_path / "text.mp4").write_text("hello", "utf-8")
+    before = path.read_bytes()
+    given = [argument.format(path=path, folder=tmp_path) for argument in arguments]
+    assert run(["review", *given, *(["--serve", "127.0.0.1:0"] if "--serve" not in given else [])]) == code
+    said = capfd.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert path.read_bytes() == before
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["review", str(tmp_path / "gone.tracks.jsonl"), "--serve", f"127.0.0.1:{port}"]) == 5
+    assert "--serve" in capfd.readouterr().err
+
+
+def test_errors_are_json_where_that_is_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["review", str(tmp_path / "gone.tracks.jsonl"), "--serve", "127.0.0.1:0", "--json"]) == 3
+    told = json.loads(capfd.readouterr().out)
+    assert told["code"] == 3
+
+
+def test_elsewhere_a_token_is_made(path: Path) -> None:
+    command = [sys.executable, "-m", "tools", "review", str(path), "--serve", "0.0.0.0:0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("Page: http://0.0.0.0:")
+    assert "?token=" in line
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
