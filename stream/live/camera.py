@@ -300,7 +300,6 @@ class Camera:
                 self._hand_between(LabelledFrame(frame, setup.info.rotation, between), setup)
 
     def _end_tracks(self) -> None:
-        self._before = None
         if self.analyser is not None:
             self.analyser.break_off()
             ended = self.analyser.ended()

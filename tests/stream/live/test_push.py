@@ -28,6 +28,10 @@ def send(push: RtspPush, frames: list[Seen]) -> None:
         time.sleep(0.03)  # as they come: GStreamer's server drops what comes faster than it is to be shown
 
 
+def state(push: RtspPush) -> str:
+    return push.health.state
+
+
 def taken(path: Path) -> int:
     return len(media.read(path).pictures) if path.exists() and path.stat().st_size > 2000 else 0
 
@@ -55,14 +59,14 @@ def test_a_server_that_goes_and_comes_back_gets_what_is_seen_from_then_on(tmp_pa
         feeds.until(lambda: taken(tmp_path / "one.mkv") > 0)
         server.kill()
         n = 30
-        while push.health.state == "on":  # what lies in the system's buffers is lost without a word
+        while state(push) == "on":  # what lies in the system's buffers is lost without a word
             send(push, [seen(n, info)])
             n += 1
         assert (push.health.problem or "").startswith(f"cannot send to rtsp://127.0.0.1:{port}/stage: ")
         lost = push.skipped
         assert lost > 0
         server = feeds.RtspServer(tmp_path / "two.mkv", port, takes=True)
-        while push.health.state != "on":
+        while state(push) != "on":
             send(push, [seen(n, info)])
             n += 1
         send(push, [seen(n + m, info) for m in range(30)])
@@ -99,7 +103,7 @@ def test_another_size_is_another_stream(tmp_path: Path) -> None:
         push = pushed(server.url)
         small, large = info_of(pixel_format="yuv420p"), info_of(480, 360, "yuv420p")
         send(push, [seen(n, small) for n in range(10)] + [seen(n, large) for n in range(10, 40)])
-        while push.health.state != "on":
+        while state(push) != "on":
             send(push, [seen(40 + push.skipped, large)])
         push.close({})
         feeds.until(lambda: taken(tmp_path / "taken.mkv") > 0)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from engine.detector import Detector
@@ -32,6 +33,7 @@ from stream.live.source import Connect
 from stream.live.timeline import JUMP
 from stream.tracklines import decode
 from stream.tracks import Tracks, read
+from tests import networks
 from tests.stream.live import feeds
 
 PATIENT = LiveSettings(max_staleness=60, retries=0)
@@ -436,6 +438,31 @@ def test_every_frame_is_shown_with_who_must_have_been_on_it(detector: Detector) 
     assert len(lefts) == 11
     assert steps_between == pytest.approx([(lefts[-1] - lefts[0]) / 10] * 10, abs=1e-3)
     assert lefts[-1] - lefts[0] > 30
+
+
+def test_nobody_is_shown_across_a_cut(detector: Detector) -> None:
+    gate, kept, shown = threading.Event(), Kept(), Shown()
+
+    class Slow(Kept):
+        def frame(self, seen: Seen) -> None:
+            kept.frame(seen)
+            if len(kept.seen) == 1:
+                gate.wait(20)
+
+    def on(ground: int) -> av.VideoFrame:
+        rgb = np.random.default_rng(ground).integers(0, 110, (8, 10, 3), dtype=np.uint8).repeat(30, 0).repeat(32, 1)
+        networks.paint(rgb, *(feeds.ANN if ground == 1 else feeds.SOMEBODY))
+        return av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv444p")
+
+    steps: list[feeds.Step] = [on(1), lambda: feeds.until(lambda: len(kept.seen) == 1)]
+    steps += [*(on(1) for _ in range(3)), *(on(2) for _ in range(4)), gate.set]
+    steps.append(lambda: feeds.until(lambda: len(kept.seen) == 2))
+    settings = LiveSettings(max_staleness=60, retries=0, every_frame=True)
+    live = Live(cameras("a"), detector, settings=settings, outputs=[[Slow(), shown]], opens=feeds.Script(steps))
+    with pytest.raises(InputError), live:
+        live.wait(30)
+    lefts = [[round(float(face.box[0]), -1) for face in seen.labelled.faces] for seen in shown.seen]
+    assert lefts == [[40.0]] * 4 + [[200.0]] * 4
 
 
 def test_frames_that_came_after_the_last_look_are_shown_too(detector: Detector) -> None:
