@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,7 +199,8 @@ class EngineCache:
         engine = Engine(plan, key.profiles, key.precision)
         if self.folder is None:
             return engine
-        path = self.folder / f"{name}-{key.precision}-{key.digest[:12]}.plan"
+        stem = re.sub(r"[^\w.-]", "_", name)
+        path = self.folder / f"{stem}-{key.precision}-{key.digest[:12]}.plan"
         sidecar = {
             "schema": SCHEMA,
             "name": name,

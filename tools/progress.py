@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -82,6 +83,7 @@ class StepProgress:
         self._quiet = quiet
         self._console = console or Console(stderr=True)
         self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -98,14 +100,15 @@ class StepProgress:
             self._bar.stop()
 
     def __call__(self, part: str, done: int, total: int) -> None:
-        if part not in self._tasks:
-            self._tasks[part] = TaskID(0)
+        with self._lock:
+            if part not in self._tasks:
+                self._tasks[part] = TaskID(0)
+                if self._bar is not None:
+                    self._tasks[part] = self._bar.add_task(f"{self._title}: {part}", total=total)
+                elif not self._quiet:
+                    click.echo(f"{self._title}: {part}", err=True)
             if self._bar is not None:
-                self._tasks[part] = self._bar.add_task(f"{self._title}: {part}", total=total)
-            elif not self._quiet:
-                click.echo(f"{self._title}: {part}", err=True)
-        if self._bar is not None:
-            self._bar.update(self._tasks[part], completed=done, total=total)
+                self._bar.update(self._tasks[part], completed=done, total=total)
 
 
 def describe(done: int, total: int | None, seconds: float, counted: int) -> str:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tools.progress import FrameProgress, describe
+from tools.progress import FrameProgress, StepProgress, describe
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,23 @@ def test_quiet_is_quiet_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
             progress(30, 60)
     assert capsys.readouterr().err == ""
     assert screen.getvalue() == ""
+
+
+def test_every_part_has_a_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with StepProgress("detector", Console(file=io.StringIO())) as progress:
+        for part in ("reading", "building"):
+            for done in range(4):
+                progress(part, done, 3)
+    assert capsys.readouterr().err.splitlines() == ["detector: reading", "detector: building"]
+
+
+def test_every_part_has_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = io.StringIO()
+    with StepProgress("[own]", Console(file=screen, force_terminal=True, width=100)) as progress:
+        progress("reading", 3, 3)
+        progress("building", 1, 3)
+    assert "[own]: reading" in screen.getvalue()
+    assert "[own]: building" in screen.getvalue()
+    with StepProgress("detector", Console(file=(quiet := io.StringIO())), quiet=True) as progress:
+        progress("reading", 1, 3)
+    assert quiet.getvalue() == capsys.readouterr().err == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -345,12 +347,51 @@ def test_a_damaged_plan_is_noticed_and_not_loaded(
     assert path.read_bytes() == data
 
 
+def test_a_network_may_call_itself_anything(machine: Machine, model: ModelFile) -> None:
+    named = replace(model, metadata=dict(model.metadata) | {"iznet.name": "../a/b: 대현.v2"})
+    path, sidecar = kept(build(named))
+    assert path.parent == _folder()
+    assert path.name.startswith(".._a_b__대현.v2-f32-")
+    assert sidecar["name"] == "../a/b: 대현.v2"
+    assert build(named).accuracy is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "iznet.engine/2", "key": {}}'])
 def test_a_sidecar_that_says_nothing_is_passed_over(text: str, machine: Machine, model: ModelFile) -> None:
     path, _ = kept(build(model))
     path.with_suffix(".json").write_text(text, "utf-8")
     build(model)
     assert machine.builds == 2
+
+
+def test_who_waited_for_a_build_takes_what_was_built(
+    machine: Machine, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has looked, found nothing and come to the lock while the first is in the middle of building."""
+    come = threading.Semaphore(0)
+    real = EngineCache.building
+
+    def building(cache: EngineCache) -> AbstractContextManager[None]:
+        come.release()
+        return real(cache)
+
+    def wait_for_the_other(part: str, done: int, total: int) -> None:
+        if done == 1:
+            assert come.acquire(timeout=60)
+            assert come.acquire(timeout=60)
+
+    monkeypatch.setattr(EngineCache, "building", building)
+    found: list[Built] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(build(model, progress=wait_for_the_other))),
+        threading.Thread(target=lambda: found.append(build(model))),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert machine.builds == 1
+    assert found[0].engine == found[1].engine
 
 
 def test_without_a_place_to_keep_it_an_engine_serves_this_process(
