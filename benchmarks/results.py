@@ -1,4 +1,4 @@
-"""Puts what was measured where people read it: the table of the README, and the goals on this folder's page.
+"""Puts what was measured where people read it: goals and a picture into the README, all tables on this folder's page.
 
     iznet bench clip.mp4 -g people.gallery -o benchmarks/results.json --overwrite
     python -m benchmarks.results
@@ -18,11 +18,13 @@ from typing import Any
 import click
 
 from stream.bench import report
+from stream.bench.plot import plot
 from train.detector_text import replaced
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 PAGE = HERE / "README.md"
+PICTURE = HERE / "where.png"
 RESULT = HERE / "results.json"
 FILES = {
     "720p": RESULT,
@@ -111,14 +113,25 @@ def stored() -> dict[str, Any]:
 
 def texts(results: dict[str, Any]) -> dict[Path, str]:
     """Both pages as they should be."""
-    readme = replaced(README.read_text("utf-8"), "speed", f"\n{report.text(results['720p'])}\n", str(README))
-    page = replaced(PAGE.read_text("utf-8"), "goals", f"\n{goals(results)}\n", str(PAGE))
+    table, measured = goals(results), results["720p"]
+    machine = measured["machine"]
+    short = (
+        f"On {machine['cpu']}, {machine['cpus']} CPUs; each ratio was taken within one run, against the faster of "
+        f"`ffmpeg` and PyAV with the same encoder settings. [All tables, and how they came about](benchmarks/README.md)."
+        f"\n\n{table}\n\n![CPU time a frame, by command and by part of the work]"
+        f"({PICTURE.relative_to(README.parent).as_posix()})"
+    )
+    readme = replaced(README.read_text("utf-8"), "speed", f"\n{short}\n", str(README))
+    page = replaced(PAGE.read_text("utf-8"), "goals", f"\n{table}\n", str(PAGE))
+    page = replaced(page, "speed", f"\n{report.text(measured)}\n", str(PAGE))
     return {README: readme, PAGE: page}
 
 
 @click.command(help=__doc__)
 def main() -> None:
-    for path, text in texts(stored()).items():
+    results = stored()
+    plot(results["720p"], PICTURE, overwrite=True)
+    for path, text in texts(results).items():
         path.write_text(text, "utf-8")
         click.echo(path.relative_to(HERE.parent))
 

@@ -16,7 +16,7 @@ from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
 from engine.network import Network
-from engine.runtime import Precision, Request, Session, open_session
+from engine.runtime import Precision, Request, Session, Work, open_session
 from engine.types import Detections
 
 MAX_FACES = 300
@@ -60,7 +60,9 @@ class DetectionJob:
         self._letterboxes = letterboxes
         self._threshold = self._detector.threshold if threshold is None else threshold
         self._request.start()
+        self._detector.looks.add(inferences=1, items=n)
         if self._look is not None and coarse:
+            self._detector.coarse_looks.add(inferences=1, items=n)
             self._coarse = self._detector.pool.take()
             copies = self._coarse.input("images", (n, self._look.height, self._look.width, 3)).host()
             self._look.shrink(self.pixels, letterboxes, copies)
@@ -142,6 +144,9 @@ class Detector(Network):
         self.limit = limit
         self.coarse = int(model.number("iznet.coarse", 0))
         """Pixels of the longer side of the copy in which faces that fill the picture are looked for; 0: none."""
+        self.looks = Work()
+        """The looks at pictures so far; those at coarse copies are counted apart, in `coarse_looks`."""
+        self.coarse_looks = Work()
 
     @classmethod
     def open(

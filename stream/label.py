@@ -17,7 +17,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.network import opened
-from engine.runtime import Session
+from engine.runtime import Session, Work
 from engine.version import VERSION
 from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
@@ -125,8 +125,9 @@ def label_video(
             reader.info, detector, embedder, people, lookahead=lookahead, every_frame=every_frame, clock=clock
         )
         header = record_header(reader.info, detector, embedder, people, every_frame)
-        sessions = {"detector": detector.session} | ({"embedder": embedder.session} if embedder else {})
-        networks = {name: _Counts(session) for name, session in sessions.items()}
+        counted = {"detector": detector.looks, "coarse": detector.coarse_looks}
+        counted |= {"embedder": embedder.session.work} if embedder else {}
+        networks = {name: _Counts(done) for name, done in counted.items()}
         queues: dict[str, dict[str, float]] = {}
 
         def analyse(drawn: LabelledCopy | None, before_rename: Callable[[], None] | None = None) -> Pipeline:
@@ -229,10 +230,10 @@ def video_output(source: Path, *, soft: bool = False) -> Path:
 
 
 class _Counts:
-    """What a session did in this run, as it may have worked for others before."""
+    """What a network did in this run, as it may have worked for others before."""
 
-    def __init__(self, session: Session) -> None:
-        self._work = session.work
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._before = self._work.inferences, self._work.items
 
     def since(self) -> dict[str, int]:

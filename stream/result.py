@@ -35,4 +35,4 @@ class LabelResult:
     latency: Mapping[str, float] = field(default_factory=dict)
     """Percentiles of the time from a frame's decoding to its line in the record, look-ahead included."""
     networks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Inferences of each network, and the pictures or faces in them."""
+    """Inferences of each network, and the pictures or faces in them; the detector's coarse looks stand apart."""

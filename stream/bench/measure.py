@@ -203,17 +203,13 @@ def compared(
 
 def _networks(run: Mapping[str, Any], alone: Mapping[str, Any], frames: int) -> dict[str, dict[str, float]]:
     """How often each network ran, and the CPU of that; the detector's coarse looks are counted apart."""
-    looks = run["stages"]["detect"]["calls"]
-    counts = {"detector": looks, "coarse": run["networks"]["detector"]["inferences"] - looks}
-    if "embedder" in run["networks"]:
-        counts["embedder"] = run["networks"]["embedder"]["inferences"]
     return {
         name: {
-            "inferences_per_frame": round(count / frames, 4),
+            "inferences_per_frame": round(counts["inferences"] / frames, 4),
             "cpu_ms_per_inference": alone[name]["cpu_ms"],
-            "cpu_ms_per_frame": round(count / frames * alone[name]["cpu_ms"], 3),
+            "cpu_ms_per_frame": round(counts["inferences"] / frames * alone[name]["cpu_ms"], 3),
         }
-        for name, count in counts.items()
+        for name, counts in run["networks"].items()
     }
 
 

@@ -25,7 +25,11 @@ from tests.stream import media
 
 RUN = {
     "frames": 200,
-    "networks": {"detector": {"inferences": 70, "items": 70}, "embedder": {"inferences": 10, "items": 20}},
+    "networks": {
+        "detector": {"inferences": 50, "items": 50},
+        "coarse": {"inferences": 20, "items": 20},
+        "embedder": {"inferences": 10, "items": 20},
+    },
     "stages": {
         "decode": {"calls": 201, "cpu_ms": 100.0, "wall_ms": 300.0},
         "detect": {"calls": 50, "cpu_ms": 20.0, "wall_ms": 30.0},
