@@ -150,6 +150,11 @@ class Camera:
         return self._setup.analyser if self._setup is not None else None
 
     @property
+    def given_up(self) -> int:
+        """Dropped frames that continuous outputs were to show and never got, as too many waited."""
+        return self._held.given_up if self._held is not None else 0
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will come. From any thread."""
         return self.reader.state in ("ended", "failed") and not self.room.waiting

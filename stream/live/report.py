@@ -68,6 +68,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
                     str(path) for output in encoded if isinstance(output, Recording) for path in output.written
                 ],
                 "not_encoded": sum(output.skipped for output in encoded),
+                "not_shown": camera.given_up,
             }
         )
     return {

@@ -82,6 +82,19 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
     assert 2 * source["named"] == recorded + shown + source["not_encoded"]
 
 
+def test_a_recording_of_every_frame_holds_the_dropped_ones_too(
+    clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "stage.mkv"
+    arguments = ["live", str(clip), "--realtime", *networks[:2], "--json", "--max-staleness", "0.01"]
+    assert run([*arguments, "--out", str(video), "--every-frame", "--slate", "--preset", "ultrafast"]) == 0
+    (source,) = json.loads(capfd.readouterr().out)["sources"]
+    assert source["frames"] == 40
+    times = media.read(video).times
+    assert len(times) + source["not_encoded"] + source["not_shown"] == 40
+    assert times == sorted(set(times))
+
+
 def test_one_feed_of_two_that_fails_is_told_by_the_exit_code(
     clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
