@@ -65,14 +65,14 @@ struct Block {
 inline Block block;
 
 /// To another stack and, some time later, back.
-inline void jump(ucontext_t& from, ucontext_t& to, const void* stack, size_t size, bool for_good = false) {
+inline void jump(ucontext_t& from, ucontext_t& to, const void* stack, size_t size) {
 #if defined(__SANITIZE_ADDRESS__)
   void* fake = nullptr;
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &fake, stack, size);
+  __sanitizer_start_switch_fiber(&fake, stack, size);
   swapcontext(&from, &to);
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #else
-  (void)stack, (void)size, (void)for_good;
+  (void)stack, (void)size;
   swapcontext(&from, &to);
 #endif
 }
@@ -85,17 +85,32 @@ constexpr const void* scheduler_stack = nullptr;
 constexpr size_t scheduler_size = 0;
 #endif
 
-inline void to_scheduler(bool for_good = false) {
-  jump(block.fibers[block.current].context, block.scheduler, scheduler_stack, scheduler_size, for_good);
+inline void to_scheduler() {
+  jump(block.fibers[block.current].context, block.scheduler, scheduler_stack, scheduler_size);
 }
 
+/// A thread of one block after the other.
 inline void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size);
 #endif
-  block.body(block.parameters);
-  block.fibers[block.current].done = true;
-  to_scheduler(true);
+  for (;;) {
+    block.body(block.parameters);
+    block.fibers[block.current].done = true;
+    to_scheduler();
+  }
+}
+
+/// Fibers for so many threads, each at the start of its work.
+inline void make_fibers(size_t count) {
+  block.fibers = std::vector<Fiber>(count);
+  for (Fiber& fiber : block.fibers) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStack;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, fiber_main, 0);
+  }
 }
 
 inline void wait(Barrier& barrier) {
@@ -121,15 +136,10 @@ const uint64_t* exchange(T value) {
   return values;
 }
 
-/// Run one block to its end. False: some threads wait for others that never come.
+/// Run one block to its end. False: some threads wait for others that never come, and the fibers are of no more use.
 inline bool run_block(bool descending) {
   const unsigned count = static_cast<unsigned>(block.fibers.size());
   for (Fiber& fiber : block.fibers) {
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, fiber_main, 0);
     fiber.waits_for = nullptr;
     fiber.done = false;
   }
@@ -156,7 +166,7 @@ inline bool run(void (*body)(const void*), const void* parameters, uint3 grid, u
   block.body = body;
   block.parameters = parameters;
   const size_t count = threads.x * threads.y * threads.z;
-  if (block.fibers.size() != count) block.fibers = std::vector<Fiber>(count);  // else the stacks serve again
+  if (block.fibers.size() != count) make_fibers(count);  // else those of the last run serve again
   block.warps = std::vector<Warp>(block.fibers.size() / kLanes);
   gridDim = grid;
   blockDim = threads;
@@ -168,7 +178,10 @@ inline bool run(void (*body)(const void*), const void* parameters, uint3 grid, u
   for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z) {
     for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) {
       for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-        if (!run_block(descending)) return false;
+        if (!run_block(descending)) {
+          block.fibers.clear();
+          return false;
+        }
       }
     }
   }
