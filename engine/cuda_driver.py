@@ -117,7 +117,7 @@ def check(code: int, call: str) -> None:
 
 def no_room(size: int | None = None) -> MissingError:
     """What to say where memory of the GPU runs out."""
-    wanted = "" if size is None else f" for {size / 2**20:.0f} MiB more"
+    wanted = "" if size is None else f" for {-(-size // 2**20)} MiB more"
     return MissingError(
         f"the memory of the GPU has no room{wanted}; close other programs that use it, or choose a smaller --size"
     )

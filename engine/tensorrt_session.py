@@ -211,7 +211,7 @@ class TensorRTSession:
         if found is None:
             raise InputError(
                 f"{self.model.path}: its engine takes {', '.join(map(str, self._profiles))}, not "
-                f"{'x'.join(map(str, shape))}; make one with `iznet engine build --max`"
+                f"{'x'.join(map(str, shape))}; make one with `iznet engine build --min --opt --max`"
             )
         return found
 

@@ -280,13 +280,19 @@ def test_closed_means_closed(backend: Backend, detector_file: Path) -> None:
         opened.request()
 
 
-def test_what_is_named_and_not_here_is_refused(detector_file: Path) -> None:
+def test_what_is_named_and_not_here_is_refused(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def library() -> None:
+        raise MissingError("no driver")
+
+    monkeypatch.setattr("engine.cuda_driver.library", library)
     with pytest.raises(MissingError, match=r"--device gpu: .* use --device cpu"):
         open_session(detector_file, "gpu")
     with pytest.raises(MissingError, match="--backend tensorrt"):
         open_session(detector_file, "auto", "tensorrt")
     with pytest.raises(MissingError, match="bf16"):
         open_session(detector_file, "cpu", "onnxruntime", "bf16")
+    with pytest.raises(MissingError, match="precision f16: CPUs compute in f32, bf16 or int8"):
+        open_session(detector_file, "cpu", precision="f16")
     with pytest.raises(UsageError, match="use --device cpu with it"):
         open_session(detector_file, "gpu", "openvino")
     with pytest.raises(ValueError, match="threads"):
