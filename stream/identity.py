@@ -68,6 +68,8 @@ class _Evidence:
     """Weighted sum of the embeddings."""
     best: float = 0.0
     """Quality of the best face that was looked at so far, sharp or not."""
+    clear: float = 0.0
+    """Quality times sharpness of the clearest."""
     count: int = 0
     latest: float = 0.0
     """Seconds of the latest embedding."""
@@ -94,6 +96,10 @@ class Identity:
     agreement = 0.45
     """How many looks, times how far the similarity of their mean is from the gallery's threshold, are beyond doubt: two
     looks 0.23 away, three 0.15 away."""
+    clear_enough = 0.1
+    """Quality times sharpness of a look under which likeness says nothing: whatever is dark, blurred or no face looks
+    like whatever else is (cosines of 0.7 to 0.9 between a dozen of them, where two shots of one clear face reach 0.55).
+    """
     check = 2.0
     """Seconds until a track beyond doubt is looked at again: another face may have slipped into it."""
 
@@ -153,6 +159,7 @@ class Identity:
         weighted = embedding.astype(np.float64) * (quality * sharpness) ** 2
         evidence.total = evidence.total + weighted if evidence.count else weighted
         evidence.best = max(evidence.best, quality)
+        evidence.clear = max(evidence.clear, quality * sharpness)
         evidence.count += 1
         evidence.latest = time
         self._names.pop(self._shot_of[track], None)
@@ -160,15 +167,19 @@ class Identity:
     def reunion(self, track: int, ended: Sequence[int]) -> int | None:
         """Which of the `ended` tracks of the same shot this one goes on, if its face says so.
 
-        Never one that was seen beside it; of several the most alike.
+        Never one that was seen beside it, nor one of the two never seen clearly; of several the most alike.
         """
         evidence = self._evidence[track]
-        if not evidence.count:
+        if evidence.clear < self.clear_enough:
             return None
         best, found = self._same, None
         for other in ended:
             theirs = self._evidence[other]
-            if not theirs.count or other in evidence.seen_with or self._shot_of[other] != self._shot_of[track]:
+            if (
+                theirs.clear < self.clear_enough
+                or other in evidence.seen_with
+                or self._shot_of[other] != self._shot_of[track]
+            ):
                 continue
             likeness = float(_unit(evidence.total) @ _unit(theirs.total))
             if likeness >= best:
@@ -181,6 +192,7 @@ class Identity:
         if gone.count:
             kept.total = kept.total + gone.total if kept.count else gone.total
         kept.best = max(kept.best, gone.best)
+        kept.clear = max(kept.clear, gone.clear)
         kept.count += gone.count
         kept.latest = max(kept.latest, gone.latest)
         kept.seen_with |= (gone.seen_with - {track}) | {into}
@@ -194,7 +206,8 @@ class Identity:
         self._names.pop(shot, None)
 
     def strangers(self) -> dict[int, int]:
-        """The unknown tracks that were looked at, numbered: tracks with one number are one person."""
+        """The unknown tracks that were looked at, numbered: tracks with one number are one person. Whoever was never
+        seen clearly has a number alone."""
         tracks = [
             track
             for shot in sorted(self._tracks_of)
@@ -206,6 +219,8 @@ class Identity:
         tracks.sort()
         means = np.stack([_unit(self._evidence[track].total) for track in tracks]).astype(np.float32)
         apart = np.array([[b in self._evidence[a].seen_with for b in tracks] for a in tracks])
+        unclear = np.array([self._evidence[track].clear < self.clear_enough for track in tracks])
+        apart |= unclear[:, None] | unclear[None]
         np.fill_diagonal(apart, False)
         return dict(zip(tracks, number_strangers(means, apart, self._same).tolist(), strict=True))
 

@@ -251,3 +251,37 @@ def test_strangers_are_numbered_over_shots(identity: Identity) -> None:
         identity.add(track, look, 0.9, float(track))
     identity.see(4, [9], 9.0)
     assert identity.strangers() == {0: 1, 1: 2, 2: 1}, "named ones and those never looked at are no strangers"
+
+
+@pytest.mark.parametrize(
+    ("looks", "numbers"),
+    [
+        ([(0.5, 0.1), (0.5, 0.1)], [1, 2]),
+        ([(0.5, 0.1), (0.5, 1.0)], [1, 2]),
+        ([(0.5, 1.0), (0.5, 0.3)], [1, 1]),
+    ],
+)
+def test_who_was_never_seen_clearly_is_nobody_elses_likeness(
+    identity: Identity, looks: list[tuple[float, float]], numbers: list[int]
+) -> None:
+    """Blurred faces, lamps and hands all look like each other to an embedder."""
+    for track, (quality, sharpness) in enumerate(looks):
+        identity.see(track, [track], float(track))
+        identity.add(track, STRANGER, quality, float(track), sharpness)
+    assert list(identity.strangers().values()) == numbers
+    joined = Identity(None)
+    for track, (quality, sharpness) in enumerate(looks):
+        joined.see(0, [track], float(track))
+        joined.add(track, STRANGER, quality, float(track), sharpness)
+    assert joined.reunion(1, [0]) == (0 if numbers == [1, 1] else None)
+
+
+def test_one_clear_look_is_enough(identity: Identity) -> None:
+    for track in (0, 1):
+        identity.see(track, [track], float(track))
+        for sharpness in (0.1, 1.0, 0.1):
+            identity.add(track, STRANGER, 0.5, float(track), sharpness)
+    identity.see(1, [2], 1.5)
+    identity.add(2, STRANGER, 0.5, 1.5, 0.1)
+    identity.join(2, 1)
+    assert identity.strangers() == {0: 1, 1: 1}
