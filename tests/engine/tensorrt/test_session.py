@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.cuda_device import close_device
 from engine.errors import InputError
 from engine.runtime import Request, open_session
 from engine.tensorrt_session import TensorRTRequest, TensorRTSession
@@ -324,6 +325,16 @@ def test_dropped_in_the_middle_of_a_run(session: TensorRTSession, machine: Machi
     del request
     gc.collect()
     assert machine.room == before
+
+
+def test_requests_may_outlive_their_session_and_the_gpu(session: TensorRTSession, machine: Machine) -> None:
+    request = session.request()
+    run(request, batch(1))
+    session.close()
+    close_device()
+    del request
+    gc.collect()
+    machine.settled()
 
 
 def test_a_session_that_nobody_closes_gives_itself_back(machine: Machine, detector_file: Path) -> None:
