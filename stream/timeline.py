@@ -69,12 +69,12 @@ class Timeline:
         return (seconds - self.start) / (self.end - self.start)
 
 
-def timeline(record: Tracks) -> Timeline:
-    """Lay out a record whose faces bear the final verdicts.
+def timeline(record: Tracks, summary: Overview | None = None) -> Timeline:
+    """Lay out a record whose faces bear the final verdicts; `summary` is its overview, where that is at hand.
 
     Of the people without a name the ones seen longest have a lane each, the others share one.
     """
-    ruler, summary, people = Ruler.of(record), overview(record), cast(record)
+    ruler, summary, people = Ruler.of(record), summary or overview(record), cast(record)
     start = float(ruler.start(0)) if record.frames else 0.0
     end = float(ruler.end(len(record.frames) - 1)) if record.frames else 0.0
     end = end if end > start else start + 1.0

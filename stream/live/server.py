@@ -34,7 +34,7 @@ except ModuleNotFoundError as missing:
         raise
     Peers = None  # type: ignore[assignment,misc]  # the page says so, and takes MJPEG
 
-__all__ = ["LivePage", "Server"]
+__all__ = ["LivePage", "Peers", "Server"]
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from stream.review.corrections import Correction, Corrections, NeedsConsent
 from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
 from stream.styles import Colour, colour_of
-from stream.summary import overview
+from stream.summary import Overview, overview
 from stream.takes import Ruler, cast
 from stream.teach import video_of
 from stream.timeline import STRANGER, Lane, timeline
@@ -229,14 +229,14 @@ class Review:
 
     def _state(self) -> dict[str, Any]:
         corrections, record = self._corrections, self._corrections.record
-        latest = corrections.latest
+        latest, found = corrections.latest, overview(record)
         return {
             "version": self._version,
             "unsaved": self.unsaved,
             "undo": {"number": latest.number, "words": _words(latest)} if latest is not None else None,
             "people": list(corrections.people),
-            "groups": _groups(corrections, record),
-            "timeline": _timeline(record),
+            "groups": _groups(corrections, record, found),
+            "timeline": _timeline(record, found),
         }
 
 
@@ -258,9 +258,9 @@ def _words(made: Correction) -> str:
     return f"{tracks[:1].upper()}{tracks[1:]}: {made.name or 'unknown'}"
 
 
-def _groups(corrections: Corrections, record: Tracks) -> list[dict[str, Any]]:
+def _groups(corrections: Corrections, record: Tracks, found: Overview) -> list[dict[str, Any]]:
     """Everybody, those with a name first, longest on screen first."""
-    found, people = overview(record), cast(record)
+    people = cast(record)
     tracks = {(group.known, group.label): group.tracks for group in corrections.groups()}
     similarity = {verdict.track: verdict.similarity for verdict in record.tracks}
     return [
@@ -278,8 +278,8 @@ def _groups(corrections: Corrections, record: Tracks) -> list[dict[str, Any]]:
     ]
 
 
-def _timeline(record: Tracks) -> dict[str, Any]:
-    drawn = timeline(record)
+def _timeline(record: Tracks, found: Overview) -> dict[str, Any]:
+    drawn = timeline(record, found)
 
     def lane(of: Lane) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ import { $, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, sa
 import { show as showPicture, visit } from "./picture.js";
 
 const STATES = { connecting: "connecting", live: "live", waiting: "no signal, trying again", ended: "ended", failed: "given up" };
+const WORKS = { on: "on", waiting: "waiting, trying again", failed: "given up" };
 const cards = new Map();
 let undoShown = 0; // the number of the latest naming that was told of
 
@@ -62,7 +63,19 @@ function showCamera(section, camera, number, { naming: nameable, webrtc }) {
   showBoxes(section.querySelector(".boxes"), faces, camera, number, nameable);
   showFaces(section.querySelector(".now"), faces, camera, number, nameable);
   showLately(section.querySelector(".lately"), camera.timeline);
+  showOutputs(section.querySelector(".outputs"), camera.outputs);
   showFigures(section.querySelector(".figures"), camera);
+}
+
+// Where else it goes, and what is wrong there.
+function showOutputs(parent, outputs) {
+  const byKey = new Map(outputs.map((output, at) => [`${at} ${output.name}`, output]));
+  for (const item of keyed(parent, [...byKey.keys()], () => make("li"))) {
+    const { name, state, problem, skipped } = byKey.get(item.dataset.key);
+    item.className = state;
+    const why = state === "on" || !problem ? "" : ` (${problem})`;
+    put(item, `${name}: ${WORKS[state] ?? state}${why}${skipped ? `, ${skipped} pictures left out` : ""}`);
+  }
 }
 
 function ask(camera, number, face) {

@@ -88,7 +88,7 @@ export function say(words, undo) {
   $("undo").onclick = undo ?? null;
   $("said").hidden = false;
   clearTimeout(quiet);
-  quiet = setTimeout(() => { $("said").hidden = true; }, 20000);
+  quiet = setTimeout(() => { $("said").hidden = true; }, undo ? 20000 : 8000);
 }
 
 // The dialog that asks who somebody is. `send(name, consents)` does what is to be done, or throws.

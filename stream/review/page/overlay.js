@@ -38,7 +38,7 @@ export class Overlay {
     for (const { track, box } of this.on(index)) {
       const [x, y, right, bottom] = [box[0] * width, box[1] * height, box[2] * width, box[3] * height];
       const name = nameOf(track);
-      if (track === selected) this.frame(pen, x, y, right, bottom, 3 * line, "#fff");
+      if (track === selected) this.frame(pen, x, y, right, bottom, 3 * line, "#8ab4ff");
       pen.setLineDash(name ? [] : [3 * line, 2 * line]);
       this.frame(pen, x, y, right, bottom, line, name ? "#e02020" : "#e4e4e4");
       pen.setLineDash([]);

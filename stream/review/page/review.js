@@ -135,6 +135,8 @@ function longest(group) {
 function showCast() {
   const groups = new Map(state.groups.map((group) => [`${group.name === null ? "?" : "!"}${group.label}`, group]));
   const build = () => $("person").content.firstElementChild.cloneNode(true);
+  const named = state.groups.filter((group) => group.name !== null).length;
+  put($("howmany"), `${named} named, ${groups.size - named} unknown`);
   if (!groups.size) groups.set("nobody", null);
   for (const item of keyed($("cast"), [...groups.keys()], (of) => (of === "nobody" ? make("li", "quiet", "Nobody was found.") : build()))) {
     const group = groups.get(item.dataset.key);
@@ -195,7 +197,7 @@ function showTimeline() {
     put(item.querySelector(".sr"), `${lane.numbers} ${lane.spans.map((bar) => bar[2]).join("; ")}`);
     drawBars(item.querySelector("svg"), lane.spans, start, end - start);
   }
-  $("axis").replaceChildren(...marks.filter((mark) => (mark - start) / (end - start) < 0.96).map((mark) => {
+  $("axis").replaceChildren(...marks.filter((mark) => (mark - start) / (end - start) < 0.9).map((mark) => {
     const label = make("span", "", clock(mark));
     label.style.left = `${(100 * (mark - start)) / (end - start)}%`;
     return label;

@@ -51,7 +51,8 @@ def test_the_newest_is_sent_and_what_came_meanwhile_never() -> None:
             sent.append(await track.recv())
             assert screen.viewers == 1
         assert [number(picture) for picture in sent] == [3, 4, 9]
-        assert sent[0].pts < sent[1].pts < sent[2].pts
+        stamps = [picture.pts or 0 for picture in sent]
+        assert stamps == sorted(set(stamps))
         coming = asyncio.ensure_future(track.recv())  # there is nothing newer yet
         await asyncio.sleep(0.05)
         assert not coming.done()

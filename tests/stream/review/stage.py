@@ -41,9 +41,8 @@ def square(rgb: NDArray[np.uint8]) -> int:
 
 def video(path: Path, **settings: Any) -> Path:
     """H.264 and sound in an MP4, unless said otherwise."""
-    picture = media.Video(
-        **{"frames": FRAMES, "width": WIDTH, "height": HEIGHT, "time_base": Fraction(1, 12800)} | settings
-    )
+    usual: dict[str, Any] = {"frames": FRAMES, "width": WIDTH, "height": HEIGHT, "time_base": Fraction(1, 12800)}
+    picture = media.Video(**usual | settings)
     return media.write(path, picture, [media.audio(seconds=FRAMES / 25)])
 
 

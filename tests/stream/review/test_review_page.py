@@ -16,7 +16,7 @@ from tests.stream.live import feeds
 from tests.stream.review import stage
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
@@ -371,7 +371,12 @@ def test_it_fits_and_everybody_can_use_it(width: int, height: int, scheme: str, 
 def test_leaving_with_something_unsaved_is_asked_about(run: Served, browser: Browser) -> None:
     visit = Visit(browser, run.url)
     asked: list[str] = []
-    visit.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    visit.page.on("dialog", answer)
     visit.page.locator("#play").click()  # browsers ask only where somebody has done something
     visit.page.reload()
     assert asked == []
