@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +32,8 @@ from stream.live.report import camera_state, metrics
 from stream.live.run import Live, LiveSettings, aframes, frames
 from stream.live.source import Connect
 from stream.live.timeline import JUMP
+from stream.pictures import coarse_rgb
+from stream.shots import GRID, ShotDetector, glance
 from stream.tracklines import decode
 from stream.tracks import Tracks, read
 from tests import networks
@@ -438,6 +441,41 @@ def test_every_frame_is_shown_with_who_must_have_been_on_it(detector: Detector) 
     assert len(lefts) == 11
     assert steps_between == pytest.approx([(lefts[-1] - lefts[0]) / 10] * 10, abs=1e-3)
     assert lefts[-1] - lefts[0] > 30
+
+
+def test_a_camera_that_pans_makes_no_cut_however_many_frames_are_dropped(detector: Detector) -> None:
+    cells = np.random.default_rng(3).integers(0, 110, (12, 60, 3), dtype=np.uint8)
+    wall = np.asarray(cv2.resize(cells, (1920, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
+    wall = np.minimum(wall, 110)
+
+    def at(step: int) -> av.VideoFrame:
+        rgb = np.ascontiguousarray(wall[:, 8 * step : 8 * step + 320])
+        networks.paint(rgb, *feeds.ANN)
+        return av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv444p")
+
+    sparse = ShotDetector(delay=0)
+    looks = [glance(coarse_rgb(at(step), *GRID)) for step in range(0, 121, 12)]
+    assert any(cut for look in looks for cut in sparse.push(look)), "too slow a pan to tell anything"
+
+    kept, hold = Kept(), threading.Semaphore(0)
+
+    class Slow(Kept):
+        def frame(self, seen: Seen) -> None:
+            kept.frame(seen)
+            hold.acquire(timeout=20)
+
+    def seen(count: int) -> Callable[[], None]:
+        return lambda: feeds.until(lambda: len(kept.seen) == count)
+
+    steps: list[feeds.Step] = [at(0), seen(1)]
+    for look in range(1, 11):  # the last of twelve is looked at
+        steps += [*(at(step) for step in range(12 * look - 11, 12 * look + 1)), hold.release, seen(look + 1)]
+    steps.append(hold.release)
+    live = Live(cameras("a"), detector, settings=PATIENT, outputs=[[Slow()]], opens=feeds.Script(steps))
+    with pytest.raises(InputError), live:
+        live.wait(60)
+    assert live.cameras[0].room.tally.as_dict() == {"superseded": 110}
+    assert [[face.track for face in seen.labelled.faces] for seen in kept.seen] == [[0]] * 11
 
 
 def test_nobody_is_shown_across_a_cut(detector: Detector) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -15,8 +14,6 @@ from stream.live.address import Address
 from stream.live.reader import STEADY, Fresh, Reader, paced
 from stream.live.reconnect import Backoff
 from stream.live.source import Arrival, Connect, Lost, connect
-from stream.pictures import coarse_rgb
-from stream.shots import GRID, ShotDetector, glance
 from tests.stream.live import feeds
 
 LAVFI = Address.parse("lavfi:testsrc=size=64x48:rate=25:duration=0.4")
@@ -121,23 +118,6 @@ def test_a_cut_begins_a_segment_also_where_frames_are_dropped_later() -> None:
     reader = kept.read(CAMERA, feeds.Script([one] * 6 + [other] * 4 + [one], began=0.0))
     feeds.until(lambda: done(reader))
     assert [item.segment for item in kept.pictures] == [1] * 6 + [2] * 4 + [3]
-
-
-def test_a_stage_that_moves_past_is_no_cut_however_few_frames_are_looked_at() -> None:
-    rng = np.random.default_rng(3)
-    cells = rng.integers(0, 255, (12, 60, 3), dtype=np.uint8)
-    wall = np.asarray(cv2.resize(cells, (1920, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
-    pan = [
-        av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, x : x + 320]), "rgb24").reformat(format="yuv420p")
-        for x in range(0, 1600, 8)
-    ]
-    looks = [glance(coarse_rgb(picture, *GRID)) for picture in pan]
-    sparse = ShotDetector(delay=0)
-    assert any(cut for look in looks[::12] for cut in sparse.push(look)), "too slow a pan to tell anything"
-    kept = Kept()
-    reader = kept.read(CAMERA, feeds.Script(pan, began=0.0))
-    feeds.until(lambda: done(reader))
-    assert {item.segment for item in kept.pictures} == {1}
 
 
 def test_stamps_that_jump_begin_a_segment() -> None:
