@@ -91,6 +91,7 @@ class Encoded(ABC):
                 self._finish()
             with self._changed:
                 self._failure = failure
+                self.health.state, self.health.problem = "failed", str(failure)
                 self._leave_out()
 
     def _take(self) -> Seen | None:

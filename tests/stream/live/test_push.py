@@ -92,7 +92,7 @@ def test_nobody_there_is_told_without_the_password_and_nothing_waits_for_it() ->
     for words in (str(failure.value), push.health.name, push.health.problem or ""):
         assert "s3cret" not in words
         assert "k3y" not in words
-    assert push.health.state == "waiting"
+    assert push.health.state == "failed"
     with pytest.raises(OutputError):
         push.close({})
 
