@@ -39,11 +39,14 @@ IZNET_HD Colour letterbox_pixel(const LetterboxJob& job, int x, int y) {
   if (job.turns == 1 || job.turns == 2) row = height - 1 - row;
 
   Colour colour = offset(job.picture);
+  Taps across = {}, down = {};
   IZNET_UNROLL_ONCE
   for (int c = 0; c < 3; ++c) {
     const Component& component = job.picture.components[c];
-    const Taps across = scaled_taps(column, component.width, width, job.halvings[c], job.averaged[c]);
-    const Taps down = scaled_taps(row, component.height, height, job.halvings[c], job.averaged[c]);
+    if (c < 2) {  // the third component lies as the second does
+      across = scaled_taps(column, component.width, width, job.halvings[c], job.averaged[c]);
+      down = scaled_taps(row, component.height, height, job.halvings[c], job.averaged[c]);
+    }
     mix(colour, job.picture, c, weighted_mean<Sample>(component, across, down));
   }
   return clamped(colour);

@@ -17,7 +17,7 @@ struct Component {
 };
 
 struct Picture {
-  Component components[3];
+  Component components[3];  ///< the last two are of one size
   float matrix[3][4];  ///< affine, stored samples to RGB in 0…255: BT.601, 709, 2020, either range, any depth
 };
 

@@ -57,6 +57,9 @@ class Picture:
             raise ValueError(f"expected a matrix (3, 4), got {self.matrix.shape}")
         if any((plane.address | plane.stride) % self.sample_bytes for plane in self.planes):
             raise ValueError(f"addresses and strides must be multiples of {self.sample_bytes}, got {self.planes}")
+        _, second, third = self.planes
+        if (second.shift_x, second.shift_y) != (third.shift_x, third.shift_y):
+            raise ValueError(f"the last two planes must be of one size, got {second} and {third}")
         for plane in self.planes:
             need = -(-self.width >> plane.shift_x), -(-self.height >> plane.shift_y)
             if (plane.width, plane.height) != need:

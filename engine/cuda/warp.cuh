@@ -37,11 +37,14 @@ template <class Sample>
 IZNET_HD Colour region_pixel(const Picture& picture, const FaceCrop& face, int x, int y) {
   const int left = face.left + (x << face.halvings), top = face.top + (y << face.halvings);
   Colour colour = offset(picture);
+  Taps across = {}, down = {};
   IZNET_UNROLL_ONCE
   for (int c = 0; c < 3; ++c) {
     const Component& component = picture.components[c];
-    const Taps across = region_taps(left, face.halvings, component.width, component.shift_x);
-    const Taps down = region_taps(top, face.halvings, component.height, component.shift_y);
+    if (c < 2) {  // the third component lies as the second does
+      across = region_taps(left, face.halvings, component.width, component.shift_x);
+      down = region_taps(top, face.halvings, component.height, component.shift_y);
+    }
     mix(colour, picture, c, weighted_mean<Sample>(component, across, down));
   }
   return clamped(colour);

@@ -218,6 +218,9 @@ def test_what_cannot_be_is_refused(kernels: Kernels) -> None:
         Picture(
             64, 48, (Plane(0, 64, 64, 48), Plane(0, 64, 31, 24, 2, 1, 1), Plane(0, 64, 32, 24, 2, 1, 1)), picture.matrix
         )
+    y, u, v = Plane(0, 64, 64, 48), Plane(0, 64, 32, 48, 1, 1, 0), Plane(0, 64, 32, 24, 1, 1, 1)
+    with pytest.raises(ValueError, match="of one size"):
+        Picture(64, 48, (y, u, v), picture.matrix)
     with pytest.raises(ValueError, match="multiples of 2"):
         Picture.semi_planar(1, 128, 0, 128, 64, 48, picture.matrix, 2)
     with pytest.raises(ValueError, match="sides are"):
