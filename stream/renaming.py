@@ -182,7 +182,7 @@ def _check(path: Path, record: Tracks, names: Mapping[int, str | None], new: boo
     for name in dict.fromkeys(names.values()):
         if name is not None and name not in known and not new:
             near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'};"
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'}."
             raise UsageError(f"nobody is called {name!r} in {path}; {hint} To name somebody new, add --new")
     twice = clash(record, names)
     if twice is not None:

@@ -62,9 +62,9 @@ def demo(output: Path, engine: EngineOptions, as_json: bool) -> None:
         click.echo(json.dumps(result_dict(result) | {"sheet": str(sheet)}, ensure_ascii=False))
         return
     say("")
-    say(f"Video   {result.video}")
-    say(f"Tracks  {result.tracks}")
-    say(f"Sheet   {sheet}")
+    say(f"Labelled  {result.video}")
+    say(f"Record    {result.tracks}")
+    say(f"Sheet     {sheet}")
     say(f"{count(result.frames, 'frame')}, {result.fps:.1f} FPS")
     for line in people_lines(result):
         say(line)
