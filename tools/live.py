@@ -91,7 +91,9 @@ if TYPE_CHECKING:
 )
 @click.option("--log", "log_place", default=None, metavar="FILE|-", help="What happens, as JSON lines; - for stderr.")
 @click.option("--retries", type=click.IntRange(0), default=None, help="Failures in a row that are borne.")
-@click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True, help="Of RTSP.")
+@click.option(
+    "--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True, help="Of RTSP, both ways."
+)
 @click.option("--realtime", is_flag=True, help="Sources may be files, played at their own speed.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @config_option
@@ -166,7 +168,7 @@ def live(
     people = Gallery.load(gallery) if gallery is not None else None
     rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
     encoding = EncoderSettings(encoder, preset, crf)
-    wanted = Wanted(tracks, outs, webhooks, brokers, event_strangers, encoding, rotation, timeout, overwrite)
+    wanted = Wanted(tracks, outs, webhooks, brokers, event_strangers, encoding, rotation, transport, timeout, overwrite)
 
     def header(info: VideoInfo) -> Header:
         return record_header(info, detector, embedder, people)
@@ -244,6 +246,7 @@ class Wanted:
     strangers: bool
     encoding: EncoderSettings
     rotation: Rotation
+    transport: Transport
     timeout: float
     overwrite: bool
 
@@ -274,7 +277,8 @@ class Wanted:
         from stream.live.recording import Recording
 
         if "://" in place:
-            return RtspPush(Address.server(place, SCHEMES), self.encoding, timeout=self.timeout)
+            server = Address.server(place, SCHEMES, transport=self.transport)
+            return RtspPush(server, self.encoding, timeout=self.timeout)
         if place.endswith("/"):
             return HlsFolder(place, self.encoding, overwrite=self.overwrite)
         return Recording(place, self.encoding, self.rotation, overwrite=self.overwrite)

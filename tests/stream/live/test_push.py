@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,10 +37,11 @@ def taken(path: Path) -> int:
     return len(media.read(path).pictures) if path.exists() and path.stat().st_size > 2000 else 0
 
 
-def test_a_server_gets_every_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_server_gets_every_picture(transport: Literal["tcp", "udp"], tmp_path: Path) -> None:
     server = feeds.RtspServer(tmp_path / "taken.mkv", feeds.free_port(), takes=True)
     try:
-        push = pushed(server.url)
+        push = RtspPush(Address.server(server.url, SCHEMES, transport=transport), FAST)
         info = info_of(pixel_format="yuv420p")
         send(push, [seen(n, info) for n in range(60)])
         push.close({})
