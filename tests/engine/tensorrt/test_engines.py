@@ -33,6 +33,12 @@ SIZE = 128
 
 
 @pytest.fixture
+def package() -> str:
+    """One is enough here: `test_session.py` goes through both."""
+    return "pycuda"
+
+
+@pytest.fixture
 def model(detector_file: Path) -> ModelFile:
     return ModelFile.read(detector_file)
 

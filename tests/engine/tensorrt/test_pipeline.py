@@ -26,6 +26,12 @@ SIZE = 320
 FRAMES = 24
 
 
+@pytest.fixture
+def package() -> str:
+    """One is enough here: `test_session.py` goes through both."""
+    return "cuda-bindings"
+
+
 def stage(index: int, width: int, height: int) -> NDArray[np.uint8]:
     """Ann and Ben walk towards each other."""
     faces = [((20 + 3 * index, 60, 68 + 3 * index, 120), "ann"), ((240 - 3 * index, 150, 288 - 3 * index, 210), "ben")]
