@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from stream.frames import TrackVerdict
+from stream.live.held import most_of
 from stream.live.outputs import Health, Seen
 
 WAITING = 8
-"""Pictures that wait for the encoder at most."""
+"""Pictures that wait for the encoder at most, besides those between two that were looked at."""
 CLOSING = 0.8
 """Seconds for the pictures that wait when a run ends; those that are left then are left out."""
 
@@ -36,6 +37,7 @@ class Encoded(ABC):
         self._patience = patience
         self._waiting: deque[Seen] = deque()
         self._changed = threading.Condition()
+        self._most = WAITING
         self._latest = -1
         """Time of the latest picture, ticks."""
         self._closed: float | None = None
@@ -48,7 +50,7 @@ class Encoded(ABC):
             if self._failure is not None:
                 raise self._failure
             pts = seen.labelled.frame.pts
-            if len(self._waiting) >= WAITING or pts <= self._latest:
+            if len(self._waiting) >= self._most or pts <= self._latest:
                 self.skipped += 1
                 return
             self._latest = pts
@@ -59,6 +61,8 @@ class Encoded(ABC):
                 self._thread.start()
 
     def between(self, seen: Seen) -> None:
+        # All that came since the frame before come at once.
+        self._most = WAITING + most_of(seen.labelled.frame.picture)
         self.frame(seen)
 
     def over(self, verdicts: Sequence[TrackVerdict]) -> None:

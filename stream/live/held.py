@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+import av
 import numpy as np
 
 from stream.frames import Face
@@ -14,6 +15,11 @@ from stream.live.reader import Fresh
 MOST = 64
 """Pictures; older ones are given up, so that a machine that does not keep up does not fill its memory."""
 MOST_BYTES = 256 << 20
+
+
+def most_of(picture: av.VideoFrame) -> int:
+    """How many pictures like this one may be kept."""
+    return min(MOST, max(8, MOST_BYTES // (3 * picture.width * picture.height)))
 
 
 class Held:
@@ -33,8 +39,7 @@ class Held:
 
     def add(self, fresh: Fresh) -> None:
         """Another picture has come."""
-        most = min(MOST, max(8, MOST_BYTES // (3 * fresh.picture.width * fresh.picture.height)))
-        while len(self._pictures) >= most:
+        while len(self._pictures) >= most_of(fresh.picture):
             self._pictures.popleft()
             self.given_up += 1
         self._pictures.append(fresh)

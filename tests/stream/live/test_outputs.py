@@ -187,6 +187,18 @@ def test_a_run_that_ends_waits_only_so_long_for_an_encoder(tmp_path: Path, monke
     assert recording.skipped == 5
 
 
+def test_pictures_that_come_at_once_since_they_were_held_are_not_too_many(tmp_path: Path) -> None:
+    recording = Recording(str(tmp_path / "a.mkv"), FAST)
+    info = info_of()
+    with recording._changed:  # the encoder's thread cannot take anything meanwhile
+        for n in range(40):
+            recording.between(seen(n, info))
+        recording.frame(seen(40, info))
+    recording.close({})
+    assert len(media.read(tmp_path / "a.mkv").pictures) == 41
+    assert recording.skipped == 0
+
+
 def test_a_recording_that_a_crash_cuts_off_plays(tmp_path: Path) -> None:
     recording = Recording(str(tmp_path / "a.mkv"), EncoderSettings("x264", "ultrafast", threads=1))
     info = info_of()
