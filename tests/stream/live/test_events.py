@@ -128,6 +128,18 @@ class Carried:
         self.closed = True
 
 
+class Held(Carried):
+    """One that takes nothing until it may."""
+
+    def __init__(self, hold: threading.Event) -> None:
+        super().__init__()
+        self._hold = hold
+
+    def send(self, item: int, /) -> None:
+        self._hold.wait(20)
+        super().send(item)
+
+
 def test_an_outbox_sends_in_order_and_tries_again() -> None:
     carried = Carried(Unsent("the cable is out"), Unsent("still out"), Refused("not this one"))
     outbox = Outbox("place", carried, quick())
@@ -143,9 +155,8 @@ def test_an_outbox_sends_in_order_and_tries_again() -> None:
 
 
 def test_an_outbox_is_bounded_and_gives_up_the_oldest() -> None:
-    hold, carried = threading.Event(), Carried()
-    send = carried.send
-    carried.send = lambda item: (hold.wait(20), send(item))[1]  # type: ignore[method-assign]
+    hold = threading.Event()
+    carried = Held(hold)
     outbox = Outbox("place", carried, quick())
     outbox.start()
     outbox.put(-1)
@@ -176,9 +187,8 @@ def test_an_outbox_ends_at_once_when_its_place_is_down_and_counts_what_is_left()
 
 def test_one_that_hangs_while_the_run_ends_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream.live.outbox.LAST", 0.05)
-    hold, carried = threading.Event(), Carried()
-    carried.send = lambda item: hold.wait(20)  # type: ignore[method-assign]
-    outbox = Outbox("place", carried, quick())
+    hold = threading.Event()
+    outbox = Outbox("place", Held(hold), quick())
     outbox.start()
     outbox.put(1)
     feeds.until(lambda: outbox.waiting == 0)
