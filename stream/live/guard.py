@@ -23,7 +23,7 @@ from engine.errors import UsageError
 
 COOKIE = "iznet"
 OWN_HEADER = "x-iznet"
-LARGEST_BODY = 16384
+LARGEST_BODY = 32768
 """Bytes; a name needs a few dozen, a browser's offer of how to send it the picture some thousand."""
 OPEN = ("/healthz", "/readyz")
 """What tells nothing about anybody."""

@@ -1,4 +1,8 @@
-"""The live picture over WebRTC (aiortc), always the freshest: what a slow connection has no time for is left out."""
+"""The live picture over WebRTC (aiortc), always the freshest: what a slow connection has no time for is left out.
+
+The two ends find each other without any server of others'. The library listens for that on every network address of
+this computer, wherever the page itself is served, and answers nobody but those to whom the page gave the keys.
+"""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ class Corrections:
     def __init__(self, record: Tracks, people: Sequence[str] = ()) -> None:
         self._original: Mapping[int, TrackVerdict] = MappingProxyType({v.track: v for v in record.tracks})
         self._frames = record.frames
+        self._seen = frozenset(face.track for frame in record.frames for face in frame.faces)
         self._people = tuple(people)
         self._made: tuple[Correction, ...] = ()
         self._count = 0
@@ -100,10 +101,11 @@ class Corrections:
         return tuple(dict.fromkeys((*self._people, *cast(self.record))))
 
     def groups(self) -> list[Group]:
-        """Who is who: everybody's tracks, in order of appearance."""
+        """Who is who: the tracks of everybody who is on a frame, in order of appearance."""
         found: dict[tuple[bool, str], list[int]] = {}
         for verdict in self.record.tracks:
-            found.setdefault(_key(verdict), []).append(verdict.track)
+            if verdict.track in self._seen:
+                found.setdefault(_key(verdict), []).append(verdict.track)
         return [Group(label, known, tuple(tracks)) for (known, label), tracks in found.items()]
 
     def group_of(self, track: int) -> Group:

@@ -57,6 +57,8 @@ class Review:
         self.path = Path(tracks)
         self._stamp = _stamp(self.path)
         record = read(self.path)
+        if not record.frames:
+            raise InputError(f"{self.path} holds no frame, so there is nothing to review")
         self.video = video_of(record, self.path, video)
         if is_photo(self.video):
             raise UsageError(f"{self.video} is a photo; correct its record with: iznet tracks rename {self.path}")

@@ -357,13 +357,17 @@ function useStills() {
 function begin() {
   put($("file"), `${scenes.record} · ${scenes.video}`);
   document.title = `${scenes.video} – IZ*Net review`;
-  document.documentElement.style.setProperty("--shape", scenes.width / scenes.height);
+  const shape = (width, height) => document.documentElement.style.setProperty("--shape", width / height);
+  shape(scenes.width, scenes.height);
   $("where").max = Math.max(0, times.length - 1);
   $("render").hidden = !scenes.output;
   $("render").title = `Draws ${scenes.output}`;
   const video = $("video");
   video.addEventListener("error", useStills);
-  video.addEventListener("loadedmetadata", () => { if (!video.videoWidth) useStills(); });
+  video.addEventListener("loadedmetadata", () => {
+    if (!video.videoWidth) useStills(); // sound alone
+    else shape(video.videoWidth, video.videoHeight); // pixels need not be square
+  });
   for (const change of ["play", "pause", "ended"]) video.addEventListener(change, () => put($("play"), player.playing ? "Pause" : "Play"));
   player = new VideoPlayer(video, times, scenes.end, shown);
   video.src = "video";

@@ -232,6 +232,23 @@ def test_a_record_that_is_damaged_is_refused(how: str, path: Path) -> None:
         Review(path)
 
 
+def test_a_record_without_a_frame_is_refused(path: Path) -> None:
+    lines = [line for line in path.read_text("utf-8").splitlines() if '"type":"header"' in line]
+    nothing = json.dumps({"type": "summary", "frames": 0, "dropped": {}, "people": []})
+    path.write_text(f"{lines[0]}\n{nothing}\n", "utf-8")
+    with pytest.raises(InputError, match="holds no frame"):
+        Review(path)
+
+
+def test_a_track_that_is_on_no_frame_is_on_no_list(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    ghost = json.loads(next(line for line in lines if '"type":"track"' in line)) | {"track": 99}
+    path.write_text("\n".join([*lines[:-1], json.dumps(ghost), lines[-1]]) + "\n", "utf-8")
+    with Review(path) as review:
+        assert 99 not in {track for group in review.state()["groups"] for track in group["tracks"]}
+        review.name(0, "Chaewon", everywhere=True)
+
+
 def test_a_record_of_another_video_is_refused(path: Path, tmp_path: Path) -> None:
     for name, settings in {
         "size": {"width": 160, "height": 90},

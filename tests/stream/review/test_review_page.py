@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def run(tmp_path: Path) -> Iterator[Served]:
 class Visit:
     """A page that is open, and all it complained about."""
 
-    def __init__(self, browser: Browser, url: str, stills: bool = False, **settings: Any) -> None:
+    def __init__(self, browser: Browser, url: str, stills: bool = False, square: bool = True, **settings: Any) -> None:
         self.page: Page = browser.new_page(**settings)
         self.complaints: list[str] = []
         self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
@@ -79,7 +80,7 @@ class Visit:
         self.page.goto(url)
         self.page.wait_for_selector("#cast .person", timeout=PATIENCE)
         expect(self.page.locator("#way" if stills else "#video")).to_be_visible(timeout=PATIENCE)
-        feeds.until(lambda: self.square() == 0)
+        feeds.until(lambda: not square or self.square() == 0)
 
     def square(self) -> int:
         """Which frame the picture shows."""
@@ -135,6 +136,28 @@ def test_what_is_drawn_lies_on_the_frame_it_belongs_to(
             visit.at(index)
             # Yuri and Chaewon are named in the first two shots; on the left of the third stands somebody unknown.
             assert visit.ink(LEFT_EDGE) == ("red" if index < 30 else "grey")
+        visit.done()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [({"rotation": 90}, stage.HEIGHT / stage.WIDTH), ({"sample_aspect": Fraction(4, 3)}, 64 / 27)],
+    ids=["turned", "wide"],
+)
+def test_a_picture_that_is_turned_or_stretched_is_shown_as_a_player_shows_it(
+    settings: dict[str, Any], shape: float, tmp_path: Path, browser: Browser
+) -> None:
+    path = stage.both(tmp_path, **settings)
+    header = read(path).header
+    with served(path) as run:
+        visit = Visit(browser, run.url, square=False)
+        feeds.until(lambda: visit.page.evaluate("document.querySelector('#video').videoWidth") > 0)
+        width, height = visit.page.evaluate(
+            "['Width', 'Height'].map((side) => document.querySelector('#overlay')[`client${side}`])"
+        )
+        assert width / height == pytest.approx(shape, rel=0.01)
+        middle = 0.5 * (stage.LEFT[1] + stage.LEFT[3]) / header.height
+        feeds.until(lambda: visit.ink([stage.LEFT[0] / header.width, middle]) == "red")
         visit.done()
 
 
