@@ -9,7 +9,7 @@ from stream.timeline import Lane, Span, Timeline
 from stream.wording import clock, length
 
 LATE = 0.92
-"""Of the width; a time that stands further right is written to the left of its mark."""
+"""Of the width; a time that stands further right is written to the left of its mark, in the place of the one before."""
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fafaf8;--ink:#1a1a1f;--quiet:#5c5c66;--lane:#ebebe8;--line:#c9c9c9;--edge:#0006}
@@ -53,7 +53,11 @@ def page(drawn: Timeline) -> str:
     """The page. Pointing at a bar says what it is; so does the table at the end, to whoever cannot point."""
     title = escape(drawn.title)
     rows = "".join(_row(drawn, lane) for lane in drawn.lanes) or "<li>Nobody was found.</li>"
-    marks = "".join(_mark(drawn, seconds) for seconds in drawn.marks)
+    shares = [drawn.share(seconds) for seconds in drawn.marks]
+    marks = "".join(
+        _mark(seconds, at, written=after <= LATE or at > LATE)
+        for seconds, at, after in zip(drawn.marks, shares, [*shares[1:], 0.0], strict=True)
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
@@ -80,10 +84,10 @@ def _bar(drawn: Timeline, span: Span) -> str:
     return f'<li style="{place}" title="{title}"><span class="spoken">{title}</span></li>'
 
 
-def _mark(drawn: Timeline, seconds: float) -> str:
-    share = drawn.share(seconds)
+def _mark(seconds: float, share: float, written: bool) -> str:
     late = ' class="late"' if share > LATE else ""
-    return f'<li{late} style="left:{100 * share:.3f}%">{clock(seconds)}</li>'
+    words = clock(seconds) if written else "\N{NO-BREAK SPACE}"
+    return f'<li{late} style="left:{100 * share:.3f}%">{words}</li>'
 
 
 def _table(drawn: Timeline) -> str:

@@ -19,7 +19,8 @@ from engine.errors import OutputError, UsageError
 from stream.frames import TrackVerdict
 from stream.styles import PALETTE
 from stream.summary import UNKNOWN_ROWS, overview
-from stream.timeline import timeline
+from stream.timeline import Lane, Timeline, timeline
+from stream.timeline_page import page
 from stream.timeline_plot import BAR, GAP, HEAD, ROW, WIDTH, across, picture, plot
 from stream.tracks import Tracks, TracksWriter, read
 from tests.stream.export import records
@@ -162,3 +163,21 @@ def test_what_cannot_be_written(record: Tracks, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         plot(record, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("end", [9.0, 10.0, 10.9, 60.0])
+def test_the_times_of_the_axis_do_not_overlap(end: float) -> None:
+    """A late one is written to the left of its mark, where the one before would be."""
+    marks = tuple(float(n) for n in range(0, int(end) + 1, 1 if end < 20 else 10))
+    drawn = Timeline("mv.mp4", "", 0.0, end, (), Lane("shots", "", False, ()), marks)
+    found = re.findall(r'<li( class="late")? style="left:([\d.]+)%">([^<]*)</li>', page(drawn))
+    assert len(found) == len(marks)
+    room = 7.5  # per cent that a time takes
+    places = [
+        (float(left) - room, float(left)) if late else (float(left), float(left) + room)
+        for late, left, words in found
+        if words.strip()
+    ]
+    assert all(one[1] <= other[0] for one, other in pairwise(places))
+    assert len(places) >= len(marks) - 1
+    assert found[0][2] == "0:00.0"
