@@ -1,11 +1,9 @@
-"""Frames in, labelled frames out: detection, shots, tracks, embeddings, names.
+"""Frames in, labelled frames out: tracks, embeddings, names, for what `stream.looking` has found.
 
 Everything is decided by the content alone and in frame order, never by the clock: the same frames and settings
 give the same names, with one thread or eight. Frames are held back for a look-ahead so that a track carries, from
 its first frame, the best name known by then.
-
-Every frame is compared with its neighbours to find the cuts; faces are looked for on as few frames as `Cadence` allows,
-always on the first and the last of a shot, and are put in between where they must have been.
+Between the frames that were looked at, faces are put where they must have been.
 """
 
 from __future__ import annotations
@@ -24,22 +22,17 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
-from stream.cadence import EVERY_FRAME, Cadence
+from stream.cadence import EVERY_FRAME
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
-from stream.orientation import to_coded, upright
-from stream.pictures import coarse_rgb, region_rgb, small_rgb
-from stream.shots import GRID, Glance, ShotDetector, glance
+from stream.looking import Gap, Looker
+from stream.orientation import to_coded
+from stream.pictures import region_rgb
 from stream.stages import StageClock
 from stream.tracker import Looks, Tracker
 
 WORTH_A_LOOK = 0.1
 """Quality of a face from which its embedding may settle a doubt of the tracker."""
-MARGIN = 0.05
-"""How much surer than its threshold the detector has to be of a face whose coming and going is followed to the frame:
-one on the brink comes and goes all the time."""
-FILLING = 0.4
-"""Height of a face, in parts of the picture's shorter side, that may soon fill it."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
 
@@ -96,9 +89,11 @@ class Analyser:
         if gallery is not None and embedder is None:
             raise ValueError("a gallery needs the embedder that it was made with")
         self._info = info
-        self._detector = detector
         self._embedder = embedder
         self._clock = clock or StageClock()
+        longest = EVERY_FRAME if every_frame else longest
+        self.looker = Looker(info, detector, lambda: self._ready.result(), longest=longest, clock=self._clock)
+        """Finds the faces; may work in another thread than the rest, see `follow`."""
         self._lookahead = lookahead
         picture_bytes = info.width * info.height * (6 if "10" in info.pixel_format else 3) // 2
         self._held_limit = max(8, HELD_BYTES // max(1, picture_bytes))
@@ -109,24 +104,10 @@ class Analyser:
                 f"pictures of {info.width}x{info.height} are held back for {self._held_limit / rate:.1f} s instead of "
                 f"{lookahead:g} s before their names are decided, to keep memory small"
             )
-        self._letterbox = detector.letterbox(info.width, info.height)
-        self._weak = 0.4 * detector.threshold
         # On a thread of its own, while the first frames are decoded and compared: it takes a good part of a second.
         preparing = ThreadPoolExecutor(1, "iznet-prepare")
         self._ready = preparing.submit(self._prepare, gallery is not None)
         preparing.shutdown(wait=False)
-        confident = detector.threshold + MARGIN
-        longest = EVERY_FRAME if every_frame else longest
-        self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
-        self._gap_width = self._cadence.width()
-        self._waiting: deque[Frame] = deque()
-        """Frames after the latest that was looked at, not tracked yet."""
-        self._cuts: deque[bool] = deque()
-        """Whether a shot starts there, for the first of them."""
-        self._before: tuple[float, Detections] | None = None
-        """When the latest look of this shot was, seconds, and what it found."""
-        self._looks_without_coarse = 0
-        self._shots = ShotDetector()
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
         unlike = 0.3 * (same - strangers) / (1 - strangers)
@@ -148,27 +129,44 @@ class Analyser:
         """Make the networks ready for what this video asks of them, by the hundred."""
         # One picture or face at a time: a batch saves nothing on a CPU, integer networks are compiled anew for every
         # size of it, and which frame is next depends on this one's faces.
-        self._detector.prepare(1, self._letterbox.padded_height, self._letterbox.padded_width)
+        self.looker.prepare()
         if self._embedder is not None and named:
             self._embedder.prepare(1)
 
-    def glance(self, frame: Frame) -> Glance:
-        """What cuts are found by. May be asked in any thread: whoever has just decoded the picture has it at hand."""
-        with self._clock("shots"):
-            return glance(coarse_rgb(frame.picture, *GRID))
-
-    def push(self, frame: Frame, seen: Glance | None = None) -> list[LabelledFrame]:
-        """Take the next frame, and its `glance` if that has been asked; return those whose names are decided now, in
-        order."""
-        self._cuts.extend(self._shots.push(seen or self.glance(frame)))
-        self._waiting.append(frame)
-        return self._advance()
+    def push(self, frame: Frame) -> list[LabelledFrame]:
+        """Take the next frame; return those whose names are decided now, in order."""
+        return [labelled for gap in self.looker.push(frame) for labelled in self.follow(gap)]
 
     def finish(self) -> list[LabelledFrame]:
         """The frames still held, after the last one was pushed."""
-        self._cuts.extend(self._shots.flush())
-        released = self._advance(ended=True)
-        released += [self._named(held) for held in self._held]
+        return [*(labelled for gap in self.looker.finish() for labelled in self.follow(gap)), *self.release()]
+
+    def follow(self, gap: Gap) -> list[LabelledFrame]:
+        """Track the faces of the next gap that `looker` has looked at; return the frames whose names are decided now.
+
+        For whoever lets `looker` work in a thread of its own, in place of `push`.
+        """
+        if gap.cut:
+            self._tracker.cut()
+            self._here.clear()
+        for i, frame in enumerate(gap.frames):
+            frame.shot = self._tracker.shot
+            faces: list[Face] = []
+            if i in gap.found:
+                with self._clock("track"):
+                    faces = self._track(frame, gap.found[i])
+                self._look(frame, faces)
+                faces = self._reunite(frame, faces)
+            self._held.append(LabelledFrame(frame, self._info.rotation, faces))
+        now = gap.frames[-1].time
+        released = []
+        while self._held and (now - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit):
+            released.append(self._named(self._held.popleft()))
+        return released
+
+    def release(self) -> list[LabelledFrame]:
+        """The frames still held, after the last gap was followed."""
+        released = [self._named(held) for held in self._held]
         self._held.clear()
         return released
 
@@ -191,96 +189,6 @@ class Analyser:
             frames=life.frames,
             stranger=stranger,
         )
-
-    def _advance(self, ended: bool = False) -> list[LabelledFrame]:
-        """Track as far as shots are known; release what has waited long enough."""
-        released: list[LabelledFrame] = []
-        while gap := self._gap(ended):
-            self._follow(gap)
-            now = gap[-1].time
-            while self._held and (
-                now - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit
-            ):
-                released.append(self._named(self._held.popleft()))
-        return released
-
-    def _gap(self, ended: bool) -> list[Frame]:
-        """The next frames of one shot up to the next that has to be looked at; none while it is not known which."""
-        if not self._cuts:
-            return []
-        if self._cuts[0] or self._before is None:
-            if self._cuts[0]:
-                self._tracker.cut()
-                self._here.clear()
-            self._before = None
-            self._gap_width = self._cadence.width()
-            count = 1
-        else:
-            known = len(self._cuts)
-            same_shot = next((i for i in range(1, known) if self._cuts[i]), known)
-            times = [self._waiting[i].time for i in range(same_shot)]
-            count = self._cadence.gap(self._gap_width, self._before[0], times)
-            if count == known and not ended:
-                return []  # the frame after it may be a cut, or belong to the gap
-        for _ in range(count):
-            self._cuts.popleft()
-        return [self._waiting.popleft() for _ in range(count)]
-
-    def _follow(self, gap: Sequence[Frame]) -> None:
-        """Look at a gap where the cadence says so, and track its faces."""
-        before = None if self._before is None else self._before[1]
-        looked = self._cadence.looks(len(gap), before, lambda i: self._detect(gap[i]))
-        looks = looked.found
-        self._before = (gap[-1].time, looks[len(gap) - 1])
-        if before is not None:
-            self._gap_width = self._cadence.width(self._gap_width, looked.motion)
-        for i, frame in enumerate(gap):
-            frame.shot = self._tracker.shot
-            faces: list[Face] = []
-            if i in looks:
-                with self._clock("track"):
-                    faces = self._track(frame, looks[i])
-                self._look(frame, faces)
-                faces = self._reunite(frame, faces)
-            self._held.append(LabelledFrame(frame, self._info.rotation, faces))
-
-    def _detect(self, frame: Frame) -> Detections:
-        """The faces of a frame, weak ones too."""
-        box = self._letterbox
-        job = self._detector.job(1, box.padded_height, box.padded_width)
-        with self._clock("scale"):
-            pixels = job.pixels[0]
-            pixels[box.inner_height :] = 0
-            pixels[:, box.inner_width :] = 0
-            self._shrink(frame, pixels[: box.inner_height, : box.inner_width])
-        self._ready.result()
-        coarse = self._may_be_filled()
-        self._looks_without_coarse = 0 if coarse else self._looks_without_coarse + 1
-        with self._clock("detect"):
-            return job.start([box], self._weak, coarse=coarse).result()[0]
-
-    def _may_be_filled(self) -> bool:
-        """Whether a face may fill the picture: at a shot's start, where a face was large or none was found, and every
-        now and then.
-        """
-        if self._before is None or self._looks_without_coarse >= 3:
-            return True
-        before = self._before[1]
-        boxes = before.boxes[before.scores >= self._detector.threshold]
-        tall = FILLING * min(self._info.width, self._info.height)
-        return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
-
-    def _shrink(self, frame: Frame, out: NDArray[np.uint8]) -> None:
-        height, width = out.shape[:2]
-        rotation = self._info.rotation
-        if rotation == 0:
-            small_rgb(frame.picture, width, height, out)
-            return
-        if rotation in (90, 270):
-            height, width = width, height
-        stored = np.empty((height, width, 3), np.uint8)
-        small_rgb(frame.picture, width, height, stored)
-        out[...] = upright(stored, rotation)
 
     def _track(self, frame: Frame, found: Detections) -> list[Face]:
         ids = self._tracker.update(found, frame.time, self._looks(frame, found))

@@ -47,6 +47,14 @@ class Channel(Generic[T]):
             self._deepest = max(self._deepest, len(self._items))
             self._changed.notify_all()
 
+    def hand(self, item: T) -> None:
+        """Put an item and wait until it is taken, so that whoever makes large ones is never more than one ahead."""
+        self.put(item)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._items)
+            if self._stopped:
+                raise Stopped
+
     def as_dict(self) -> dict[str, float]:
         """How full it was when something was put in, and how long each side waited for the other, milliseconds."""
         with self._changed:

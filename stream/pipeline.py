@@ -1,7 +1,7 @@
-"""The threads of one labelling: decoder → analysis → outputs, with bounded channels between them.
+"""The threads of one labelling: decoder → looks → names → outputs, with bounded channels between them.
 
-One thread decodes and compares pictures, the caller's analyses, one draws, encodes and records. Every queue is bounded;
-when one part fails, all end, and the first failure is what the caller sees.
+One thread decodes, one looks for faces, the caller's follows and names them, one draws, encodes and records. Every
+queue is bounded; when one part fails, all end, and the first failure is what the caller sees.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from stream.analysis import Analyser
 from stream.crew import Channel, Crew, Stopped
 from stream.frames import Frame, LabelledFrame
 from stream.labelled_copy import LabelledCopy
+from stream.looking import Gap
 from stream.presence import Presence
 from stream.shots import Glance
 from stream.source import FileSource
@@ -25,27 +26,23 @@ T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Called with the frames done and, where the file says, how many there are."""
 
-WAITING = 8
+WAITING = 4
 """Frames between two threads: enough that none starves, few enough that memory stays small."""
 
 
 def labelled_frames(reader: FileSource, analyser: Analyser, clock: StageClock) -> Iterator[LabelledFrame]:
     """The frames of a source with everyone on them; a thread decodes a few frames ahead."""
-    with closing(_decoded(reader, clock, lambda frame: (frame, analyser.glance(frame)))) as frames:
-        for frame, seen in frames:
-            yield from analyser.push(frame, seen)
+    with closing(decoded_frames(reader, clock)) as frames:
+        for frame in frames:
+            yield from analyser.push(frame)
         yield from analyser.finish()
 
 
 def decoded_frames(reader: FileSource, clock: StageClock) -> Generator[Frame, None, None]:
     """The frames of a source; a thread decodes a few frames ahead, and ends when the iterator is closed."""
-    return _decoded(reader, clock, lambda frame: frame)
-
-
-def _decoded(reader: FileSource, clock: StageClock, make: Callable[[Frame], T]) -> Generator[T, None, None]:
     crew = Crew()
-    decoded: Channel[T] = crew.channel(WAITING)
-    crew.start("decode", lambda: _decode(reader, decoded, clock, make))
+    decoded: Channel[Frame] = crew.channel(WAITING)
+    crew.start("decode", lambda: _decode(reader, decoded, clock, lambda frame: frame))
     try:
         yield from decoded
     except Stopped:
@@ -91,6 +88,7 @@ class Pipeline:
         self._progress = progress
         self._crew = Crew()
         self._decoded: Channel[tuple[Frame, Glance]] = self._crew.channel(WAITING, "decoded")
+        self._looked: Channel[Gap] = self._crew.channel(1, "looked")
         self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING, "labelled")
         self._last_pts = 0
         self.done = 0
@@ -128,12 +126,13 @@ class Pipeline:
     def _flow(self) -> None:
         """Move every frame from the decoder through the analysis to the outputs."""
         self._crew.start("decode", lambda: _decode(self._reader, self._decoded, self._clock, self._enter))
+        self._crew.start("look", self._look)
         self._crew.start("write", self._write)
         try:
-            for frame, seen in self._decoded:
-                for labelled in self._analyser.push(frame, seen):
+            for gap in self._looked:
+                for labelled in self._analyser.follow(gap):
                     self._labelled.put(labelled)
-            for labelled in self._analyser.finish():
+            for labelled in self._analyser.release():
                 self._labelled.put(labelled)
         except Stopped:
             pass  # a thread failed; `wait` raises why
@@ -142,7 +141,16 @@ class Pipeline:
 
     def _enter(self, frame: Frame) -> tuple[Frame, Glance]:
         self._clock.enters()
-        return frame, self._analyser.glance(frame)
+        return frame, self._analyser.looker.glance(frame)
+
+    def _look(self) -> None:
+        looker = self._analyser.looker
+        for frame, seen in self._decoded:
+            for gap in looker.push(frame, seen):
+                self._looked.hand(gap)
+        for gap in looker.finish():
+            self._looked.hand(gap)
+        self._looked.close()
 
     def _write(self) -> None:
         for labelled in self._labelled:
@@ -161,6 +169,7 @@ class Pipeline:
         """Let the writer finish what it was given, and the decoder go."""
         self._reader.close()
         self._decoded.stop()
+        self._looked.stop()
         self._labelled.close()
         with suppress(Exception, KeyboardInterrupt):  # the first failure is on its way to the user already
             self._crew.wait()

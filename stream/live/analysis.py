@@ -131,8 +131,7 @@ class LiveAnalyser(Analyser):
     def look(self, frame: Frame) -> LabelledFrame:
         """The frame with everyone on it, by all that is known now. Times must rise; where a cut or a gap lies before
         it, `break_off` has been called."""
-        found = self._detect(frame)
-        self._before = frame.time, found
+        found = self.looker.look(frame)
         frame.shot = self._tracker.shot
         with self._clock("track"):
             faces = self._track(frame, found)
@@ -143,7 +142,7 @@ class LiveAnalyser(Analyser):
     def break_off(self) -> None:
         """What comes next does not go on what came before: every track ends here."""
         self._tracker.cut()
-        self._before = None
+        self.looker.break_off()
         self._end(list(self._lives))
 
     def ended(self) -> list[TrackVerdict]:
@@ -176,10 +175,7 @@ class LiveAnalyser(Analyser):
     def _prepare(self, named: bool) -> None:
         """Also run the networks once on nothing: the first time takes long."""
         super()._prepare(named)
-        box = self._letterbox
-        job = self._detector.job(1, box.padded_height, box.padded_width)
-        job.pixels[...] = 0
-        job.start([box]).result()
+        self.looker.rehearse()
         if self._embedder is not None:
             crop = self._embedder.job(1)
             crop.faces[...] = 0

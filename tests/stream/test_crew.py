@@ -90,3 +90,29 @@ def test_stop_wakes_a_waiting_reader_and_a_waiting_writer() -> None:
 def test_a_channel_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity = 0"):
         Channel(0)
+
+
+def test_who_hands_over_goes_on_when_the_item_is_taken() -> None:
+    crew = Crew()
+    channel: Channel[int] = crew.channel(1)
+    ahead: list[int] = []
+
+    def make() -> None:
+        for number in range(5):
+            ahead.append(number)
+            channel.hand(number)
+        channel.close()
+
+    crew.start("make", make)
+    for number in channel:
+        assert max(ahead) <= number + 1
+    crew.wait()
+    assert ahead == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_for_its_item_to_be_taken_ends_with_the_crew() -> None:
+    crew = Crew()
+    channel: Channel[int] = crew.channel(1)
+    crew.start("make", lambda: channel.hand(1))
+    crew.stop()
+    crew.wait()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
-from stream import analysis, label_video, pictures
+from stream import analysis, label_video, looking, pictures
 from stream.glyphs import Glyphs
 from stream.result import LabelResult
 from stream.styles import Style
@@ -64,7 +64,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counting)
 
     count(pictures, "_reformatter")
-    count(analysis, "small_rgb")
+    count(looking, "small_rgb")
     count(analysis, "region_rgb")
     count(Glyphs, "_raster")
     return counts
@@ -116,10 +116,11 @@ def test_a_name_is_set_once_for_each_size(labelled: LabelResult, counted: Counte
 
 
 def test_queues_are_short(labelled: LabelResult) -> None:
-    assert set(labelled.queues) == {"decoded", "labelled"}
-    for queue in labelled.queues.values():
-        assert queue["items"] == FRAMES
+    assert set(labelled.queues) == {"decoded", "looked", "labelled"}
+    for name, queue in labelled.queues.items():
+        assert queue["items"] == FRAMES or name == "looked"
         assert queue["depth_max"] <= queue["capacity"] <= 16
+    assert labelled.queues["looked"]["capacity"] == 1, "up to sixteen frames each"
 
 
 def test_who_hides_faces_looks_at_every_frame(

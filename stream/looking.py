@@ -1,0 +1,188 @@
+"""Which frames are looked at, and which faces are there.
+
+Every frame is compared with its neighbours to find the cuts; faces are looked for on as few frames as `Cadence` allows,
+always on the first and the last of a shot. What is found decides alone, in frame order: not what becomes of it, so that
+looking may be ahead of the rest, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.detector import Detector
+from engine.types import Detections
+from stream.cadence import Cadence
+from stream.frames import Frame, VideoInfo
+from stream.orientation import upright
+from stream.pictures import coarse_rgb, small_rgb
+from stream.shots import GRID, Glance, ShotDetector, glance
+from stream.stages import StageClock
+
+MARGIN = 0.05
+"""How much surer than its threshold the detector has to be of a face whose coming and going is followed to the frame:
+one on the brink comes and goes all the time."""
+FILLING = 0.4
+"""Height of a face, in parts of the picture's shorter side, that may soon fill it."""
+WEAK = 0.4
+"""Part of the detector's threshold from which a detection counts as a weak one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames of one shot that follow the latest look, up to the next one that is always looked at."""
+
+    frames: Sequence[Frame]
+    found: Mapping[int, Detections]
+    """The faces of those that were looked at, weak ones too, by their place in `frames`."""
+    cut: bool
+    """Whether a shot begins with the first of them."""
+
+
+class Looker:
+    """Finds the cuts and the faces of one video, frame after frame.
+
+    Args:
+        info: the video's geometry.
+        detector: finds the faces.
+        ready: returns when the detector can be used.
+        longest: seconds between two looks at the most; None leaves it to the cadence.
+        clock: where the time of each stage is added up.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        detector: Detector,
+        ready: Callable[[], None],
+        *,
+        longest: float | None = None,
+        clock: StageClock | None = None,
+    ) -> None:
+        self.box = detector.letterbox(info.width, info.height)
+        """How pictures lie in what the detector is given."""
+        self._info = info
+        self._detector = detector
+        self._ready = ready
+        self._clock = clock or StageClock()
+        confident = detector.threshold + MARGIN
+        self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
+        self._gap_width = self._cadence.width()
+        self._shots = ShotDetector()
+        self._waiting: deque[Frame] = deque()
+        """Frames after the latest that was looked at."""
+        self._cuts: deque[bool] = deque()
+        """Whether a shot starts there, for the first of them."""
+        self._before: tuple[float, Detections] | None = None
+        """When the latest look of this shot was, seconds, and what it found."""
+        self._looks_without_coarse = 0
+
+    def prepare(self) -> None:
+        """Make the detector ready for one picture of this size at a time."""
+        self._detector.prepare(1, self.box.padded_height, self.box.padded_width)
+
+    def rehearse(self) -> None:
+        """Run the detector once on nothing, after `prepare`: the first time takes long."""
+        job = self._detector.job(1, self.box.padded_height, self.box.padded_width)
+        job.pixels[...] = 0
+        job.start([self.box]).result()
+
+    def glance(self, frame: Frame) -> Glance:
+        """What cuts are found by. May be asked in any thread: whoever has just decoded the picture has it at hand."""
+        with self._clock("shots"):
+            return glance(coarse_rgb(frame.picture, *GRID))
+
+    def push(self, frame: Frame, seen: Glance | None = None) -> list[Gap]:
+        """Take the next frame, and its `glance` if that has been asked; return what has been looked at, in order."""
+        self._cuts.extend(self._shots.push(seen or self.glance(frame)))
+        self._waiting.append(frame)
+        return self._gaps(ended=False)
+
+    def finish(self) -> list[Gap]:
+        """The gaps that are left after the last frame was pushed."""
+        self._cuts.extend(self._shots.flush())
+        return self._gaps(ended=True)
+
+    def break_off(self) -> None:
+        """The next frame does not go on what came before."""
+        self._before = None
+        self._gap_width = self._cadence.width()
+
+    def look(self, frame: Frame) -> Detections:
+        """The faces of a frame, weak ones too, which from now on is the latest that was looked at."""
+        found = self._detect(frame)
+        self._before = frame.time, found
+        return found
+
+    def _gaps(self, ended: bool) -> list[Gap]:
+        """Look as far as shots are known."""
+        gaps = []
+        while (count := self._next(ended)) > 0:
+            cut = self._cuts[0]
+            for _ in range(count):
+                self._cuts.popleft()
+            frames = [self._waiting.popleft() for _ in range(count)]
+            gaps.append(Gap(frames, self._found(frames), cut))
+        return gaps
+
+    def _next(self, ended: bool) -> int:
+        """How many frames the next gap takes; 0 while that is not known."""
+        if not self._cuts:
+            return 0
+        if self._cuts[0]:
+            self.break_off()
+        if self._before is None:
+            return 1
+        known = len(self._cuts)
+        same_shot = next((i for i in range(1, known) if self._cuts[i]), known)
+        count = self._cadence.gap(self._gap_width, self._before[0], [self._waiting[i].time for i in range(same_shot)])
+        # The frame after it may be a cut, or belong to the gap.
+        return 0 if count == known and not ended else count
+
+    def _found(self, frames: Sequence[Frame]) -> dict[int, Detections]:
+        before = None if self._before is None else self._before[1]
+        looked = self._cadence.looks(len(frames), before, lambda i: self._detect(frames[i]))
+        self._before = frames[-1].time, looked.found[len(frames) - 1]
+        if before is not None:
+            self._gap_width = self._cadence.width(self._gap_width, looked.motion)
+        return looked.found
+
+    def _detect(self, frame: Frame) -> Detections:
+        job = self._detector.job(1, self.box.padded_height, self.box.padded_width)
+        with self._clock("scale"):
+            pixels = job.pixels[0]
+            pixels[self.box.inner_height :] = 0
+            pixels[:, self.box.inner_width :] = 0
+            self._shrink(frame, pixels[: self.box.inner_height, : self.box.inner_width])
+        self._ready()
+        coarse = self._may_be_filled()
+        self._looks_without_coarse = 0 if coarse else self._looks_without_coarse + 1
+        with self._clock("detect"):
+            return job.start([self.box], WEAK * self._detector.threshold, coarse=coarse).result()[0]
+
+    def _may_be_filled(self) -> bool:
+        """Whether a face may fill the picture: at a shot's start, where a face was large or none was found, and every
+        now and then.
+        """
+        if self._before is None or self._looks_without_coarse >= 3:
+            return True
+        before = self._before[1]
+        boxes = before.boxes[before.scores >= self._detector.threshold]
+        tall = FILLING * min(self._info.width, self._info.height)
+        return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
+
+    def _shrink(self, frame: Frame, out: NDArray[np.uint8]) -> None:
+        height, width = out.shape[:2]
+        rotation = self._info.rotation
+        if rotation == 0:
+            small_rgb(frame.picture, width, height, out)
+            return
+        if rotation in (90, 270):
+            height, width = width, height
+        stored = np.empty((height, width, 3), np.uint8)
+        small_rgb(frame.picture, width, height, stored)
+        out[...] = upright(stored, rotation)
