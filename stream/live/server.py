@@ -17,14 +17,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from engine.errors import InputError, IznetError
-from stream.live.guard import Door, Guard
+from engine.errors import InputError
+from stream.live.guard import Guard
 from stream.live.meter import exposition
 from stream.live.naming import Given, NameDesk
 from stream.live.report import camera_state, metrics
 from stream.live.run import Live
 from stream.live.screen import Screen
-from stream.live.serving import PageFiles, Server, body_of, refuse, text, whole
+from stream.live.serving import PageFiles, Server, body_of, guarded, text, whole
 from stream.live.thumbnails import Thumbnails
 
 try:
@@ -85,8 +85,7 @@ class LivePage:
             Route("/readyz", self._ready),
             Route("/{name:str}", files.file),
         ]
-        handlers = {IznetError: refuse}
-        self.app: ASGIApp = Door(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan), guard)
+        self.app: ASGIApp = guarded(routes, guard, lifespan=self._lifespan)
 
     def state(self) -> dict[str, Any]:
         """All that the page shows, except for pictures."""

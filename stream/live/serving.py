@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp
+from starlette.routing import Route
+from starlette.types import ASGIApp, ExceptionHandler, Lifespan
 
-from engine.errors import InputError, OutputError, UsageError
-from stream.live.guard import COOKIE, Guard, Place
+from engine.errors import InputError, IznetError, OutputError, UsageError
+from stream.live.guard import COOKIE, Door, Guard, Place
 
 SHARED = Path(__file__).with_name("page")
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -133,6 +135,20 @@ class PageFiles:
 
 def _file(path: Path) -> Response:
     return Response(path.read_bytes(), media_type=f"{KINDS[path.suffix]}; charset=utf-8")
+
+
+def guarded(
+    routes: Sequence[Route],
+    guard: Guard,
+    handlers: Mapping[Any, ExceptionHandler] | None = None,
+    lifespan: Lifespan[Starlette] | None = None,
+) -> ASGIApp:
+    """An application behind its door: errors of ours are told in words, and no path is corrected into another."""
+    app = Starlette(
+        routes=list(routes), exception_handlers={IznetError: refuse} | dict(handlers or {}), lifespan=lifespan
+    )
+    app.router.redirect_slashes = False
+    return Door(app, guard)
 
 
 async def refuse(request: Request, error: Exception) -> Response:

@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from engine.errors import IznetError
-from stream.live.guard import Door, Guard
-from stream.live.serving import PageFiles, body_of, refuse, text, truth, whole
+from stream.live.guard import Guard
+from stream.live.serving import PageFiles, body_of, guarded, text, truth, whole
 from stream.review.corrections import NeedsConsent
 from stream.review.review import Review
 
@@ -55,8 +53,7 @@ class ReviewPage:
             Route("/healthz", self._healthy),
             Route("/{name:str}", files.file),
         ]
-        handlers = {NeedsConsent: _ask, IznetError: refuse}
-        self.app: ASGIApp = Door(Starlette(routes=routes, exception_handlers=handlers), guard)
+        self.app: ASGIApp = guarded(routes, guard, {NeedsConsent: _ask})
 
     async def _scenes(self, request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._review.scenes))

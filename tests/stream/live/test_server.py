@@ -231,3 +231,41 @@ def test_a_port_that_is_taken_is_told(detector: Detector, tmp_path: Path) -> Non
         page = LivePage(Live(cameras("a"), detector), [], [], Guard(True))
         with pytest.raises(OutputError, match=f"{port}.*--serve"):
             Server(page, Place("127.0.0.1", port))
+
+
+PIECES = st.sampled_from(
+    [
+        "..",
+        ".",
+        "%2e%2e",
+        "%2f",
+        "%00",
+        "//",
+        "~",
+        "page",
+        "live",
+        "review",
+        "etc",
+        "passwd",
+        "index.html",
+        "server.py",
+        "group.gallery",
+        "cameras",
+        "0",
+        "faces",
+        "1-1.jpg",
+        "names",
+    ]
+) | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=8)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pieces=st.lists(PIECES, max_size=6))
+def test_whatever_path_is_asked_for_nothing_else_is_read(pieces: list[str], run: Watched) -> None:
+    path = "/" + "/".join(pieces)
+    if path.split("?")[0].split("#")[0] in ("/",):
+        return
+    status, headers, body = run.ask("GET", path)
+    assert status in (400, 401, 404, 405)
+    assert headers["x-content-type-options"] == "nosniff"
+    assert len(body) < 200

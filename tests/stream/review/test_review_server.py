@@ -238,3 +238,42 @@ def test_whatever_is_sent_is_answered_and_the_file_stays(body: bytes, path: str,
         assert json.loads(answer)["error"]
     assert run.ask("GET", "/state")[0] == 200
     assert run.path.read_bytes() == before
+
+
+OWN = {"/", "/video", "/frames/1.jpg", "/tracks/1.jpg"}
+PIECES = st.sampled_from(
+    [
+        "..",
+        ".",
+        "%2e%2e",
+        "%2f",
+        "%00",
+        "//",
+        "~",
+        "page",
+        "live",
+        "review",
+        "etc",
+        "passwd",
+        "index.html",
+        "server.py",
+        "mv.mp4",
+        "mv.tracks.jsonl",
+        "video",
+        "frames",
+        "tracks",
+        "1.jpg",
+    ]
+) | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=8)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pieces=st.lists(PIECES, max_size=6))
+def test_whatever_path_is_asked_for_nothing_else_is_read(pieces: list[str], run: Served) -> None:
+    path = "/" + "/".join(pieces)
+    if path.split("?")[0].split("#")[0] in OWN:
+        return
+    status, headers, body = run.ask("GET", path)
+    assert status in (400, 401, 404, 405)
+    assert headers["x-content-type-options"] == "nosniff"
+    assert len(body) < 200
