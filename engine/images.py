@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.errors import InputError, MissingError
+from engine.wording import install
 
 MAX_PIXELS = 160_000_000
 """More than any camera gives; beyond it a few kilobytes of file could fill the memory."""
@@ -96,9 +97,7 @@ def _enable_heif(path: Path) -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        raise MissingError(
-            f"{path}: HEIC needs an extra: pip install 'iznet[heif]', or save the photo as JPEG"
-        ) from None
+        raise MissingError(f"{path}: HEIC needs an extra: {install('heif')}; or save the photo as JPEG") from None
     register_heif_opener()
 
 

@@ -1,4 +1,4 @@
-"""How counts are said, one way everywhere."""
+"""How counts are said, and what to install, one way everywhere."""
 
 from __future__ import annotations
 
@@ -16,3 +16,13 @@ def count(number: int, noun: str, several: str | None = None) -> str:
 def count_people(number: int) -> str:
     """`1 person`, `2 people`."""
     return count(number, "person", "people")
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra, also where the sources are.
+
+    Example:
+        >>> install("export")
+        "pip install 'iznet[export]' (in a source tree: pip install -e '.[export]')"
+    """
+    return f"pip install 'iznet[{extra}]' (in a source tree: pip install -e '.[{extra}]')"

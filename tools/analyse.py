@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.errors import MissingError, UsageError
+from engine.wording import install
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
 if TYPE_CHECKING:
@@ -140,7 +141,4 @@ def require_libraries() -> None:
 
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
-        raise MissingError(
-            f"an analysis needs {', '.join(absent)}; install with: pip install 'iznet[train]' "
-            "(in a source tree: pip install -e '.[train]')"
-        )
+        raise MissingError(f"an analysis needs {', '.join(absent)}; install with: {install('train')}")

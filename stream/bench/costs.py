@@ -20,6 +20,7 @@ from typing import Any
 from engine.devices import available_cpus, gpu
 from engine.errors import InputError, IznetError, MissingError, OutputError, UsageError
 from engine.version import VERSION
+from engine.wording import install
 
 LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numpy", "numba")
 
@@ -168,6 +169,6 @@ def ffmpeg_program() -> str:
         import imageio_ffmpeg
     except ImportError:
         raise MissingError(
-            "the plain transcode is done by imageio-ffmpeg, which is not installed: pip install 'iznet[bench]'"
+            f"the plain transcode is done by imageio-ffmpeg, which is not installed: {install('bench')}"
         ) from None
     return str(imageio_ffmpeg.get_ffmpeg_exe())

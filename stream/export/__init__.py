@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from engine.errors import MissingError, UsageError
+from engine.wording import install
 from stream.sink import atomic_output, check_output
 from stream.tracks import Tracks, read
 
@@ -80,8 +81,7 @@ def exporter_for(output: str | os.PathLike[str]) -> Exporter:
     library = _LIBRARIES.get(module)
     if library is not None and importlib.util.find_spec(library) is None:
         raise MissingError(
-            f"{os.fspath(output)}: writing this needs the Python package {library}; "
-            "install with: pip install 'iznet[export]'"
+            f"{os.fspath(output)}: writing this needs the Python package {library}; install with: {install('export')}"
         )
     return cast(Exporter, importlib.import_module(f"{__name__}.{module}"))
 
