@@ -82,12 +82,16 @@ __device__ __forceinline__ Nearest from_lane(const Nearest& mine, int distance) 
 
 }  // namespace
 
-#define PIXEL_KERNELS(SUFFIX, SAMPLE, OUT)                                                                     \
-  extern "C" __global__ void __launch_bounds__(256, 4) letterbox_##SUFFIX(const __grid_constant__ LetterboxJob job) { \
-    letterbox<SAMPLE, OUT>(job);                                                                               \
-  }                                                                                                            \
-  extern "C" __global__ void __launch_bounds__(256, 4) warp_##SUFFIX(const __grid_constant__ WarpJob job) {       \
-    warp<SAMPLE, OUT>(job);                                                                                    \
+// Four blocks of 256 on a multiprocessor leave 64 registers a thread, which is enough; without that word ptxas gives
+// some of the kernels fewer and spills.
+#define PIXEL_KERNELS(SUFFIX, SAMPLE, OUT)                                        \
+  extern "C" __global__ void __launch_bounds__(256, 4)                            \
+  letterbox_##SUFFIX(const __grid_constant__ LetterboxJob job) {                  \
+    letterbox<SAMPLE, OUT>(job);                                                  \
+  }                                                                               \
+  extern "C" __global__ void __launch_bounds__(256, 4)                            \
+  warp_##SUFFIX(const __grid_constant__ WarpJob job) {                            \
+    warp<SAMPLE, OUT>(job);                                                       \
   }
 
 PIXEL_KERNELS(u8_bytes, uint8_t, uint8_t)
@@ -145,10 +149,10 @@ extern "C" __global__ void __launch_bounds__(128) normalise(const __grid_constan
   }
 }
 
-/// Grid: (blocks, embeddings / 8). Eight warps a block; a warp takes four prototypes at a time, which it reads once, 512
-/// bytes a row and transaction, and eight embeddings, which stay in the first-level cache. Every lane adds up its part of
-/// the 32 dot products; then five rounds of exchange, each with half as many values as the one before, leave lane l with
-/// the whole of product l: prototype l / 8, embedding l % 8.
+/// Grid: (blocks, embeddings / 8). Eight warps a block; a warp takes four prototypes at a time, which it reads once, 16
+/// bytes a lane, and eight embeddings, which stay in the first-level cache. Every lane adds up its part of the 32 dot
+/// products; then five rounds of exchange, each with half as many values as the one before, leave lane l with the whole
+/// of product l: prototype l / 8, embedding l % 8.
 extern "C" __global__ void __launch_bounds__(256, 2) nearest(const __grid_constant__ NearestJob job) {
   constexpr int kWarps = 8, kRows = 4, kGroup = 8, kProducts = kRows * kGroup;
   __shared__ Nearest found_by[kWarps][kGroup];
@@ -175,7 +179,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) nearest(const __grid_consta
         const int safe = group + n < job.count ? group + n : group;
         const Quad embedding = load_quad(job.embeddings + static_cast<size_t>(safe) * dimension + d);
         IZNET_UNROLL
-        for (int r = 0; r < kRows; ++r) products[r * kGroup + n] = dot(prototypes[r], embedding, products[r * kGroup + n]);
+        for (int r = 0; r < kRows; ++r) {
+          float& product = products[r * kGroup + n];
+          product = dot(prototypes[r], embedding, product);
+        }
       }
     }
     IZNET_UNROLL

@@ -42,7 +42,7 @@ IZNET_HD Taps over_blocks(const Taps& taps, int block) {
           taps.head * share, taps.body * share, taps.tail * share};
 }
 
-/// Interpolation between the middles of two neighbouring samples of `samples`, at `numerator / denominator` right of the
+/// Interpolation between the middles of two neighbours among `samples` samples, `numerator / denominator` right of the
 /// middle of the first one. Beyond the first and the last one their value goes on.
 IZNET_HD Taps linear_taps(int numerator, int denominator, int samples) {
   int left = numerator < 0 ? -1 : numerator / denominator;

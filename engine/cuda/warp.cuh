@@ -53,8 +53,9 @@ IZNET_HD Colour region_pixel(const Picture& picture, const FaceCrop& face, int x
 /// The pixel (x, y) of a crop: between four pixels of the region, black where the region ends.
 template <class Sample>
 IZNET_HD Colour warp_pixel(const Picture& picture, const FaceCrop& face, int x, int y) {
-  const float across = fused(face.map[0][0], static_cast<float>(x), fused(face.map[0][1], static_cast<float>(y), face.map[0][2]));
-  const float down = fused(face.map[1][0], static_cast<float>(x), fused(face.map[1][1], static_cast<float>(y), face.map[1][2]));
+  const float column = static_cast<float>(x), row = static_cast<float>(y);
+  const float across = fused(face.map[0][0], column, fused(face.map[0][1], row, face.map[0][2]));
+  const float down = fused(face.map[1][0], column, fused(face.map[1][1], row, face.map[1][2]));
   Colour colour = {0.0f, 0.0f, 0.0f};
   // Also refuses what is not finite or too large to be a whole number.
   const bool near = across > -1.0f && down > -1.0f && across < static_cast<float>(face.width) &&

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -50,6 +49,8 @@ def clean_build(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         pytest.skip(reason)
     if nvcc() is None:
         pytest.skip("no nvcc here, which compiles the CUDA kernels")
+    import fcntl
+
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # one build for all workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.cuda import pictures
 from engine.cuda.kernels import Form, Kernels, Normalisation, scaling
 from engine.cuda.pictures import Picture, Plane
 from engine.letterbox import Letterbox
@@ -111,6 +113,17 @@ def test_any_size_and_turn(
     assert not found[:, box.inner_width :].any()
 
 
+@pytest.mark.parametrize("form", ["bytes", "f32"])
+@pytest.mark.parametrize(("width", "height"), [(132, 75), (36, 100), (4, 4), (60, 9)])
+def test_sides_that_blocks_do_not_divide(width: int, height: int, form: Form, kernels: Kernels) -> None:
+    made = frame("nv12", width, height)
+    box = Letterbox.fit(width, height, max(width, height), 4)
+    assert box.padded_height % 8 or box.padded_width % 32
+    # A byte is what is next to the exact value.
+    tolerance = 0.53 if form == "bytes" else 0.02
+    np.testing.assert_allclose(run(kernels, picture_of(made), box, form), expected_rgb(made, box), atol=tolerance)
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.parametrize(("width", "height"), [(640, 360), (426, 240), (241, 135), (320, 180), (150, 90)])
 @pytest.mark.parametrize("pixel_format", ["nv12", "yuv420p10le"])
@@ -200,6 +213,12 @@ def test_constructors_say_where_samples_lie() -> None:
             strides = (planes[0].line_size, planes[1].line_size, planes[2].line_size)
             built = Picture.planar_420((where[0], where[1], where[2]), strides, 75, 41, seen.matrix, seen.sample_bytes)
         assert built.planes == seen.planes
+
+
+def test_the_example_runs() -> None:
+    result = doctest.testmod(pictures)
+    assert result.attempted > 1
+    assert not result.failed
 
 
 def test_what_cannot_be_is_refused(kernels: Kernels) -> None:
