@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     help="What the page asks for; needed for addresses that others reach, where one is made up if none is given. "
     "Better in the variable IZNET_TOKEN, since others on this computer can read command lines.",
 )
-@click.option("-o", "--output", type=FILE, default=None, help="The copy that is drawn again. Default: as of `label`.")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    default=None,
+    help="The copy that is drawn again. Default: NAME.labelled.mp4 beside the video.",
+)
 @style_options
 @encoder_options
 @json_option
