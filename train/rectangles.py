@@ -48,9 +48,9 @@ class RectanglesRecipe:
     steps: int = 4000
     plots: int = 16
     """A step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     warmup: int = 50
-    weight_decay: float = 0.005
+    weight_decay: float = 0.1
     filters: int = 128
     seed: int = 7
     weights: YoloWeights = field(default_factory=YoloWeights)
