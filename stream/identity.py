@@ -97,9 +97,9 @@ class Identity:
     """How many looks, times how far the similarity of their mean is from the gallery's threshold, are beyond doubt: two
     looks 0.23 away, three 0.15 away."""
     clear_enough = 0.1
-    """Quality times sharpness of a look under which likeness says nothing: whatever is dark, blurred or no face looks
-    like whatever else is (cosines of 0.7 to 0.9 between a dozen of them, where two shots of one clear face reach 0.55).
-    """
+    """Quality times sharpness of a look under which likeness over shots says nothing: whatever is dark, blurred or no
+    face looks like whatever else is (cosines of 0.7 to 0.9 between a dozen of them, where two shots of one clear face
+    reach 0.55)."""
     check = 2.0
     """Seconds until a track beyond doubt is looked at again: another face may have slipped into it."""
 
@@ -167,19 +167,15 @@ class Identity:
     def reunion(self, track: int, ended: Sequence[int]) -> int | None:
         """Which of the `ended` tracks of the same shot this one goes on, if its face says so.
 
-        Never one that was seen beside it, nor one of the two never seen clearly; of several the most alike.
+        Never one that was seen beside it; of several the most alike.
         """
         evidence = self._evidence[track]
-        if evidence.clear < self.clear_enough:
+        if not evidence.count:
             return None
         best, found = self._same, None
         for other in ended:
             theirs = self._evidence[other]
-            if (
-                theirs.clear < self.clear_enough
-                or other in evidence.seen_with
-                or self._shot_of[other] != self._shot_of[track]
-            ):
+            if not theirs.count or other in evidence.seen_with or self._shot_of[other] != self._shot_of[track]:
                 continue
             likeness = float(_unit(evidence.total) @ _unit(theirs.total))
             if likeness >= best:

@@ -269,11 +269,6 @@ def test_who_was_never_seen_clearly_is_nobody_elses_likeness(
         identity.see(track, [track], float(track))
         identity.add(track, STRANGER, quality, float(track), sharpness)
     assert list(identity.strangers().values()) == numbers
-    joined = Identity(None)
-    for track, (quality, sharpness) in enumerate(looks):
-        joined.see(0, [track], float(track))
-        joined.add(track, STRANGER, quality, float(track), sharpness)
-    assert joined.reunion(1, [0]) == (0 if numbers == [1, 1] else None)
 
 
 def test_one_clear_look_is_enough(identity: Identity) -> None:

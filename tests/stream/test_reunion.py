@@ -20,12 +20,6 @@ RATE = 25
 WIDTH, HEIGHT = 320, 192
 
 
-@pytest.fixture(autouse=True)
-def sharp(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faces of one plain colour count as sharp: who is never seen clearly is not joined with anybody."""
-    monkeypatch.setattr("stream.analysis.sharpness", lambda crop: 1.0)
-
-
 def gallery(embedder: Embedder, *names: str) -> Gallery:
     """These people, as the synthetic embedder sees their colours."""
     crops = {name: np.full((1, 112, 112, 3), PEOPLE[name], np.uint8) for name in names}
@@ -89,12 +83,4 @@ def test_two_at_once_are_never_joined(detector: Detector, embedder: Embedder) ->
     for frame in frames:
         ids = [face.track for face in frame.faces]
         assert len(ids) == len(set(ids))
-    assert tracks(frames) == {0, 1}
-
-
-def test_who_is_never_seen_clearly_is_not_joined(
-    detector: Detector, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stream.analysis.sharpness", lambda crop: 0.1)
-    frames, _ = run([[(20, "ann")]] * 20 + [[]] * 20 + [[(220, "ann")]] * 20, detector, embedder)
     assert tracks(frames) == {0, 1}
