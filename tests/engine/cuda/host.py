@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -144,7 +143,3 @@ def address(array: NDArray[Any]) -> int:
 def nvcc() -> str | None:
     """The CUDA compiler, where CMakeLists.txt looks for it."""
     return shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-
-
-def installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
