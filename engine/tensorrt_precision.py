@@ -166,7 +166,8 @@ def _halve(graph: Any, types: dict[str, int]) -> None:
 
     outputs = {output.name for output in graph.output if types.get(output.name, single) == single}
     for node in graph.node:
-        kind = single if node.op_type in _KEPT else half
+        square = node.op_type == "Mul" and node.input[0] == node.input[1]
+        kind = single if square or node.op_type in _KEPT else half
         for n, name in enumerate(node.input):
             want = single if (node.op_type, n) in _FLOAT_INPUTS else kind
             if now.get(name, want) != want:

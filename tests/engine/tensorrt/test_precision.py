@@ -115,17 +115,12 @@ def test_f16_computes_in_halves_and_answers_in_floats(network: Path) -> None:
     assert cosines(answer, run(network, x=PICTURES)[0]).min() > 0.9999
 
 
-def test_squares_that_overflow_halves_stay_in_f32(network: Path) -> None:
-    """Sums of squares here pass 65504, the largest half."""
-    model = onnx.load(network)
-    for value in model.graph.initializer:
-        if value.name == "thousand":
-            value.CopyFrom(numpy_helper.from_array(np.float32(60), value.name))
-    source = network.with_name("overflows.onnx")
-    source.write_bytes(model.SerializeToString())
-    answer = run(rewritten(ModelFile.read(source), "f16"), x=PICTURES)[0]
-    assert np.isfinite(answer).all()
-    assert cosines(answer, run(source, x=PICTURES)[0]).min() > 0.999
+def test_squares_stay_in_f32(network: Path) -> None:
+    """A half ends at 65504. Told by the types: ONNX Runtime computes neighbouring halves in f32 on a CPU anyway."""
+    made = onnx.shape_inference.infer_shapes(onnx.load_from_string(rewritten(ModelFile.read(network), "f16")))
+    types = {value.name: value.type.tensor_type.elem_type for value in made.graph.value_info}
+    assert [types[name] for name in ("squares", "sum", "length")] == [TensorProto.FLOAT] * 3
+    assert [types[name] for name in ("c1", "r1", "large", "long")] == [TensorProto.FLOAT16] * 4
 
 
 @pytest.mark.parametrize("precision", ["f32", "f16", "int8"])
