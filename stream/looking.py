@@ -20,7 +20,7 @@ from stream.cadence import Cadence
 from stream.frames import Frame, VideoInfo
 from stream.orientation import upright
 from stream.pictures import coarse_rgb, small_rgb
-from stream.shots import GRID, Glance, ShotDetector, glance
+from stream.shots import GRID, Glance, ShotDetector, difference, glance
 from stream.stages import StageClock
 
 MARGIN = 0.05
@@ -28,6 +28,9 @@ MARGIN = 0.05
 one on the brink comes and goes all the time."""
 FILLING = 0.4
 """Height of a face, in parts of the picture's shorter side, that may soon fill it."""
+STILL = 0.15
+"""How unlike the picture of the latest look (see `difference`) a frame may be that lies in a gap wider than usual: who
+comes and goes again within a gap is missed, so the picture has to stay what it was."""
 WEAK = 0.4
 """Part of the detector's threshold from which a detection counts as a weak one."""
 
@@ -73,12 +76,14 @@ class Looker:
         self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
         self._gap_width = self._cadence.width()
         self._shots = ShotDetector()
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[tuple[Frame, Glance]] = deque()
         """Frames after the latest that was looked at."""
         self._cuts: deque[bool] = deque()
         """Whether a shot starts there, for the first of them."""
         self._before: tuple[float, Detections] | None = None
         """When the latest look of this shot was, seconds, and what it found."""
+        self._picture: Glance | None = None
+        """What the frame of the latest look was like."""
         self._looks_without_coarse = 0
 
     def prepare(self) -> None:
@@ -98,8 +103,9 @@ class Looker:
 
     def push(self, frame: Frame, seen: Glance | None = None) -> list[Gap]:
         """Take the next frame, and its `glance` if that has been asked; return what has been looked at, in order."""
-        self._cuts.extend(self._shots.push(seen or self.glance(frame)))
-        self._waiting.append(frame)
+        seen = seen or self.glance(frame)
+        self._cuts.extend(self._shots.push(seen))
+        self._waiting.append((frame, seen))
         return self._gaps(ended=False)
 
     def finish(self) -> list[Gap]:
@@ -125,7 +131,8 @@ class Looker:
             cut = self._cuts[0]
             for _ in range(count):
                 self._cuts.popleft()
-            frames = [self._waiting.popleft() for _ in range(count)]
+            frames, pictures = zip(*(self._waiting.popleft() for _ in range(count)), strict=True)
+            self._picture = pictures[-1]
             gaps.append(Gap(frames, self._found(frames), cut))
         return gaps
 
@@ -139,9 +146,16 @@ class Looker:
             return 1
         known = len(self._cuts)
         same_shot = next((i for i in range(1, known) if self._cuts[i]), known)
-        count = self._cadence.gap(self._gap_width, self._before[0], [self._waiting[i].time for i in range(same_shot)])
+        start, times = self._before[0], [self._waiting[i][0].time for i in range(same_shot)]
+        count = self._cadence.gap(self._gap_width, start, times)
+        usual = self._cadence.gap(self._cadence.width(), start, times)
+        count = next((i for i in range(usual, count) if self._differs(self._waiting[i][1])), count)
         # The frame after it may be a cut, or belong to the gap.
         return 0 if count == known and not ended else count
+
+    def _differs(self, picture: Glance) -> bool:
+        """Whether the picture is no longer that of the latest look."""
+        return self._picture is None or difference(self._picture, picture) > STILL
 
     def _found(self, frames: Sequence[Frame]) -> dict[int, Detections]:
         before = None if self._before is None else self._before[1]

@@ -275,18 +275,16 @@ def test_ctrl_c_keeps_what_was_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from stream.analysis import Analyser
+    from stream.looking import Gap
 
-    push = Analyser.push
-    pushed = 0
+    follow = Analyser.follow
 
-    def interrupted(self: Analyser, frame: object) -> object:
-        nonlocal pushed
-        pushed += 1
-        if pushed == 40:
+    def interrupted(self: Analyser, gap: Gap) -> object:
+        if gap.frames[-1].index >= 36:
             raise KeyboardInterrupt
-        return push(self, frame)  # type: ignore[arg-type]
+        return follow(self, gap)
 
-    monkeypatch.setattr(Analyser, "push", interrupted)
+    monkeypatch.setattr(Analyser, "follow", interrupted)
     output = tmp_path / "out.mp4"
     source = media.write(
         tmp_path / "mv.mp4", media.Video(frames=50, width=WIDTH, height=HEIGHT, picture=stage), [media.audio()]
