@@ -203,8 +203,4 @@ def _keep(copy: LabelledCopy, why: str, done: int) -> str:
         kept = copy.keep()
     except (IznetError, OSError) as failure:
         return (f"{why}; {failure}" if str(failure) not in why else why) + copy.hint(why)
-    return (
-        why
-        if kept is None
-        else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"
-    )
+    return why if kept is None else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,8 @@ class GridRecipe:
     sharp: float = 18.0
     """Shorter side in pixels of the picture under which a face is ignored: enlarged to a cell it shows only blur."""
     seed: int = 7
-    weights: YoloWeights = YoloWeights(coord=5.0)
-    """λcoord is the paper's: with the write-up's 25, the place inside the cell drowns what is a face and what is not."""
+    weights: YoloWeights = field(default_factory=lambda: YoloWeights(coord=5.0))
+    """λcoord is the paper's: with the write-up's 25, a face's place in its cell drowns whether it is a face."""
     augment: AugmentSettings = AUGMENT
 
     @classmethod

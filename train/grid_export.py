@@ -25,8 +25,8 @@ The network finds boxes alone. With these a face can still be aligned, by its bo
 def engine_heads(boxes: Any, grid: Grid = FACES) -> Any:
     """Boxes `[N,R,C,B,5]` as the engine reads them, `[N,R,C,15·B]`.
 
-    For each box its confidence, clipped to 0…1, the distances from the cell's centre to the four edges and the landmarks' offsets
-    from it, in strides (`engine.decoding.candidates`).
+    For each box its confidence, clipped to 0…1, the distances from the cell's centre to the four edges and the
+    landmarks' offsets from it, in strides (`engine.decoding.candidates`).
     """
     offset = boxes[..., 1:3] - 0.5
     half = boxes[..., 3:5] * (grid.picture / grid.cell / 2)
