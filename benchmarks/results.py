@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 PAGE = HERE / "README.md"
 PICTURE = HERE / "where.png"
+LONG_ENOUGH = 10
+"""Minutes of video from which the slope of the memory curve says anything about an hour."""
 RESULT = HERE / "results.json"
 FILES = {
     "720p": RESULT,
@@ -69,6 +71,8 @@ def _behind(results: dict[str, Any]) -> float:
 
 
 def _drift(results: dict[str, Any]) -> float:
+    if results["soak"]["minutes_of_video"] < LONG_ENOUGH:
+        raise KeyError("growth_mb_per_hour")
     return float(results["soak"]["growth_mb_per_hour"])
 
 
