@@ -121,7 +121,7 @@ def texts(results: dict[str, Any]) -> dict[Path, str]:
     machine = measured["machine"]
     short = (
         f"On {machine['cpu']}, {machine['cpus']} CPUs; each ratio was taken within one run, against the faster of "
-        f"`ffmpeg` and PyAV with the same encoder settings. [All tables, and how they came about](benchmarks/README.md)."
+        "`ffmpeg` and PyAV with the same encoder settings. [All tables, and how they came about](benchmarks/README.md)."
         f"\n\n{table}\n\n![CPU time a frame, by command and by part of the work]"
         f"({PICTURE.relative_to(README.parent).as_posix()})"
     )
