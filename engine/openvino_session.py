@@ -12,16 +12,9 @@ import numpy as np
 from engine.cachefolder import cache_folder
 from engine.devices import Backend, Device
 from engine.errors import InputError, MissingError
-from engine.lazy import without
 from engine.modelfile import ModelFile
+from engine.quiet_openvino import ov
 from engine.runtime import Buffer, HostBuffer, HostMemory, Precision, TensorSpec, Work, checked_shape
-
-try:
-    # The converters of other formats count every import and send that home; nothing leaves this machine.
-    with without("openvino.tools.ovc"):
-        import openvino as ov
-except ImportError as error:  # installed, but a library that it needs is not
-    raise MissingError(f"openvino cannot be loaded ({error}); use --backend onnxruntime") from error
 
 
 @cache

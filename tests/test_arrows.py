@@ -18,6 +18,8 @@ MAY_IMPORT = {
 }
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"}
 """Only `train` may know these, and in `tools` only the files of the training commands."""
+IMPORTS_OPENVINO = "engine/quiet_openvino.py"
+"""Everybody else takes it from there, so that it sends nothing home."""
 REWRITES_ONNX = "tensorrt_precision.py"
 """The one file of `engine` that writes networks: what it needs comes with the extra `gpu`."""
 
@@ -45,6 +47,8 @@ def offences(package: str, source: str, name: str) -> list[str]:
         rewriting = target == "onnx" and name == f"engine/{REWRITES_ONNX}"
         if target in TRAINING and package != "train" and not training_command and not rewriting:
             found.append(f"{name}:{line} imports {target}")
+        if target == "openvino" and name != IMPORTS_OPENVINO:
+            found.append(f"{name}:{line} imports {target}")
     return found
 
 
@@ -69,6 +73,7 @@ def test_imports_go_one_way(package: str) -> None:
         ("stream", "import keras"),
         ("train", "if TYPE_CHECKING:\n    from stream import label_video"),
         ("tools", "import tensorflow"),
+        ("train", "import openvino as ov"),
     ],
 )
 def test_a_wrong_arrow_is_seen(package: str, line: str) -> None:

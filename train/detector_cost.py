@@ -36,7 +36,7 @@ class Cost:
 
 
 def _read(path: Path) -> Any:
-    import openvino as ov
+    from engine.quiet_openvino import ov
 
     try:
         return ov.Core().read_model(path)
@@ -80,7 +80,7 @@ def cost_of(path: Path, height: int = HEIGHT, width: int = WIDTH) -> Cost:
 
 def openvino_runner(path: Path, height: int = HEIGHT, width: int = WIDTH) -> Callable[[], None]:
     """A function that runs the network once on one picture of noise: OpenVINO, f32 or as the file says, one thread."""
-    import openvino as ov
+    from engine.quiet_openvino import ov
 
     properties = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = ov.Core().compile_model(_reshaped(path, height, width), "CPU", properties).create_infer_request()

@@ -143,7 +143,7 @@ class SimulatedBfloat16(OpenVINOSession):
 
 def bfloat16_detector(path: Path) -> tuple[Detector, bool] | None:
     """The detector in bfloat16, and whether the CPU really has it; None where it cannot even be simulated."""
-    import openvino as ov
+    from engine.quiet_openvino import ov
 
     if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return Detector.open(path, backend="openvino", threads=1, precision="bf16"), True

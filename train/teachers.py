@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from engine.quiet_openvino import ov
 from train.data.faces import FACE
 
 BATCH = 16

@@ -9,13 +9,19 @@ import pkgutil
 import pytest
 
 import engine
+from engine.errors import MissingError
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(engine.__path__))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"engine.{name}"), optionflags=doctest.ELLIPSIS)
+    try:
+        module = importlib.import_module(f"engine.{name}")
+    except MissingError as missing:  # what drives a GPU is not installed everywhere
+        assert "cuda" in name
+        pytest.skip(str(missing))
+    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
 
 
