@@ -9,6 +9,13 @@ from collections.abc import Sequence
 
 from engine.errors import InputError, UsageError
 
+LONGEST_NAME = 80
+"""Characters of a name that is typed."""
+
+_STRANGER = re.compile(r"unknown(?:,? (?:track )?\d+)?", re.IGNORECASE)
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Unicode's Bidi_Control: unseen themselves, and what stands behind them may be drawn backwards."""
+
 
 def clean_name(name: str) -> str:
     """A person's name as it is kept and drawn: in Unicode's composed form (NFC), on one line, without outer spaces.
@@ -30,15 +37,27 @@ def clean_name(name: str) -> str:
 
 
 def asked_name(name: str) -> str:
-    """The same for a name that somebody has typed.
+    """The same for a name that somebody has typed, and which nobody need bear so far.
 
     Raises:
-        UsageError: nothing is left of it.
+        UsageError: nothing is left of it, it is longer than `LONGEST_NAME`, people without a name are called so
+            (`unknown 2`), or it holds a character that turns the direction of writing.
+
+    Example:
+        >>> asked_name(" Yuri ")
+        'Yuri'
     """
-    try:
-        return clean_name(name)
-    except InputError:
-        raise UsageError(f"{name!r} is no name; it takes a letter at least") from None
+    clean = _looked_for(name)
+    if len(clean) > LONGEST_NAME:
+        raise UsageError(f"a name of {len(clean)} characters; {LONGEST_NAME} are the most")
+    if _STRANGER.fullmatch(clean):
+        raise UsageError(f"{clean!r} is what people without a name are called; choose another name")
+    if turn := _DIRECTION.search(clean):
+        raise UsageError(
+            f"the name holds an unseen character that turns the direction of writing (U+{ord(turn[0]):04X}); "
+            "type it without"
+        )
+    return clean
 
 
 def same_person(one: str, other: str) -> bool:
@@ -57,13 +76,20 @@ def person_at(people: Sequence[str], name: str) -> int:
         >>> person_at(["Minju", "Yuri"], " Yuri")
         1
     """
-    clean = asked_name(name)
+    clean = _looked_for(name)
     if clean in people:
         return list(people).index(clean)
     folded = {other.casefold(): other for other in people}
     near = [folded[key] for key in difflib.get_close_matches(clean.casefold(), folded, 3)]
     what = f"did you mean {' or '.join(near)}?" if near else f"it holds {_some(people)}"
     raise UsageError(f"{clean!r} is not in the gallery; {what}")
+
+
+def _looked_for(name: str) -> str:
+    try:
+        return clean_name(name)
+    except InputError:
+        raise UsageError(f"{name!r} is no name; it takes a letter at least") from None
 
 
 def _some(people: Sequence[str], count: int = 12) -> str:

@@ -15,13 +15,10 @@ import numpy as np
 
 from engine.errors import InputError
 from engine.gallery import Gallery
-from engine.names import clean_name, same_person
+from engine.names import asked_name, same_person
 from engine.photos import Photos
 from stream.live.analysis import LiveAnalyser
 from stream.live.run import Live
-
-LONGEST_NAME = 80
-"""Characters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,12 +80,11 @@ class NameDesk:
         `camera`, `epoch` and `track` say which face, as `Camera.number`, `Seen.epoch` and `Face.track` do.
 
         Raises:
-            InputError: no name, too long a one; no such face has been seen lately, or never well enough.
+            UsageError: no name that can be given, as `asked_name`.
+            InputError: no such face has been seen lately, or never well enough.
             OutputError: the gallery's file cannot be written; then nothing has changed.
         """
-        name = clean_name(name)
-        if len(name) > LONGEST_NAME:
-            raise InputError(f"a name of {len(name)} characters; {LONGEST_NAME} are the most")
+        name = asked_name(name)
         with self._lock:
             with self._live.working:
                 analyser = self._analyser(camera, epoch)

@@ -9,15 +9,12 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from engine.errors import UsageError
-from engine.names import clean_name, same_person
+from engine.names import asked_name, same_person
 from stream.frames import TrackVerdict
 from stream.renaming import clash, renamed
 from stream.takes import cast
 from stream.tracks import Tracks, with_names
 from stream.wording import clock
-
-LONGEST_NAME = 80
-"""Characters."""
 
 
 class NeedsConsent(UsageError):
@@ -132,8 +129,7 @@ class Corrections:
 
         Raises:
             NeedsConsent: the name is new, or the person would be twice on a frame.
-            UsageError: no such track, too long a name, or they are called so already.
-            InputError: no name at all.
+            UsageError: no such track, no name that can be given (`asked_name`), or they are called so already.
         """
         verdicts = self.verdicts
         missing = sorted(set(tracks).difference(verdicts))
@@ -192,9 +188,7 @@ class Corrections:
 
     def _spelt(self, given: str, *, new: bool, verdicts: Sequence[TrackVerdict]) -> str:
         """A name as it is spelt in the gallery and on the tracks that stay as they are, of these `verdicts`."""
-        name = clean_name(given)
-        if len(name) > LONGEST_NAME:
-            raise UsageError(f"a name of {len(name)} characters; {LONGEST_NAME} are the most")
+        name = asked_name(given)
         others = (*self._people, *self.record.header.people, *(v.name for v in verdicts if v.name is not None))
         if name in others:
             return name

@@ -12,10 +12,11 @@ import pytest
 
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import InputError
+from engine.errors import InputError, IznetError, UsageError
 from engine.gallery import Gallery
+from engine.names import LONGEST_NAME
 from stream.live.address import Address
-from stream.live.naming import LONGEST_NAME, NameDesk, photos_by_name, rebuilt, take_out
+from stream.live.naming import NameDesk, photos_by_name, rebuilt, take_out
 from stream.live.run import Live, LiveSettings
 from tests.stream.live import feeds
 from tests.stream.live.test_run import Kept
@@ -172,21 +173,22 @@ def test_who_was_taken_out_of_the_gallery_does_not_come_back_by_undoing(scene: S
 
 
 @pytest.mark.parametrize(
-    ("camera", "epoch", "track", "name", "words"),
+    ("camera", "epoch", "track", "name", "kind", "words"),
     [
-        (0, 1, 999, "Dora", "gone"),
-        (0, 2, 1, "Dora", "gone"),
-        (7, 1, 1, "Dora", "gone"),
-        (0, 1, 1, " \t\n", "no name"),
-        (0, 1, 1, "x" * (LONGEST_NAME + 1), "the most"),
+        (0, 1, 999, "Dora", InputError, "gone"),
+        (0, 2, 1, "Dora", InputError, "gone"),
+        (7, 1, 1, "Dora", InputError, "gone"),
+        (0, 1, 1, " \t\n", UsageError, "it takes a letter"),
+        (0, 1, 1, "x" * (LONGEST_NAME + 1), UsageError, "the most"),
+        (0, 1, 1, "unknown 1", UsageError, "people without a name"),
     ],
 )
 def test_what_cannot_be_named_changes_nothing(
-    camera: int, epoch: int, track: int, name: str, words: str, scene: Scene
+    camera: int, epoch: int, track: int, name: str, kind: type[IznetError], words: str, scene: Scene
 ) -> None:
     before = scene.path.read_bytes()
     scene.step()
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(kind, match=words):
         scene.desk.give(camera, epoch, track, name)
     assert scene.path.read_bytes() == before
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InputError, IznetError, UsageError
-from stream.review.corrections import LONGEST_NAME, Corrections, Group, NeedsConsent
+from engine.errors import IznetError, UsageError
+from engine.names import LONGEST_NAME
+from stream.review.corrections import Corrections, Group, NeedsConsent
 from stream.tracks import Tracks, read
 from tests.stream.review import stage
 
@@ -116,8 +117,9 @@ def test_what_is_said_back_is_as_if_it_had_never_been_said(corrections: Correcti
         ([77], "Minju", UsageError, "no track 77"),
         ([0], "Yuri", UsageError, "that is Yuri already"),
         ([1], None, UsageError, "somebody unknown already"),
-        ([1], " \n", InputError, "is no name"),
+        ([1], " \n", UsageError, "it takes a letter"),
         ([1], "x" * (LONGEST_NAME + 1), UsageError, "the most"),
+        ([1], "unknown 1", UsageError, "people without a name"),
     ],
 )
 def test_what_cannot_be(

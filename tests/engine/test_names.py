@@ -1,0 +1,38 @@
+"""Names as somebody types them."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import UsageError
+from engine.names import LONGEST_NAME, asked_name, person_at
+
+
+@pytest.mark.parametrize(
+    "name", ["Yuri", "민주", "👩‍🎤", "دانا", "Unknown Pleasures", "unknown soldier 2", "x" * LONGEST_NAME]
+)
+def test_names_that_can_be_given(name: str) -> None:
+    assert asked_name(f" {name}\n") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (" \t", "it takes a letter"),
+        ("x" * (LONGEST_NAME + 1), "81 characters; 80 are the most"),
+        ("unknown", "people without a name"),
+        (" Unknown  12 ", "people without a name"),
+        ("unknown, track 3", "people without a name"),
+        ("\u202eBob", r"U\+202E"),
+        ("Bob\u200f", r"U\+200F"),
+        ("a\u2066b", r"U\+2066"),
+    ],
+)
+def test_names_that_cannot(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        asked_name(name)
+
+
+def test_whoever_bears_such_a_name_already_is_found() -> None:
+    assert person_at(["Yuri", "unknown 1", "\u202eBob"], "unknown 1") == 1
+    assert person_at(["Yuri", "unknown 1", "\u202eBob"], "\u202eBob") == 2
