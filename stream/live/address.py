@@ -22,6 +22,9 @@ Kind = Literal["network", "device", "file", "pattern"]
 Transport = Literal["tcp", "udp"]
 
 HIDDEN = "***"
+LONG = 5
+"""Characters of a secret that is one wherever it stands; shorter ones (1, main, 1080) stand in other people's words
+by chance."""
 NETWORK = ("rtsp", "rtsps", "http", "https", "udp")
 """What a URL may begin with."""
 
@@ -29,6 +32,7 @@ QUICK = {"analyzeduration": "2000000", "fpsprobesize": "0"}
 """Two seconds, in microseconds, to find out what a stream holds, and none for its frame rate: that it tells itself."""
 
 _NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
 
@@ -57,6 +61,8 @@ class Address:
     """For FFmpeg's demuxer."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What must not be shown, longest first."""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """The names of the query's parameters, whose values are among the secrets."""
 
     @property
     def paced(self) -> bool:
@@ -123,11 +129,22 @@ class Address:
             raise InputError(f"{self.target}: there is no such file")
 
     def clean(self, words: str) -> str:
-        """The words without anything secret of this address in them."""
-        words = words.replace(self.target, self.shown)
+        """The words without anything secret of this address in them.
+
+        Secrets shorter than `LONG` are taken out of URLs and from behind their keys alone: an error 404 has to stay
+        one where a parameter is 0.
+        """
+        parts = words.split(self.target) if self.target else [words]
+        return self.shown.join(map(self._without_secrets, parts))
+
+    def _without_secrets(self, words: str) -> str:
+        keyed = "|".join(rf"(?<!\w){re.escape(key)}\s?[=:]\s?" for key in self.keys)
+        short = f"[?&#]|{keyed}" if keyed else "[?&#]"
         for secret in self.secrets:
-            words = words.replace(secret, HIDDEN)
-        return words
+            # Whole words: nothing of a word on either side, unless that is the end of an escape (%20).
+            before = r"(?<!\w)|(?<=%[\dA-Fa-f]{2})|(?=\W)" if len(secret) >= LONG else short
+            words = re.sub(rf"({before}){re.escape(secret)}(?:(?!\w)|(?<=\W))", rf"\g<1>{HIDDEN}", words)
+        return _USERINFO.sub("", words)
 
 
 def without_secrets(words: str, arguments: Sequence[str]) -> str:
@@ -153,9 +170,11 @@ def without_secrets(words: str, arguments: Sequence[str]) -> str:
 def _guessed(text: str) -> Address:
     """What has `://` in it but need not make sense: it may hold a password all the same."""
     scheme, _, rest = text.partition("://")
-    place, *query = re.split(r"[?#]", rest, maxsplit=1)
+    place, *behind = re.split(r"[?#]", rest, maxsplit=1)
+    query = "".join(behind)
     userinfo, _, host = place.rpartition("@")
-    return Address("network", "", f"{scheme}://{host}", text, secrets=_secrets(userinfo, "".join(query), ""))
+    secrets = _secrets(userinfo, query, "")
+    return Address("network", "", f"{scheme}://{host}", text, secrets=secrets, keys=_keys(query))
 
 
 def _either(schemes: Sequence[str]) -> str:
@@ -177,7 +196,7 @@ def _network(text: str, scheme: str, name: str, transport: Transport, schemes: S
         options["rtsp_transport"] = transport
     secrets = _secrets(parts.netloc.rpartition("@")[0], parts.query, parts.fragment)
     shown = _shown(parts, host or "", port)
-    return Address("network", name or shown, shown, text, None, options, secrets)
+    return Address("network", name or shown, shown, text, None, options, secrets, _keys(parts.query))
 
 
 def _reason(error: ValueError) -> str:
@@ -199,6 +218,11 @@ def _secrets(userinfo: str, query: str, fragment: str) -> tuple[str, ...]:
     raw = [userinfo, *userinfo.split(":", 1), query, fragment, *values]
     found = {text for each in raw for text in (each, unquote(each)) if text}
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
+
+
+def _keys(query: str) -> tuple[str, ...]:
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return tuple(dict.fromkeys(key for key, equals, _ in pairs if key and equals))
 
 
 def _webcam(text: str, name: str) -> Address:

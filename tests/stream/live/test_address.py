@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
@@ -88,6 +88,27 @@ def test_errors_of_others_are_cleaned_in_every_spelling() -> None:
     assert "rtsp://10.0.0.7/live" in words
 
 
+def test_short_values_do_not_falsify_what_others_say() -> None:
+    found = Address.parse("door=http://127.0.0.1:18399/cam/mjpg?channel=1&subtype=0")
+    assert found.clean("Server returned 404 Not Found, 10 tries") == "Server returned 404 Not Found, 10 tries"
+    assert Address.parse("x=rtsp://u:pw@127.0.0.1:9/x").clean("Connection refused") == "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "cleaned"),
+    [
+        ("rtsp://u:pw@10.0.0.1/other?pin=07&main is gone", "rtsp://10.0.0.1/other?pin=***&*** is gone"),
+        ("moved to https://u:pw@h:10/07", "moved to https://h:10/07"),
+        ("GET /cam?a=1&pin=07 failed", "GET /cam?a=1&pin=*** failed"),
+        ("pin=07, pin: 07, spin=07, pin=070", "pin=***, pin: ***, spin=07, pin=070"),
+        ("k3yk3y, xk3yk3y, %3Dk3yk3y%26", "***, xk3yk3y, %3D***%26"),
+    ],
+)
+def test_secrets_are_hidden_in_urls_behind_their_keys_and_as_words(said: str, cleaned: str) -> None:
+    assert Address.parse("rtsp://u:pw@10.0.0.1/1?pin=07&main&long=k3yk3y").clean(said) == cleaned
+
+
+@settings(deadline=None)
 @given(
     user=st.text("abcXYZ019-_.~", min_size=2, max_size=12),
     password=st.text("abcXYZ019-_.~!$&'()*+,;=", min_size=6, max_size=24),
@@ -131,6 +152,7 @@ def test_an_address_goes_to_another_process_whole() -> None:
     assert pickle.loads(pickle.dumps(found)) == found
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(max_size=60),
