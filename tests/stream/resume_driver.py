@@ -50,7 +50,7 @@ def main() -> None:
 def _child(run: dict[str, Any], die_at: int | None, writing: int) -> NoReturn:
     status = 1
     try:
-        changes = _count_changes(die_at)
+        changes = _count_changes(Path(run["output"]).parent, die_at)
         _label(**run)
         os.write(writing, str(len(changes)).encode())
         status = 0
@@ -73,18 +73,19 @@ def _label(*, source: str, output: str, gallery: str, detector: str, embedder: s
     )
 
 
-def _count_changes(die_at: int | None) -> list[str]:
-    """Count the changes to the disk that matter; die before number `die_at`."""
+def _count_changes(folder: Path, die_at: int | None) -> list[str]:
+    """Count the changes to `folder`, not what a library keeps elsewhere; die before number `die_at`."""
     seen: list[str] = []
 
     def counting(place: Any, name: str) -> None:
         real: Callable[..., Any] = getattr(place, name)
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if len(seen) == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            seen.append(name)
-            return real(*args, **kwargs)
+        def counted(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if folder in (folder / path).parents:
+                if len(seen) == die_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen.append(name)
+            return real(path, *args, **kwargs)
 
         setattr(place, name, counted)
 

@@ -151,6 +151,9 @@ def test_without_a_cohort(
 ) -> None:
     from tools.cli import run
 
+    photo = tmp_path / "people" / "ann" / "1.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"is looked at later")
     networks = ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
-    assert run(["train", "members", str(tmp_path), *networks]) == 3
+    assert run(["train", "members", str(tmp_path / "people"), *networks]) == 3
     assert "fine-tuning needs a cohort of strangers: " in capsys.readouterr().err
