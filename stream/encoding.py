@@ -192,7 +192,7 @@ def _plan(name: str, settings: EncoderSettings, facts: VideoFacts, said: str) ->
     colour = _colour(facts.colour, info.pixel_format, pixel_format)
     field_order = facts.field_order
     if field_order is not None and name != "x264":
-        notes.append(f"{name} cannot mark fields as interlaced; use --encoder x264 or --deinterlace")
+        notes.append(f"fields cannot be marked as interlaced by {name}; use --encoder x264 or --deinterlace")
         field_order = None
     notes += [f"{words} cannot be written again and is left out" for words in facts.unwritable]
     if facts.captions and not kind.captions:

@@ -24,7 +24,7 @@ class LabelResult:
     seconds: float
     """Wall time of the run."""
     notes: tuple[str, ...] = ()
-    """What was decided on the way and the user should know."""
+    """What was decided on the way and the user should know; none begins with a file's name, so that a capital may."""
     damage: Mapping[str, int] = field(default_factory=dict)
     """What was wrong with the source, counted by kind."""
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

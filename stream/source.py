@@ -332,14 +332,14 @@ def _notes(facts: VideoFacts, deinterlace: bool) -> list[str]:
     name = os.path.basename(facts.info.path)
     if facts.info.interlaced:
         notes.append(
-            f"{name} is interlaced; it is deinterlaced (bwdif)"
+            f"the picture of {name} is interlaced; it is deinterlaced (bwdif)"
             if deinterlace
-            else f"{name} is interlaced; its field order ({facts.field_order}) is kept"
+            else f"the picture of {name} is interlaced; its field order ({facts.field_order}) is kept"
         )
     if facts.mirrored:
-        notes.append(f"{name} is displayed mirrored; names are drawn for the unmirrored picture")
+        notes.append(f"the picture of {name} is displayed mirrored; names are drawn for the unmirrored picture")
     moving = [t for t in facts.tracks if t.kind == "video" and not t.cover]
     if len(moving) > 1:
         others = ", ".join(str(t) for t in moving if t.index != facts.stream_index)
-        notes.append(f"{name} has {len(moving)} video tracks; #{facts.stream_index} is labelled, {others} copied")
+        notes.append(f"{len(moving)} video tracks are in {name}; #{facts.stream_index} is labelled, {others} copied")
     return notes

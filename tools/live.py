@@ -189,8 +189,8 @@ def live(
         place = Place.parse(serve)
         listening = bound(place)
     with run_log(log_place, quiet=as_json) as log:
-        detector = engine.open_detector()
-        embedder = engine.open_embedder() if people is not None else None
+        detector = engine.open_detector(video=True)
+        embedder = engine.open_embedder(video=True) if people is not None else None
         if people is not None and embedder is not None:
             people.check_embedder(embedder)
         settings = LiveSettings(

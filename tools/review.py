@@ -138,4 +138,4 @@ def _tell(review: Review, as_json: bool) -> None:
     if review.unsaved:
         click.echo(f"{count(review.unsaved, 'correction')} not saved, and gone", err=True)
     if drawn is not None:
-        click.echo(f"{drawn.words[:1].upper()}{drawn.words[1:]}", err=True)
+        click.echo(drawn.words, err=True)  # which may begin with a file's name

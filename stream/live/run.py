@@ -352,8 +352,8 @@ def _watching(
     opens: Connect,
 ) -> Live:
     address = source if isinstance(source, Address) else Address.parse(source)
-    detector = detector or Detector.open()
+    detector = detector or Detector.open(video=True)
     if gallery is not None:
-        embedder = embedder or Embedder.open()
+        embedder = embedder or Embedder.open(video=True)
         gallery.check_embedder(embedder)
     return Live([address], detector, embedder, gallery, settings, opens=opens)

@@ -54,6 +54,27 @@ def bound(place: Place) -> socket.socket:
     return made
 
 
+def reachable(host: str) -> str:
+    """Where others find what listens on `host`: for all addresses of this computer, the one that it has towards the
+    network, or loopback where there is none.
+
+    Example:
+        >>> reachable("10.0.0.7")
+        '10.0.0.7'
+    """
+    elsewhere = {"0.0.0.0": ("192.0.2.1", "127.0.0.1"), "::": ("2001:db8::1", "::1")}  # kept for examples
+    if host not in elsewhere:
+        return host
+    far, loopback = elsewhere[host]
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((far, 9))  # sends nothing: the system only chooses the way
+        except OSError:
+            return loopback
+        found: str = asking.getsockname()[0]
+        return found
+
+
 class Server:
     """Serves a page in a thread of its own; `listening` is what `bound` gave for the place, if it was asked before.
 
@@ -69,7 +90,8 @@ class Server:
         self._page = page
         self._socket = listening or bound(place)
         port = self._socket.getsockname()[1]
-        self.url = f"http://{f'[{place.host}]' if ':' in place.host else place.host}:{port}/"
+        host = reachable(place.host)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
         self._server = uvicorn.Server(
             uvicorn.Config(
                 page.app,

@@ -129,7 +129,7 @@ def test_interlaced_is_seen_and_can_be_deinterlaced(tmp_path: Path, order: str) 
     with FileSource(path, 1) as source:
         assert source.facts.field_order == order
         assert source.info.interlaced
-        assert any("interlaced" in note for note in source.notes)
+        assert any(note.startswith("the picture of a.mp4 is interlaced") for note in source.notes)
         woven = list(source.frames())
     assert all(f.picture.interlaced_frame for f in woven)
     with FileSource(path, 1, deinterlace=True) as source:

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
+from engine.detector import Detector
 from engine.embedder import Embedder
 from stream.live import guard
 from stream.tracklines import decode
@@ -80,6 +82,26 @@ def test_a_file_at_its_own_speed_is_named_recorded_and_counted(
         shown = sum(1 for _ in container.decode(video=0))
     assert 0 < recorded <= source["named"]
     assert 2 * source["named"] == recorded + shown + source["not_encoded"]
+
+
+def test_a_feed_is_looked_at_with_the_networks_of_videos(
+    clip: Path, group: Path, networks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def noted(kind: type[Detector | Embedder]) -> Callable[..., Any]:
+        really = kind.open
+
+        def opens(*arguments: Any, **options: Any) -> Any:
+            opened.append((kind, options.get("video")))
+            return really(*arguments, **options)
+
+        return opens
+
+    for kind in (Detector, Embedder):
+        monkeypatch.setattr(kind, "open", noted(kind))
+    assert run(["live", str(clip), "--realtime", "-g", str(group), *networks]) == 0
+    assert opened == [(Detector, True), (Embedder, True)]
 
 
 def test_a_recording_of_every_frame_holds_the_dropped_ones_too(
@@ -354,7 +376,8 @@ def test_the_page_says_where_it_is_and_a_token_is_made_where_others_reach_it(net
     line = process.stderr.readline().decode()
     while line and "Page:" not in line:
         line = process.stderr.readline().decode()
-    assert "http://0.0.0.0:" in line
+    assert "http://" in line
+    assert "0.0.0.0" not in line
     assert "?token=" in line
     drained = threading.Thread(target=process.stderr.read, daemon=True)
     drained.start()

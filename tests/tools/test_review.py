@@ -85,6 +85,14 @@ def test_what_was_not_saved_is_told_and_gone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_files_name_is_told_as_it_is_spelt(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    review = Running(str(path), "-o", "again.mkv", "--preset", "ultrafast")
+    review.post("/render", {})
+    feeds.until(lambda: review.state()["rendering"]["state"] != "running", 60)
+    assert "\nagain.mkv is drawn anew" in review.end()[1]
+
+
 def test_an_end_while_it_draws_keeps_what_was_finished(path: Path, tmp_path: Path) -> None:
     slow = stage.both(tmp_path, frames=stage.FRAMES, width=320, height=180)
     review = Running(str(slow), "--encoder", "x265", "--preset", "veryslow")
@@ -163,7 +171,8 @@ def test_elsewhere_a_token_is_made(path: Path) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = process.stderr.readline()
-    assert line.startswith("Page: http://0.0.0.0:")
+    assert line.startswith("Page: http://")
+    assert "0.0.0.0" not in line
     assert "?token=" in line
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)

@@ -276,7 +276,7 @@ function showRendering(rendering) {
   $("drawn").hidden = !running;
   $("render").disabled = running;
   $("rendering").className = `panel ${rendering.state}`;
-  put($("drawing"), running ? `Drawing ${scenes.output} …` : capital(rendering.words));
+  put($("drawing"), running ? `Drawing ${scenes.output} …` : rendering.words);
   if (rendering.total) Object.assign($("drawn"), { max: rendering.total, value: rendering.done });
 }
 

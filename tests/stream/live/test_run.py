@@ -470,6 +470,26 @@ def test_frames_for_python(detector: Detector, embedder: Embedder) -> None:
     assert found == [["ann"]] * 5
 
 
+def test_frames_open_the_networks_of_videos(
+    detector: Detector, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def instead_of(network: Detector | Embedder) -> Callable[..., Detector | Embedder]:
+        def opens(**options: bool) -> Detector | Embedder:
+            opened.append((network, options))
+            return network
+
+        return opens
+
+    monkeypatch.setattr(Detector, "open", instead_of(detector))
+    monkeypatch.setattr(Embedder, "open", instead_of(embedder))
+    script = feeds.Script([feeds.picture()])
+    with pytest.raises(InputError):
+        list(frames(cameras("a")[0], feeds.gallery_of(embedder, "ann"), settings=PATIENT, opens=script))
+    assert opened == [(detector, {"video": True}), (embedder, {"video": True})]
+
+
 def test_frames_for_asyncio(detector: Detector, embedder: Embedder) -> None:
     analysed = threading.Semaphore(0)
     script = feeds.Script(lockstep([feeds.picture()] * 5, analysed))

@@ -233,6 +233,21 @@ def test_a_port_that_is_taken_is_told(detector: Detector, tmp_path: Path) -> Non
             Server(page, Place("127.0.0.1", port))
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
+def test_the_address_that_is_told_can_be_opened(host: str) -> None:
+    from stream.live.guard import Place
+    from stream.live.serving import bound, reachable
+
+    told = reachable(host)
+    assert told not in ("0.0.0.0", "::")
+    try:
+        listening = bound(Place(host, 0))
+    except OutputError:
+        pytest.skip("no IPv6 here")
+    with listening, socket.create_connection((told, listening.getsockname()[1]), timeout=10):
+        pass
+
+
 PIECES = st.sampled_from(
     [
         "..",
