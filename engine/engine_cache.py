@@ -154,13 +154,18 @@ class EngineCache:
             with locked(self.folder / "engines", PATIENCE):
                 yield
 
-    def find(self, key: EngineKey) -> Engine | None:
-        """The engine of that key, or one that differs from it in taking more sizes; the newest, whole ones only."""
+    def find(self, key: EngineKey, any_options: bool = False) -> Engine | None:
+        """The engine of that key, or one that differs from it in taking more sizes; the newest, whole ones only.
+
+        Args:
+            key: of the engine that is wanted.
+            any_options: whether the builder's options may differ too: they change how fast an engine is, not what it
+                computes.
+        """
+        free: dict[str, Any] = {"profiles": None} | ({"options": None} if any_options else {})
         for path, values in self._sidecars():
             profiles = _profiles(values)
-            if values["key"] | {"profiles": None} != key.as_dict() | {"profiles": None} or not _cover(
-                profiles, key.profiles
-            ):
+            if values["key"] | free != key.as_dict() | free or not _cover(profiles, key.profiles):
                 continue
             plan = _whole(path.with_suffix(".plan"), values)
             if plan is None:
@@ -172,8 +177,9 @@ class EngineCache:
             return Engine(plan, profiles, key.precision, path.with_suffix(".plan"))
         return None
 
-    def stale(self, key: EngineKey) -> str | None:
-        """Why an engine that was built for the same network and precision no longer serves; None where there is none.
+    def stale(self, key: EngineKey, any_options: bool = False) -> str | None:
+        """Why an engine that was built for the same network and precision no longer serves, `find` not having found it;
+        None where there is none.
 
         Example:
             >>> cache.stale(key)  # doctest: +SKIP
@@ -186,7 +192,7 @@ class EngineCache:
                 changed = [
                     f"{words} was {had.get(name)} and is {wanted[name]}"
                     for name, words in _WORDS.items()
-                    if had.get(name) != wanted[name]
+                    if had.get(name) != wanted[name] and not (any_options and name == "options")
                 ]
                 if changed:
                     return "; ".join(changed)

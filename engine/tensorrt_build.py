@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from engine.tensorrt_profile import Profile
 if TYPE_CHECKING:
     import tensorrt
 
+log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, steps done, steps in all); from any thread."""
 
@@ -105,16 +107,32 @@ def _built(
         if config.add_optimization_profile(made) < 0:
             raise InputError(f"{model.path}: TensorRT does not take the sizes {profile}: {complaint()}")
     config.progress_monitor = monitor
-    cache = config.create_timing_cache(timings.read_bytes() if timings is not None and timings.is_file() else b"")
+    cache = config.create_timing_cache(_read(timings))
     if cache is None or not config.set_timing_cache(cache, False):  # of another GPU or version: begin anew
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     plan = builder.build_serialized_network(network, config)
     if plan is not None and timings is not None:
-        part = timings.with_suffix(".part")
-        part.write_bytes(cache.serialize())
-        part.replace(timings)
+        _write(timings, bytes(cache.serialize()))
     return None if plan is None else bytes(plan)
+
+
+def _read(timings: Path | None) -> bytes:
+    """What an earlier build has kept; nothing where it cannot be read, which costs time alone."""
+    try:
+        return timings.read_bytes() if timings is not None and timings.is_file() else b""
+    except OSError as error:
+        log.warning("the timings in %s cannot be read (%s); every layer is timed anew", timings, error.strerror)
+        return b""
+
+
+def _write(timings: Path, data: bytes) -> None:
+    part = timings.with_suffix(".part")
+    try:
+        part.write_bytes(data)
+        part.replace(timings)
+    except OSError as error:  # no reason to lose an engine that took minutes
+        log.warning("the timings cannot be kept in %s (%s); the next build takes longer", timings, error.strerror)
 
 
 def _check_inputs(model: ModelFile, network: tensorrt.INetworkDefinition, profiles: Sequence[Profile]) -> None:

@@ -70,7 +70,7 @@ def build_engine(
         model: the network.
         precision: its arithmetic.
         profiles: the sizes that it takes.
-        options: of the builder; None takes the defaults.
+        options: of the builder; None takes a kept engine whatever it was built with, and builds with the defaults.
         pictures: uint8 `[H,W,3]` RGB with faces, to check it with; see `engine.tensorrt_accuracy.measure`.
         progress: told how far the builder is.
         device: None opens the GPU.
@@ -84,14 +84,14 @@ def build_engine(
     """
     device = device or open_device()
     key = EngineKey.of(model, precision, profiles, device.info, load(), options)
-    cache = EngineCache.open()
-    if not rebuild and (engine := cache.find(key)) is not None:
+    cache, any_options = EngineCache.open(), options is None
+    if not rebuild and (engine := cache.find(key, any_options)) is not None:
         return Built(engine, None, 0.0)
     with cache.building():
         # Another process may have built it while this one waited.
-        if not rebuild and (engine := cache.find(key)) is not None:
+        if not rebuild and (engine := cache.find(key, any_options)) is not None:
             return Built(engine, None, 0.0)
-        why = cache.stale(key)
+        why = cache.stale(key, any_options)
         log.warning(
             "building the engine of %s in %s for the %s%s; this takes a few minutes and is done once",
             *(model.name, precision, device.info.name, f", because {why}" if why else ""),

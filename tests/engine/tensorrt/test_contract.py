@@ -293,7 +293,7 @@ def test_two_processes_that_build_one_engine(locked: bool, detector_file: Path, 
     assert len({path for _, path in found}) == 1
 
 
-def _the_first_that_lies_there(cache: EngineCache, key: EngineKey) -> Engine:
+def _the_first_that_lies_there(cache: EngineCache, key: EngineKey, any_options: bool) -> Engine:
     """A cache that looks at nothing."""
     assert cache.folder is not None
     return Engine(next(cache.folder.glob("*.plan")).read_bytes(), key.profiles, key.precision)

@@ -280,6 +280,7 @@ def test_an_engine_of_another_key_is_not_found(change: dict[str, Any], machine: 
     assert cache.find(_key(model)) is not None
     other = _key(model, **change)
     assert cache.find(other) is None
+    assert (cache.find(other, any_options=True) is not None) == ("options" in change)
     assert other.digest != _key(model).digest
 
 
@@ -326,6 +327,18 @@ def test_a_stale_engine_is_built_anew_with_a_line_that_says_why(
         build(model)
     assert f"because {words}" in caplog.text
     assert machine.builds == 2
+
+
+def test_options_are_a_reason_to_who_asks_for_them_alone(
+    machine: Machine, model: ModelFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(model, options=BuildOptions(level=5))
+    build(model, profiles=default_profiles(model, 2 * SIZE))
+    assert "because other sizes are wanted" in caplog.text
+    assert "options" not in caplog.text
+    build(model, options=BuildOptions(level=4))
+    assert "because the builder's options" in caplog.text
+    assert machine.builds == 3
 
 
 def test_other_sizes_are_a_reason_too(machine: Machine, model: ModelFile, caplog: pytest.LogCaptureFixture) -> None:
@@ -423,6 +436,28 @@ def test_a_full_disk_costs_the_keeping_alone(
     assert build(model).engine.path is None
     assert "cannot be kept" in caplog.text
     assert "No space left" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["write", "replace", "read"])
+def test_timings_that_cannot_be_kept_or_read_cost_no_engine(
+    what: str, machine: Machine, model: ModelFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (_folder() / "timings.cache").write_bytes(b"")
+    name = {"write": "write_bytes", "replace": "replace", "read": "read_bytes"}[what]
+    real = getattr(Path, name)
+
+    def failing(path: Path, *rest: Any) -> Any:
+        if path.stem == "timings":
+            raise OSError(28, "No space left on device")
+        return real(path, *rest)
+
+    monkeypatch.setattr(Path, name, failing)
+    path, _ = kept(build(model))
+    assert path.is_file()
+    words = "timings.cache cannot be read (No space" if what == "read" else "timings.cache (No space left on device)"
+    assert words in caplog.text
+    assert machine.builds == 1
+    assert build(model).accuracy is None
 
 
 def test_what_is_used_stays_longest(machine: Machine, model: ModelFile) -> None:

@@ -172,6 +172,25 @@ def test_engine_build(
     assert machine.builds == 1
 
 
+def test_an_engine_of_other_options_is_loaded_and_not_built_again(
+    machine: Machine, clip: Path, detector_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("engine", "build", detector_file, "--size", str(SIZE), "--frames", clip)
+    assert iznet(*command, "--level", "5", "--workspace", "512") == 0
+    Detector.open(detector_file, "gpu", size=SIZE).close()
+    assert machine.builds == 1
+    assert machine.loaded[-1].header["level"] == 5
+    # Only who asks for options gets them built: others than the kept engine's, but not the same once more.
+    assert iznet(*command, "--level", "5", "--workspace", "512") == 0
+    assert machine.builds == 1
+    for count, options in enumerate((("--level", "4", "--workspace", "512"), ("--level", "5"), ()), 2):
+        assert iznet(*command, *options) == 0
+        assert machine.builds == count
+    Detector.open(detector_file, "gpu", size=SIZE).close()
+    assert machine.builds == 4
+    assert machine.loaded[-1].header["level"] == 3, "the one built last"
+
+
 def test_engine_build_says_it_in_json(
     machine: Machine, detector_file: Path, embedder_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
