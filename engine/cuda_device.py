@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from engine import cuda_driver
 from engine.cuda_driver import GpuInfo
 from engine.errors import MissingError
+from engine.wording import install
 
 
 class Stream(Protocol):
@@ -118,8 +119,8 @@ def package() -> str:
         if _installed(module):
             return name
     raise MissingError(
-        "neither pycuda nor cuda-bindings is installed; pip install 'iznet[gpu]' where there is a CUDA toolkit, "
-        "else pip install 'iznet[gpu-wheels]'"
+        f"neither pycuda nor cuda-bindings is installed; {install('gpu-wheels')}, or with [gpu] where there is a CUDA "
+        "toolkit"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from engine.errors import MissingError, UsageError
+from engine.wording import install
 
 Device = Literal["auto", "cpu", "gpu"]
 Backend = Literal["openvino", "onnxruntime", "tensorrt"]
@@ -17,7 +18,7 @@ _MODULES: dict[Backend, str] = {"openvino": "openvino", "onnxruntime": "onnxrunt
 _CURES: dict[Backend, str] = {
     "openvino": "pip install openvino, or use --backend onnxruntime",
     "onnxruntime": "pip install onnxruntime, or use --backend openvino",
-    "tensorrt": "pip install 'iznet[gpu]'",
+    "tensorrt": install("gpu-wheels"),
 }
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from engine.errors import MissingError
+from engine.wording import install
 
 if TYPE_CHECKING:
     import tensorrt
@@ -24,7 +25,7 @@ def load() -> str:
     try:
         import tensorrt as trt
     except (ImportError, OSError, RuntimeError) as error:  # a library of it that is missing, or one for another CUDA
-        raise MissingError(f"TensorRT cannot be loaded ({error}); pip install 'iznet[gpu]' again") from error
+        raise MissingError(f"TensorRT cannot be loaded ({error}); {install('gpu-wheels')}") from error
     check_version(trt.__version__)
     return trt.__version__
 

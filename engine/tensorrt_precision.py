@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
+from engine.wording import install
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -214,5 +215,5 @@ def _onnx() -> Any:
         import onnx.numpy_helper
         import onnx.shape_inference
     except ImportError as error:
-        raise MissingError(f"the package onnx cannot be loaded ({error}); pip install 'iznet[gpu]'") from error
+        raise MissingError(f"the package onnx cannot be loaded ({error}); {install('gpu-wheels')}") from error
     return onnx

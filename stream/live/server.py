@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from engine.errors import InputError
+from engine.wording import install
 from stream.live.guard import Guard
 from stream.live.meter import exposition
 from stream.live.naming import Given, NameDesk
@@ -132,7 +133,7 @@ class LivePage:
         if screen is None:
             return PlainTextResponse("there is no such camera\n", 404)
         if self._peers is None:
-            raise InputError("WebRTC is not installed: pip install 'iznet[webrtc]'")
+            raise InputError(f"WebRTC is not installed: {install('webrtc')}")
         asked = await body_of(request)
         return JSONResponse({"sdp": await self._peers.answer(text(asked, "sdp"), screen, text(asked, "visit"))})
 

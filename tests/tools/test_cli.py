@@ -201,7 +201,7 @@ def test_training_without_its_libraries_says_what_to_install(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else found(name))
     assert cli.run(["train", "detector", "--help"]) == 4
     err = capsys.readouterr().err
-    assert "iznet[train]" in err
+    assert "'.[train]'" in err
     assert "tensorflow" in err
 
 

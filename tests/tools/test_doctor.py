@@ -6,6 +6,7 @@ import builtins
 import importlib.util
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -17,6 +18,8 @@ import pytest
 from engine import modelfile
 from stream.encoders import ENCODERS, KINDS
 from tools import cli, health
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_a_whole_installation(shipped: Path, capsys: pytest.CaptureFixture[str])
 def test_the_table_says_the_same(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["doctor"]) == 0
     out = capsys.readouterr().out
-    for words in ("libx264", "openvino", "detector", "iznet[heif]" if not _heif() else "heif", "--device auto"):
+    for words in ("libx264", "openvino", "detector", "'.[heif]'" if not _heif() else "heif", "--device auto"):
         assert words in " ".join(out.split())
     assert "Everything that labelling needs is here." in out
 
@@ -116,7 +119,52 @@ def test_a_half_installed_extra_is_not_there(
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: object() if module in installed else None)
     finding = health.extra(name)
     assert not finding.ok
-    assert f"iznet[{name}]" in finding.detail
+    assert f"'.[{name}]'" in finding.detail
+
+
+MODULES = {
+    "paho-mqtt": "paho.mqtt",
+    "cuda-bindings": "cuda.bindings",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+    "scikit-video": "skvideo",
+    "tensorflow-cpu": "tensorflow",
+    "py-spy": "py-spy",
+}
+
+
+@pytest.mark.parametrize("name", health.EXTRAS)
+def test_an_extra_is_all_that_pyproject_says(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = {re.split(r"[>=<;]", wanted)[0] for wanted in project["optional-dependencies"][name]}
+    assert set(health.EXTRAS[name]) == {MODULES.get(part, part.replace("-", "_")) for part in asked}
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "absent"),
+    [("live", "paho", "paho.mqtt"), ("gpu-wheels", "cuda.bindings", "cuda.bindings"), ("bench", "py-spy", "py-spy")],
+)
+def test_one_part_that_is_missing_is_named(name: str, part: str, absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what it lies in is there: other packages fill the namespace `cuda`."""
+
+    def find_spec(module: str) -> object:
+        if module == part:
+            return None
+        if module.startswith(f"{part}."):
+            raise ModuleNotFoundError(module)
+        return object()
+
+    def version(distribution: str) -> str:
+        if distribution == part:
+            raise metadata.PackageNotFoundError(distribution)
+        return "1"
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(metadata, "version", version)
+    assert health.extra(name).detail.startswith(f"{absent} not installed; ")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: object())
+    monkeypatch.setattr(metadata, "version", lambda distribution: "1")
+    assert health.extra(name).ok
 
 
 @pytest.mark.parametrize(

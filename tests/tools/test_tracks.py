@@ -105,7 +105,7 @@ def test_a_library_that_is_missing(
     assert run("tracks", "convert", record, tmp_path / f"out{ending}") == 4
     err = capsys.readouterr().err
     assert library in err
-    assert "pip install 'iznet[export]'" in err
+    assert ".venv/bin/pip install -e '.[export]'" in err
     assert files(tmp_path) == [record.name]
 
 

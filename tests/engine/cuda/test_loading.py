@@ -119,6 +119,6 @@ def test_the_fatbin_is_found_in_either_folder_of_an_editable_installation(tmp_pa
 
 def test_an_installation_without_kernels_says_how_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(
-        MissingError, match=r"no working nvcc when it was built; install a CUDA toolkit .* then run: pip"
+        MissingError, match=r"no working nvcc when it was built; install .*, then run: \.venv/bin/pip install -e \. in"
     ):
         fatbin([str(tmp_path)])

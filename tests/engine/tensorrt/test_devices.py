@@ -53,8 +53,8 @@ def test_a_gpu_without_its_packages(missing: str, machine: Machine, monkeypatch:
     for name in names:
         monkeypatch.setitem(sys.modules, name, None)
     words = {
-        "tensorrt": r"the Pretended GPU waits for TensorRT, which is not installed; pip install 'iznet\[gpu\]'",
-        "package": r"neither pycuda nor cuda-bindings is installed; .*'iznet\[gpu\]'.*'iznet\[gpu-wheels\]'",
+        "tensorrt": r"waits for TensorRT, which is not installed; \.venv/bin/pip install -e '\.\[gpu-wheels\]'",
+        "package": r"neither pycuda nor cuda-bindings is installed; .*'\.\[gpu-wheels\]'.*\[gpu\]",
     }
     with pytest.raises(MissingError, match=words[missing]):
         devices.choose("gpu")
