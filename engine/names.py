@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from engine.errors import InputError, UsageError
 
-LONGEST_NAME = 80
+LONGEST_NAME = 300
 """Characters of a name that is typed."""
 
 _STRANGER = re.compile(r"unknown(?:,? (?:track )?\d+)?", re.IGNORECASE)

@@ -171,9 +171,9 @@ def _guessed(text: str) -> Address:
     """What has `://` in it but need not make sense: it may hold a password all the same."""
     scheme, _, rest = text.partition("://")
     place, *behind = re.split(r"[?#]", rest, maxsplit=1)
-    query = "".join(behind)
+    query, _, fragment = "".join(behind).partition("#")
     userinfo, _, host = place.rpartition("@")
-    secrets = _secrets(userinfo, query, "")
+    secrets = _secrets(userinfo, query, fragment)
     return Address("network", "", f"{scheme}://{host}", text, secrets=secrets, keys=_keys(query))
 
 
