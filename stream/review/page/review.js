@@ -123,7 +123,6 @@ function show(said) {
   $("back").title = state.undo ? `Undo: ${state.undo.words}` : "";
   showCast();
   showTimeline();
-  showRendering(state.rendering);
   shown(index);
   if (selected !== null) select(selected);
 }
@@ -377,7 +376,7 @@ function begin() {
 begin();
 let asking = false;
 follow("events", async (news) => {
-  showRendering(news.rendering);
+  showRendering(news.rendering); // only here: the answer to a request may be older than the news
   if (news.version === state.version || asking) return;
   asking = true;
   try {
