@@ -25,6 +25,7 @@ from stream.live.screen import Screen
 from stream.live.server import LivePage, Server
 from stream.live.source import Arrival
 from stream.live.thumbnails import Thumbnails
+from tests.stream.asking import ask
 from tests.stream.live import feeds
 
 
@@ -47,14 +48,7 @@ class Watched:
         self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
-        place = urlsplit(self.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-        with contextlib.closing(connection):
-            body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
-            known = {"x-iznet": "1", "content-type": "application/json"} if method == "POST" else {}
-            connection.request(method, path, body, known | (headers or {}))
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        return ask(self.url, method, path, data, headers)
 
     def begin(self, path: str, size: int) -> tuple[str, bytes]:
         """Content type and the first bytes of an answer that does not end."""

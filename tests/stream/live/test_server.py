@@ -18,6 +18,7 @@ from engine.embedder import Embedder
 from engine.errors import OutputError
 from engine.gallery import Gallery
 from stream.live.guard import LARGEST_BODY
+from tests.stream.asking import pieces
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
@@ -248,30 +249,7 @@ def test_the_address_that_is_told_can_be_opened(host: str) -> None:
         pass
 
 
-PIECES = st.sampled_from(
-    [
-        "..",
-        ".",
-        "%2e%2e",
-        "%2f",
-        "%00",
-        "//",
-        "~",
-        "page",
-        "live",
-        "review",
-        "etc",
-        "passwd",
-        "index.html",
-        "server.py",
-        "group.gallery",
-        "cameras",
-        "0",
-        "faces",
-        "1-1.jpg",
-        "names",
-    ]
-) | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=8)
+PIECES = pieces("group.gallery", "cameras", "0", "faces", "1-1.jpg", "names")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from stream.encoding import EncoderSettings
 from stream.live.guard import Guard, Place
@@ -18,6 +16,7 @@ from stream.render import render_video
 from stream.result import LabelResult
 from stream.review.review import Review
 from stream.review.server import ReviewPage
+from tests.stream.asking import ask
 
 
 @dataclass
@@ -33,14 +32,7 @@ class Served:
         self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
-        place = urlsplit(self.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-        with contextlib.closing(connection):
-            body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
-            known = {"x-iznet": "1", "content-type": "application/json"} if method == "POST" else {}
-            connection.request(method, path, body, known | (headers or {}))
-            answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        return ask(self.url, method, path, data, headers)
 
     def state(self) -> Any:
         return json.loads(self.ask("GET", "/state")[2])

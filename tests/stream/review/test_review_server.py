@@ -15,6 +15,7 @@ from PIL import Image
 pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
 pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'iznet[live]'")
 
+from tests.stream.asking import pieces
 from tests.stream.live import feeds
 from tests.stream.review import stage
 from tests.stream.review.served import Served, served
@@ -241,30 +242,7 @@ def test_whatever_is_sent_is_answered_and_the_file_stays(body: bytes, path: str,
 
 
 OWN = {"/", "/video", "/frames/1.jpg", "/tracks/1.jpg"}
-PIECES = st.sampled_from(
-    [
-        "..",
-        ".",
-        "%2e%2e",
-        "%2f",
-        "%00",
-        "//",
-        "~",
-        "page",
-        "live",
-        "review",
-        "etc",
-        "passwd",
-        "index.html",
-        "server.py",
-        "mv.mp4",
-        "mv.tracks.jsonl",
-        "video",
-        "frames",
-        "tracks",
-        "1.jpg",
-    ]
-) | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=8)
+PIECES = pieces("mv.mp4", "mv.tracks.jsonl", "video", "frames", "tracks", "1.jpg")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
