@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    # Before TensorFlow, whose own copy of OpenSSL it would else be bound to, and crash. Only tests load both.
+    import pylibsrtp  # noqa: F401
 
 from engine.detector import Detector
 from engine.embedder import Embedder

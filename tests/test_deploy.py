@@ -58,7 +58,7 @@ def test_systemd_takes_the_service(tmp_path: Path) -> None:
     unit = tmp_path / "iznet-live.service"
     text = (DEPLOY / "iznet-live.service").read_text("utf-8")
     unit.write_text(text.replace("/opt/iznet/bin/iznet", sys.executable), "utf-8")
-    done = subprocess.run([verify, "verify", str(unit)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([verify, "verify", str(unit)], capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -99,7 +99,7 @@ def test_the_container_is_built_from_what_it_is_given(tmp_path: Path) -> None:
         [sys.executable, "-c", BUILD, str(tmp_path), str(tmp_path / "cmake")],
         cwd=source,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
     )

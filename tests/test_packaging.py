@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         [sys.executable, "-c", BUILD, str(folder), str(folder / "build")],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
         check=False,
     )
@@ -91,7 +91,7 @@ def test_a_second_make_installs_nothing(goal: str, tmp_path: Path) -> None:
     def steps() -> str:
         command = ["make", "--no-print-directory", "--dry-run", goal, f"VENV={tmp_path}/venv", f"DEMO={tmp_path}/demo"]
         own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, encoding="utf-8", timeout=60, check=True)
         return done.stdout
 
     first = steps()

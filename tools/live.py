@@ -212,11 +212,12 @@ def live(
             click.echo(f"Networks: {engine.explain()}", err=True)
         broken: IznetError | None = None
         try:
-            with server or nullcontext(), run:  # the run ends first, since its files matter most
+            with server or nullcontext():  # the run ends first, since its files matter most
                 if server is not None:
                     click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
                 log.info("started", extra={"event": "run", "state": "started"})
-                run.wait()
+                with run:
+                    run.wait()
         except KeyboardInterrupt:
             pass  # the usual end; everything is finished
         except IznetError as failure:

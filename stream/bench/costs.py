@@ -149,7 +149,7 @@ def versions(ffmpeg: str | None = None) -> dict[str, str]:
     """Of everything that the figures depend on; `ffmpeg` is a program to ask."""
     found = {"iznet": VERSION, "python": platform.python_version()}
     if ffmpeg is not None:
-        said = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run([ffmpeg, "-version"], capture_output=True, encoding="utf-8", check=True).stdout
         found["ffmpeg program"] = said.splitlines()[0].split()[2]
     for name in LIBRARIES:
         try:

@@ -241,7 +241,7 @@ def test_throughput_beside_trtexec(caches: Path) -> None:
         said = subprocess.run(
             [trtexec, f"--loadEngine={plan}", f"--shapes=images:{text}", "--useCudaGraph", "--infStreams=2"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
             timeout=300,
         ).stdout

@@ -393,7 +393,9 @@ def test_ffprobe_sees_the_same_streams(tmp_path: Path) -> None:
 
     def shown(file: Path) -> dict[str, object]:
         command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_chapters", "-show_format"]
-        found = json.loads(subprocess.run([*command, str(file)], check=True, capture_output=True, text=True).stdout)
+        found = json.loads(
+            subprocess.run([*command, str(file)], check=True, capture_output=True, encoding="utf-8").stdout
+        )
         keep = (
             *("codec_name", "codec_type", "width", "height", "pix_fmt", "nb_frames", "avg_frame_rate", "time_base"),
             *("color_range", "color_space", "color_transfer", "color_primaries", "channels", "sample_rate"),

@@ -104,7 +104,7 @@ class Driver:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
 

@@ -34,7 +34,7 @@ def iznet(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Complete
         [sys.executable, "-m", "tools", *arguments],
         stdout=stdout,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env=environment,
         timeout=120,
         check=False,
@@ -158,7 +158,7 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "tools", "--help"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=ROOT,
         timeout=60,
         check=True,

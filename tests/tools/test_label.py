@@ -337,7 +337,7 @@ def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: P
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     record = endless.with_name("long.partial.tracks.jsonl")
     enough = threading.Event()

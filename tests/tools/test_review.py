@@ -33,7 +33,7 @@ class Running:
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "tools", "review", *arguments, "--serve", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
         assert line.startswith("Page: "), line + self.process.stderr.read()
@@ -168,7 +168,7 @@ def test_errors_are_json_where_that_is_asked_for(tmp_path: Path, capfd: pytest.C
 
 def test_elsewhere_a_token_is_made(path: Path) -> None:
     command = [sys.executable, "-m", "tools", "review", str(path), "--serve", "0.0.0.0:0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stderr is not None
     line = process.stderr.readline()
     assert line.startswith("Page: http://")

@@ -51,7 +51,7 @@ def build(name: str, *options: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configure = [str(cmake()), "-S", str(ROOT), "-B", str(folder), "-DIZNET_CUDA=OFF", *options]
         for command in (configure, [str(cmake()), "--build", str(folder)]):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
     return folder / _NAMES[sys.platform]
 

@@ -31,7 +31,7 @@ def run(
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=timeout,
         check=False,
         env={**os.environ, **(env or {})},
@@ -175,7 +175,7 @@ def wheel(folder: Path, settings: str, env: dict[str, str] | None = None) -> lis
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=600,
         check=False,
     )

@@ -37,7 +37,7 @@ def sanitizer() -> str:
     libraries = []
     for name in ("libasan.so", "libstdc++.so"):
         asked = [compiler, f"-print-file-name={name}"]
-        libraries.append(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+        libraries.append(subprocess.run(asked, capture_output=True, encoding="utf-8", check=True).stdout.strip())
     if not all(Path(library).is_absolute() for library in libraries):
         pytest.skip(f"{compiler} has no address sanitizer here")
     return " ".join(libraries)
@@ -54,7 +54,13 @@ def run(sanitizer: str, *command: str) -> subprocess.CompletedProcess[str]:
     }
     command = tuple(part.replace("{library!r}", repr(str(library))) for part in command)
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+        check=False,
     )
 
 
