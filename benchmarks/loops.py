@@ -78,6 +78,10 @@ def onnx_look(kind: str, detector: Path, embedder: Path, threads: int) -> Look:
     return look
 
 
+DLIB_SIZE = 128
+"""Numbers of dlib's embedding."""
+
+
 def dlib_look() -> Look:
     """`face_recognition`, as its examples use it."""
     import face_recognition
@@ -85,7 +89,7 @@ def dlib_look() -> Look:
     def look(bgr: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rgb = np.ascontiguousarray(bgr[:, :, ::-1])
         places = face_recognition.face_locations(rgb)
-        vectors = np.array(face_recognition.face_encodings(rgb, places), np.float32).reshape(len(places), -1)
+        vectors = np.array(face_recognition.face_encodings(rgb, places), np.float32).reshape(-1, DLIB_SIZE)
         boxes = np.array([(left, top, right, bottom) for top, right, bottom, left in places], np.float32)
         return boxes.reshape(-1, 4), vectors
 
