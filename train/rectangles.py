@@ -111,9 +111,9 @@ class RectanglesTrainer:
 
 
 def find_rectangles(values: NDArray[np.float32], threshold: float = LEAST) -> Detections:
-    """The rectangles that a grid `[3,3,2,5]` claims, best first, in pixels."""
+    """The rectangles that a grid `[3,3,2,5]` claims, best first, in pixels: whole ones, as all rectangles have."""
     boxes, scores = decode_grid(values, PLOTS, threshold)
-    boxes = np.clip(boxes, 0, SIDE)
+    boxes = np.clip(np.round(boxes), 0, SIDE)
     kept = nms(boxes, scores, SAME)
     return Detections(boxes[kept], scores[kept], unknown_landmarks(len(kept)))
 
