@@ -54,8 +54,8 @@ class CoarseLook:
         """Width and height of the copy of a letterboxed picture, without its padding."""
         return max(1, round(box.inner_width * self.ratio)), max(1, round(box.inner_height * self.ratio))
 
-    def shrink(self, pixels: NDArray[np.uint8], boxes: Sequence[Letterbox], out: NDArray[np.uint8]) -> None:
-        """Copy letterboxed pictures `[N,H,W,3]`, scaled down, into `out` `[N,height,width,3]`, black around them."""
+    def shrink(self, pixels: Sequence[NDArray[np.uint8]], boxes: Sequence[Letterbox], out: NDArray[np.uint8]) -> None:
+        """Copy N letterboxed pictures `[H,W,3]`, scaled down, into `out` `[N,height,width,3]`, black around them."""
         for one, box, small in zip(pixels, boxes, out, strict=True):
             width, height = self.inner(box)
             picture = one[: box.inner_height, : box.inner_width]

@@ -62,11 +62,40 @@ class PinnedMemory(Protocol):
     def free(self) -> None: ...
 
 
+class Traffic:
+    """What was copied between the host and a GPU so far, bytes; counted where the copy is asked for, from any thread.
+
+    Example:
+        >>> traffic = Traffic()
+        >>> traffic.add(down=60)
+        >>> traffic.up, traffic.down
+        (0, 60)
+    """
+
+    def __init__(self) -> None:
+        self.up = 0
+        """To the GPU."""
+        self.down = 0
+        """From the GPU."""
+        self._lock = threading.Lock()
+
+    def add(self, *, up: int = 0, down: int = 0) -> None:
+        """Count."""
+        with self._lock:
+            self.up += up
+            self.down += down
+
+
 class CudaDevice(Protocol):
     """One GPU, for every thread of the process."""
 
     @property
     def info(self) -> GpuInfo: ...
+    @property
+    def traffic(self) -> Traffic:
+        """Of `copy_in` and `copy_out`."""
+        ...
+
     @property
     def package(self) -> str:
         """The Python package that serves it, and its version."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cuda_device import DeviceMemory, PinnedMemory, Stream
+from engine.cuda_device import DeviceMemory, PinnedMemory, Stream, Traffic
 from engine.cuda_driver import GpuInfo, check, no_room
 from engine.errors import MissingError
 
@@ -89,6 +89,7 @@ class BindingsDevice:
         _call("cuInit", 0)
         self.info = info
         self.package = f"cuda-bindings {bindings.__version__}"
+        self.traffic = Traffic()
         self._device = _call("cuDeviceGet", 0)
         self._context = _call("cuDevicePrimaryCtxRetain", self._device)
 
@@ -111,9 +112,11 @@ class BindingsDevice:
 
     def copy_in(self, address: int, source: NDArray[Any], stream: Stream) -> None:
         _call("cuMemcpyHtoDAsync", address, source.ctypes.data, source.nbytes, stream.handle)
+        self.traffic.add(up=source.nbytes)
 
     def copy_out(self, target: NDArray[Any], address: int, stream: Stream) -> None:
         _call("cuMemcpyDtoHAsync", target.ctypes.data, address, target.nbytes, stream.handle)
+        self.traffic.add(down=target.nbytes)
 
     def release(self) -> None:
         _call("cuDevicePrimaryCtxRelease", self._device)

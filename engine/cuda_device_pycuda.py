@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cuda_device import DeviceMemory, PinnedMemory, Stream
+from engine.cuda_device import DeviceMemory, PinnedMemory, Stream, Traffic
 from engine.cuda_driver import GpuInfo, no_room
 from engine.errors import MissingError
 
@@ -76,6 +76,7 @@ class PycudaDevice:
         cuda.init()
         self.info = info
         self.package = f"pycuda {pycuda.VERSION_TEXT}"
+        self.traffic = Traffic()
         self._context = cuda.Device(0).retain_primary_context()
 
     @contextmanager
@@ -98,10 +99,12 @@ class PycudaDevice:
     def copy_in(self, address: int, source: NDArray[Any], stream: Stream) -> None:
         assert isinstance(stream, PycudaStream)
         cuda.memcpy_htod_async(address, source, stream.own)
+        self.traffic.add(up=source.nbytes)
 
     def copy_out(self, target: NDArray[Any], address: int, stream: Stream) -> None:
         assert isinstance(stream, PycudaStream)
         cuda.memcpy_dtoh_async(target, address, stream.own)
+        self.traffic.add(down=target.nbytes)
 
     def release(self) -> None:
         # pycuda lets go of a context only where it is current or on the thread that retained it, and says nothing

@@ -1,7 +1,8 @@
-"""The NVIDIA driver's own library, through ctypes: is there a GPU, which, and graphs of what was put on a stream.
+"""The NVIDIA driver's own library, through ctypes: is there a GPU, which, streams that wait, graphs of what is on them.
 
 What needs no package besides the driver stands here, so that a machine without a GPU says exactly what it lacks, and
-so that graphs work whichever package holds the memory (see `engine.cuda_device`): pycuda has none.
+so that it works whichever package holds the memory (see `engine.cuda_device`): pycuda has no graphs, and knows no
+stream that it has not made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _CURES = {
     804: "this GPU cannot be used with a newer CUDA than its driver's; update the driver",
 }
 _MAJOR, _MINOR = 75, 76
+_NO_TIMING = 2
 _RELAXED = 2
 """Whoever allocates or frees meanwhile, on this thread or another, does not spoil the capture."""
 
@@ -121,6 +123,27 @@ def no_room(size: int | None = None) -> MissingError:
     return MissingError(
         f"the memory of the GPU has no room{wanted}; close other programs that use it, or choose a smaller --size"
     )
+
+
+def follow(stream: int, other: int) -> None:
+    """What is put on a stream from now on waits for what is on another one by now; returns at once.
+
+    Wants the context current. Streams of ours do not wait for anybody by themselves, not even for the default one.
+
+    Args:
+        stream: handle of the one that waits.
+        other: of the one that is waited for; 0 is the default stream, on which PyAV's decoders work.
+    """
+    if stream == other:
+        return
+    driver, event = library(), ctypes.c_void_p()
+    check(driver.cuEventCreate(ctypes.byref(event), _NO_TIMING), "cuEventCreate")
+    try:
+        check(driver.cuEventRecord(event, ctypes.c_void_p(other)), "cuEventRecord")
+        check(driver.cuStreamWaitEvent(ctypes.c_void_p(stream), event, 0), "cuStreamWaitEvent")
+    finally:
+        # What was put on the streams stays; the driver keeps the event until then.
+        driver.cuEventDestroy_v2(event)
 
 
 class CapturedGraph:

@@ -38,34 +38,46 @@ class DetectionJob:
         self._threshold = detector.threshold
         self._look = detector.coarse_look(shape[2], shape[1])
         self._coarse: Request | None = None
+        self._again: Sequence[int] = ()
+        """The pictures that are looked at a second time."""
         self.pixels: NDArray[np.uint8] = request.input("images", (*shape, 3)).host()
         """uint8 `[N,H,W,3]` RGB, the backend's own memory; its contents are not cleared."""
 
     def start(
-        self, letterboxes: Sequence[Letterbox], threshold: float | None = None, *, coarse: bool = True
+        self,
+        letterboxes: Sequence[Letterbox],
+        threshold: float | None = None,
+        *,
+        coarse: bool | Sequence[bool] = True,
     ) -> DetectionJob:
-        """Begin; returns at once. `letterboxes` has one for each picture; without `coarse` the second look at it (see
-        `engine.coarse`) is saved: for callers who know that no face fills the picture.
+        """Begin; returns at once. `letterboxes` has one for each picture; without `coarse`, for all or for each of
+        them, the second look at it (see `engine.coarse`) is saved: for callers who know that no face fills the picture.
 
         Raises:
-            ValueError: a letterbox is missing or of another padded size.
+            ValueError: a letterbox is missing or of another padded size, or not every picture has its `coarse`.
         """
         n, height, width = self.pixels.shape[:3]
         if len(letterboxes) != n or any(box.padded != (width, height) for box in letterboxes):
             raise ValueError(
                 f"expected {n} letterboxes padded to {width}x{height}, got {[box.padded for box in letterboxes]}"
             )
+        wanted = [coarse] * n if isinstance(coarse, bool) else coarse
+        if len(wanted) != n:
+            raise ValueError(f"expected coarse for {n} pictures, got it for {len(wanted)}")
         if self._request is None:
             raise RuntimeError("a job is started once")
         self._letterboxes = letterboxes
         self._threshold = self._detector.threshold if threshold is None else threshold
         self._request.start()
         self._detector.looks.add(inferences=1, items=n)
-        if self._look is not None and coarse:
-            self._detector.coarse_looks.add(inferences=1, items=n)
+        if self._look is not None and any(wanted):
+            self._again = [row for row in range(n) if wanted[row]]
+            again = len(self._again)
+            self._detector.coarse_looks.add(inferences=1, items=again)
             self._coarse = self._detector.pool.take()
-            copies = self._coarse.input("images", (n, self._look.height, self._look.width, 3)).host()
-            self._look.shrink(self.pixels, letterboxes, copies)
+            copies = self._coarse.input("images", (again, self._look.height, self._look.width, 3)).host()
+            boxes = [letterboxes[row] for row in self._again]
+            self._look.shrink([self.pixels[row] for row in self._again], boxes, copies)
             self._coarse.start()
         return self
 
@@ -75,34 +87,29 @@ class DetectionJob:
         if request is None:
             raise RuntimeError("a job's result is taken once")
         parts: list[list[NDArray[np.float32]]] = [[] for _ in self._letterboxes]
-        self._gather(request, None, parts)
+        self._gather(request, None, range(len(parts)), parts)
         if self._coarse is not None:
-            self._gather(self._coarse, self._look, parts)
-        return [self._faces(part, box) for part, box in zip(parts, self._letterboxes, strict=True)]
+            self._gather(self._coarse, self._look, self._again, parts)
+        return [
+            self._detector.faces_of(part, box, self._threshold)
+            for part, box in zip(parts, self._letterboxes, strict=True)
+        ]
 
-    def _gather(self, request: Request, look: CoarseLook | None, parts: list[list[NDArray[np.float32]]]) -> None:
-        """Add what a finished request claims about every picture to that picture's part."""
+    def _gather(
+        self, request: Request, look: CoarseLook | None, rows: Sequence[int], parts: list[list[NDArray[np.float32]]]
+    ) -> None:
+        """Add what a finished request claims about these pictures to each one's part."""
         request.wait()
         heads = [(stride, request.output(f"head{stride}").host()) for stride in self._detector.strides]
         least = VOTES * self._threshold  # what is no face by itself still votes on the box of one
-        for n, box in enumerate(self._letterboxes):
+        for n, row in enumerate(rows):
+            box = self._letterboxes[row]
             width, height = box.inner if look is None else look.inner(box)
             for stride, head in heads:
                 for one in np.split(head[n], head.shape[3] // CHANNELS, axis=2):
                     claims = candidates(np.ascontiguousarray(one), stride, least, float(width), float(height))
-                    parts[n].append(claims if look is None else look.enlarge(claims, box))
+                    parts[row].append(claims if look is None else look.enlarge(claims, box))
         self._detector.pool.give(request)
-
-    def _faces(self, parts: list[NDArray[np.float32]], box: Letterbox) -> Detections:
-        faces = select(np.concatenate(parts), self._detector.iou, self._detector.limit)
-        faces = faces[faces[:, 4] >= self._threshold]
-        if not len(faces):
-            return Detections.empty()
-        boxes = box.to_frame(faces[:, :4])
-        # The product of two roundings may pass the edge by a hair.
-        np.clip(boxes, 0, np.array([box.width, box.height] * 2, np.float32), out=boxes)
-        landmarks = box.to_frame(faces[:, 5:].reshape(-1, 5, 2))
-        return Detections(boxes, np.ascontiguousarray(faces[:, 4]), landmarks)
 
 
 class Detector(Network):
@@ -278,6 +285,25 @@ class Detector(Network):
     def coarse_look(self, width: int, height: int) -> CoarseLook | None:
         """How pictures of that padded width and height are looked at again; None where they are not."""
         return CoarseLook.fit(width, height, self.coarse, max(self.strides)) if self.coarse else None
+
+    def faces_of(self, claimed: Sequence[NDArray[np.float32]], box: Letterbox, threshold: float) -> Detections:
+        """The faces of a picture, clipped to it, best score first.
+
+        Args:
+            claimed: what is claimed to be faces, as `engine.decoding.candidates` gives it, down to `VOTES` of the
+                threshold: what is no face by itself still votes on the box of one.
+            box: how the picture lies in what the claims are about.
+            threshold: the least score.
+        """
+        faces = select(np.concatenate(claimed), self.iou, self.limit)
+        faces = faces[faces[:, 4] >= threshold]
+        if not len(faces):
+            return Detections.empty()
+        boxes = box.to_frame(faces[:, :4])
+        # The product of two roundings may pass the edge by a hair.
+        np.clip(boxes, 0, np.array([box.width, box.height] * 2, np.float32), out=boxes)
+        landmarks = box.to_frame(faces[:, 5:].reshape(-1, 5, 2))
+        return Detections(boxes, np.ascontiguousarray(faces[:, 4]), landmarks)
 
     def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
         """How `detect` fits a picture of that width and height."""

@@ -2,8 +2,11 @@
 
 Every request is a worker of its own: a stream, an execution context for each kind of shape, and memory on both sides
 that is used again and again. What one request copies goes on while another's network computes, so two in flight keep
-the GPU busy. Where exact shapes were announced (`prepare`), copies and network are captured once as a graph and
-launched in one call from then on.
+the GPU busy. Where exact shapes were announced (`prepare`), the network is captured once as a graph and launched in one
+call from then on.
+
+What comes before and after a network may stay on the GPU: `start` takes what puts it on the request's stream, and then
+copies nothing itself (see `engine.device_vision`).
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.cuda_device import CudaDevice, DeviceMemory, PinnedMemory
+from engine.cuda_device import CudaDevice
 from engine.cuda_driver import CapturedGraph
+from engine.cuda_memory import GpuBuffer, TwinMemory
 from engine.devices import Backend, Device
 from engine.engine_cache import Engine
 from engine.errors import InputError
@@ -32,68 +35,29 @@ if TYPE_CHECKING:
     import tensorrt
 
 _Shape = tuple[int, ...]
+Before = Callable[[], None]
+"""Puts what writes the inputs on the request's stream."""
+After = Callable[[Mapping[str, Buffer]], None]
+"""Puts what reads the outputs, given by their names, on the request's stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class GpuBuffer:
-    """Memory of a request: on the GPU, with a pinned twin on the host."""
-
-    shape: _Shape
-    dtype: np.dtype[Any]
-    device: str
-    address: int
-    _twin: NDArray[Any]
-    _touch: Callable[[], None]
-
-    def host(self) -> NDArray[Any]:
-        """The pinned twin. An input whose twin was asked for is copied to the GPU at `start`; one that was not is taken
-        to have been written at `address`, on the request's stream."""
-        self._touch()
-        return self._twin
-
-
-class _Tensor:
-    """The memory of one input or output: grows to the largest shape seen and is reused for every smaller one."""
+class _Tensor(TwinMemory):
+    """The memory of one input or output."""
 
     def __init__(self, device: CudaDevice, spec: TensorSpec) -> None:
-        self._device = device
+        super().__init__(device)
         self.spec = spec
-        self.shape: _Shape = ()
-        self.twin: NDArray[Any] = np.empty(0, spec.dtype)
         self.touched = False
-        self._there: DeviceMemory | None = None
-        self._here: PinnedMemory | None = None
+        """Whether the twin of an input was asked for, so that it has to be copied."""
 
-    @property
-    def address(self) -> int:
-        assert self._there is not None
-        return self._there.address
-
-    def shaped(self, shape: _Shape) -> None:
+    def sized(self, shape: _Shape) -> None:
         """Make room for a shape. Nothing that uses the memory may be on its way."""
-        self.shape, self.touched = shape, False
-        size = max(1, int(np.prod(shape)) * self.spec.dtype.itemsize)
-        if self._here is None or size > len(self._here.array):
-            self.free()
-            self._there = self._device.allocate(size)
-            self._here = self._device.pinned(size)
-        size = int(np.prod(shape)) * self.spec.dtype.itemsize
-        self.twin = self._here.array[:size].view(self.spec.dtype).reshape(shape)
+        self.shaped(shape, self.spec.dtype)
+        self.touched = False
 
-    def buffer(self) -> Buffer:
-        return GpuBuffer(self.shape, self.spec.dtype, self._device.info.name, self.address, self.twin, self._touch)
-
-    def free(self) -> None:
-        self.twin = np.empty(0, self.spec.dtype)
-        there, self._there = self._there, None
-        here, self._here = self._here, None
-        with ExitStack() as both:
-            for memory in (there, here):
-                if memory is not None:
-                    both.callback(memory.free)
-
-    def _touch(self) -> None:
+    def _host(self) -> NDArray[Any]:
         self.touched = True
+        return super()._host()
 
 
 class _Lane:
@@ -121,6 +85,7 @@ class _Worker:
         self.device = session.gpu
         self.inputs = {spec.name: _Tensor(self.device, spec) for spec in session.inputs}
         self.outputs = {spec.name: _Tensor(self.device, spec) for spec in session.outputs}
+        self.rooms: dict[str, TwinMemory] = {}
         self.lanes: dict[_Shape | int, _Lane] = {}
         self.running = False
         self.closed = False
@@ -140,8 +105,8 @@ class _Worker:
         with ExitStack() as steps:
             # Last in, first out; each step is taken even where the one before it failed.
             steps.callback(self.stream.close)
-            for tensor in (*self.inputs.values(), *self.outputs.values()):
-                steps.callback(tensor.free)
+            for memory in (*self.inputs.values(), *self.outputs.values(), *self.rooms.values()):
+                steps.callback(memory.free)
             steps.callback(self._drop_lanes)
             if self.running:
                 self.running = False
@@ -285,10 +250,25 @@ class TensorRTRequest:
         if self._worker.running:
             raise RuntimeError("the inputs of a request that is running must stay as they are; wait for it first")
         with self._worker.device.current():
-            tensor.shaped(shape)
+            tensor.sized(shape)
         return tensor.buffer()
 
-    def start(self) -> None:
+    def room(self, name: str, shape: _Shape, dtype: Any) -> GpuBuffer:
+        """Memory of the request's own for what comes after the network: the same for the same name, contents as they
+        were left. Nothing that uses it may be on its way."""
+        worker = self._open()
+        with worker.device.current():
+            room = worker.rooms.setdefault(name, TwinMemory(worker.device))
+            room.shaped(shape, np.dtype(dtype))
+        return room.buffer()
+
+    def start(self, before: Before | None = None, after: After | None = None) -> None:
+        """See `engine.runtime.Request`.
+
+        Args:
+            before: called with the context current, ahead of the network.
+            after: likewise, behind it; the outputs are then not copied to the host.
+        """
         worker = self._open()
         if worker.running:
             raise RuntimeError("a request runs once at a time; wait for it first")
@@ -298,14 +278,25 @@ class TensorRTRequest:
             self._bind(lane)
             worker.running = True
             try:
-                self._run(lane)
+                self._run(lane, before, after)
             except BaseException:
                 # What is on the stream already uses the memory until it is done.
                 with suppress(Exception):  # the first failure is the one to tell
                     worker.stream.synchronize()
                 worker.running = False
                 raise
-        self._session.work.add(inferences=1, items=tensor.shape[0], copies=int(tensor.touched) + len(worker.outputs))
+        copies = int(tensor.touched) + (len(worker.outputs) if after is None else 0)
+        self._session.work.add(inferences=1, items=tensor.shape[0], copies=copies)
+
+    def fetch(self, buffer: GpuBuffer, rows: int) -> NDArray[Any]:
+        """Put a copy of the first rows of a buffer to its twin on the stream, after `start` or `wait`; the twin's rows,
+        to be read after the next `wait`."""
+        worker = self._open()
+        with worker.device.current():
+            worker.running = True
+            target = buffer.host()[:rows]
+            worker.device.copy_out(target, buffer.address, worker.stream)
+        return target
 
     def wait(self) -> None:
         worker = self._open()
@@ -333,16 +324,30 @@ class TensorRTRequest:
                 raise InputError(
                     f"{self._session.model.path}: the size of its output {name} depends on more than sizes"
                 )
-            tensor.shaped(shape)
+            tensor.sized(shape)
         for name, tensor in (*worker.inputs.items(), *worker.outputs.items()):
             if not context.set_tensor_address(name, tensor.address):
                 raise RuntimeError(f"{self._session.model.name}: TensorRT does not take {name}'s memory: {complaint()}")
 
-    def _run(self, lane: _Lane) -> None:
-        """Put copies and network on the stream, in one call where they were captured."""
+    def _run(self, lane: _Lane, before: Before | None, after: After | None) -> None:
+        """Put everything on the stream."""
         worker = self._worker
-        tensors = (*worker.inputs.values(), *worker.outputs.values())
-        now = tuple((t.shape, t.address, t.twin.ctypes.data, t.touched) for t in tensors)
+        for tensor in worker.inputs.values():
+            if tensor.touched:
+                worker.device.copy_in(tensor.address, tensor.twin, worker.stream)
+        if before is not None:
+            before()
+        self._compute(lane)
+        if after is not None:
+            after({name: tensor.buffer() for name, tensor in worker.outputs.items()})
+            return
+        for tensor in worker.outputs.values():
+            worker.device.copy_out(tensor.twin, tensor.address, worker.stream)
+
+    def _compute(self, lane: _Lane) -> None:
+        """Put the network on the stream: its graph, where it was captured."""
+        worker = self._worker
+        now = tuple((t.shape, t.address) for t in (*worker.inputs.values(), *worker.outputs.values()))
         if lane.graph is not None and lane.captured != now:
             lane.drop_graph()
         if lane.exact and lane.graph is None and lane.warm == now:
@@ -355,14 +360,8 @@ class TensorRTRequest:
             lane.warm = now
 
     def _enqueue(self, context: tensorrt.IExecutionContext) -> None:
-        worker = self._worker
-        for tensor in worker.inputs.values():
-            if tensor.touched:
-                worker.device.copy_in(tensor.address, tensor.twin, worker.stream)
-        if not context.execute_async_v3(worker.stream.handle):
+        if not context.execute_async_v3(self._worker.stream.handle):
             raise RuntimeError(f"{self._session.model.name}: TensorRT did not start: {complaint()}")
-        for tensor in worker.outputs.values():
-            worker.device.copy_out(tensor.twin, tensor.address, worker.stream)
 
     def _open(self) -> _Worker:
         if self._worker.closed:

@@ -13,21 +13,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import face_region, shifted, similarity_transform, warp_face
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
 from stream.cadence import EVERY_FRAME
+from stream.eyes import Eyes, HostEyes
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
 from stream.looking import Gap, Looker
-from stream.orientation import to_coded
-from stream.pictures import region_rgb
 from stream.stages import StageClock
 from stream.tracker import Looks, Tracker
 
@@ -62,6 +59,7 @@ class Analyser:
         every_frame: look for faces on every frame, as the cadence otherwise does where much happens.
         longest: seconds between two looks at the most; None leaves it to the cadence.
         clock: where the time of each stage is added up.
+        eyes: looks at the pictures; None for the CPU.
 
     Example:
         >>> with FileSource("mv.mp4") as source:                            # doctest: +SKIP
@@ -85,14 +83,18 @@ class Analyser:
         every_frame: bool = False,
         longest: float | None = None,
         clock: StageClock | None = None,
+        eyes: Eyes | None = None,
     ) -> None:
         if gallery is not None and embedder is None:
             raise ValueError("a gallery needs the embedder that it was made with")
         self._info = info
         self._embedder = embedder
         self._clock = clock or StageClock()
+        self._eyes = eyes or HostEyes(info, detector, embedder, self._clock)
         longest = EVERY_FRAME if every_frame else longest
-        self.looker = Looker(info, detector, lambda: self._ready.result(), longest=longest, clock=self._clock)
+        self.looker = Looker(
+            info, detector, lambda: self._ready.result(), longest=longest, clock=self._clock, eyes=self._eyes
+        )
         """Finds the faces; may work in another thread than the rest, see `follow`."""
         self._lookahead = lookahead
         picture_bytes = info.width * info.height * (6 if "10" in info.pixel_format else 3) // 2
@@ -158,6 +160,7 @@ class Analyser:
                 self._look(frame, faces)
                 faces = self._reunite(frame, faces)
             self._held.append(LabelledFrame(frame, self._info.rotation, faces))
+        self._eyes.done(gap.frames)
         now = gap.frames[-1].time
         released = []
         while self._held and (now - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit):
@@ -296,9 +299,15 @@ class Analyser:
 
     def _look(self, frame: Frame, faces: list[Face]) -> None:
         """Embed the faces that could change what is known of their tracks."""
+        wanted = self._wanted(frame, faces)
+        if wanted:
+            self._learn(frame, wanted, *self._embed(frame, [face for face, _ in wanted]))
+
+    def _wanted(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Face, float]]:
+        """The faces whose embeddings could change what is known of their tracks, and their qualities."""
         if self._embedder is None:
-            return
-        wanted = [
+            return []
+        return [
             (face, quality)
             for face in faces
             if self._identity.wants(
@@ -306,43 +315,27 @@ class Analyser:
             )
             and self._is_seen(face)
         ]
-        if not wanted:
-            return
-        embeddings, sharp = self._embed(frame, [face for face, _ in wanted])
+
+    def _learn(
+        self,
+        frame: Frame,
+        wanted: Sequence[tuple[Face, float]],
+        embeddings: NDArray[np.float32],
+        sharp: Sequence[float],
+    ) -> None:
+        """Keep the embeddings of such faces, and how sharp each is."""
         for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
             self._identity.add(face.track, embedding, quality, frame.time, share)
             self._tracker.remember(self._tracked[face.track], embedding)
 
     def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
         """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
-        assert self._embedder is not None
-        embeddings = np.empty((len(faces), self._embedder.dimension), np.float32)
-        sharp = []
-        for face, embedding in zip(faces, embeddings, strict=True):
-            # One by one: a batch saves nothing on a CPU, and integer networks are compiled anew for every size of it.
-            job = self._embedder.job(1)
-            with self._clock("crop"):
-                self._crop(frame, face, job.faces[0])
-                sharp.append(sharpness(job.faces[0]))
-            with self._clock("embed"):
-                embedding[:] = job.start().result()[0]
-        return embeddings, sharp
+        return self._eyes.embeddings(frame, [face.landmarks for face in faces])
 
     def _is_seen(self, face: Face) -> bool:
         """Whether the middle of the face's five points lies inside the picture."""
         middle = face.landmarks.mean(axis=0)
         return bool(np.all(middle > 0) and np.all(middle < self._bounds[:2]))
-
-    def _crop(self, frame: Frame, face: Face, out: NDArray[np.uint8]) -> None:
-        """The aligned face, cut from no more of the full picture than it needs."""
-        matrix = similarity_transform(to_coded(face.landmarks, self._info))
-        x1, y1, x2, y2 = face_region(matrix, self._info.coded_width, self._info.coded_height)
-        region = region_rgb(frame.picture, x1, y1, x2, y2)
-        if self._info.interlaced:
-            # Two moments lie woven into one picture; one field alone is one moment.
-            field = region[y1 % 2 :: 2]
-            region = cv2.resize(field, (x2 - x1, y2 - y1)).astype(np.uint8)
-        warp_face(region, shifted(matrix, x1, y1), out=out)
 
     def _named(self, held: LabelledFrame) -> LabelledFrame:
         """The frame with the names known now; on one frame nobody is there twice."""
@@ -351,9 +344,3 @@ class Analyser:
             naming = self._identity.naming(face.track)
             faces.append(replace(face, name=naming.name, similarity=naming.similarity))
         return LabelledFrame(held.frame, held.rotation, faces)
-
-
-def sharpness(crop: NDArray[np.uint8]) -> float:
-    """How sharp an aligned uint8 `[112,112,3]` RGB face is, 0.1 … 1, by the variance of its Laplacian."""
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    return float(np.clip(cv2.Laplacian(grey, cv2.CV_32F).var() / 150.0, 0.1, 1.0))

@@ -8,7 +8,7 @@ context = plan.open()          # a fresh encoder; every one gives the same heade
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ import av
 import av.error
 import cv2
 from av.codec.context import Flags
+from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -26,6 +27,8 @@ from stream.encoders import ENCODERS, KINDS, Family, Kind, hardware, hardware_op
 from stream.probe import Colour, MasteringDisplay, VideoFacts
 
 BT709 = 1
+_ON_GPU = {"yuv420p": "nv12", "nv12": "nv12", "p010le": "p010le"}
+"""Pixel formats, and how decoders on a GPU lay out the same samples."""
 
 _CPU_AVX_512F = 13
 """OpenCV's number of the processor feature."""
@@ -71,6 +74,10 @@ class EncoderPlan:
     sample_aspect: Fraction | None = None
     field_order: str | None = None
     display_matrix: tuple[int, ...] | None = None
+    slices: bool = False
+    """Whether threads share one picture instead of working on one each: nothing is held back, for more bits and time."""
+    on_gpu: bool = False
+    """Whether frames are drawn on and encoded in a GPU's memory, where they are there; others are put there."""
     notes: tuple[str, ...] = field(default=())
     """What the user should be told: the choice made, and what changes on the way."""
 
@@ -81,7 +88,7 @@ class EncoderPlan:
             MissingError: the encoder is not in this FFmpeg, or its device is not here.
             UsageError: it refuses the preset, crf or picture.
         """
-        context = _create(self.codec)
+        context = _create(self.codec, self.on_gpu)
         self._configure(context)
         try:
             context.open()
@@ -99,6 +106,13 @@ class EncoderPlan:
             stream.set_display_matrix(self.display_matrix)
         return stream
 
+    def for_gpu_frames(self) -> EncoderPlan | None:
+        """The same for frames in a GPU's memory; None where this encoder does not take them."""
+        pixel_format = _ON_GPU.get(self.pixel_format)
+        if KINDS[self.encoder].maker != "NVIDIA" or pixel_format is None:
+            return None
+        return replace(self, on_gpu=True, pixel_format=pixel_format)
+
     def to_json(self) -> dict[str, Any]:
         """What the encoder's bytes depend on, in plain values; equal plans give equal values."""
         values = asdict(self)
@@ -115,6 +129,7 @@ class EncoderPlan:
         context.time_base = self.time_base
         context.framerate = self.rate
         context.thread_count = self.threads
+        context.thread_type = "SLICE" if self.slices else "FRAME"
         # Every packet needs its own duration, headers go to the container, and no picture may refer across segments.
         context.flags |= int(Flags.frame_duration) | int(Flags.global_header) | int(Flags.closed_gop)
         if self.field_order is not None:
@@ -352,11 +367,12 @@ def _svt_hdr(facts: VideoFacts) -> str:
     return ":".join(parts)
 
 
-def _create(codec: str) -> VideoCodecContext:
+def _create(codec: str, on_gpu: bool = False) -> VideoCodecContext:
     if codec == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to the terminal past everything else
     try:
-        context = av.CodecContext.create(codec, "w")
+        hwaccel = HWAccel("cuda", is_hw_owned=True) if on_gpu else None
+        context = av.CodecContext.create(codec, "w", hwaccel=hwaccel)
     except (av.error.FFmpegError, ValueError) as error:
         only = ", which has it on macOS only" if codec.endswith("videotoolbox") else ""
         raise MissingError(f"encoder {codec} is not in this FFmpeg{only}; choose another --encoder") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from stream.glyphs import Glyphs
 from stream.journal import WorkFolder, content_of, mark_of, marked
 from stream.labelled_copy import CopyPlan, LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
+from stream.placement import Placement
 from stream.renaming import settle
 from stream.render import draw
 from stream.result import LabelResult
@@ -103,7 +105,7 @@ def label_video(
     started = time.perf_counter()
     source = Path(source)
     clock = StageClock()
-    with FileSource(source, threads, deinterlace=deinterlace) as reader:
+    with FileSource(source, threads, deinterlace=deinterlace) as reader, ExitStack() as stack:
         target = Path(output) if output is not None else video_output(source, soft=soft)
         record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
         style = style or Style()
@@ -121,8 +123,16 @@ def label_video(
         check_output(record, record_overwrite, [source])
         plan = CopyPlan.of(reader, target, encoder, omit) if encoded else None
         detector, embedder, people = open_networks(gallery, detector, embedder)
+        placement = Placement.of(reader.info, detector, embedder, clock)
+        stack.callback(placement.close)
+        reader.on_gpu = placement.on_gpu
+        plan = placement.plan(plan) if plan is not None else None
         analyser = Analyser(
-            reader.info, detector, embedder, people, lookahead=lookahead, every_frame=every_frame, clock=clock
+            *(reader.info, detector, embedder, people),
+            lookahead=lookahead,
+            every_frame=every_frame,
+            clock=clock,
+            eyes=placement.eyes,
         )
         header = record_header(reader.info, detector, embedder, people, every_frame)
         counted = {"detector": detector.looks, "coarse": detector.coarse_looks}
@@ -148,15 +158,15 @@ def label_video(
                         reader, final, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit
                     )
         else:
-            job = _job(
-                header, detector, embedder, {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
-            )
+            settings = {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
+            job = _job(header, detector, embedder, {**settings, "pictures": "gpu" if placement.on_gpu else "cpu"})
             with LabelledCopy(
                 *(reader, target, plan, overwrite, unknown, clock),
                 style=style,
                 people=people.people if people else (),
                 job=job,
                 resume=resume,
+                canvas=placement.canvas,
             ) as copy:
                 before_rename = partial(_note_record, copy.work, record)
                 if later:
@@ -166,6 +176,7 @@ def label_video(
                         analysed = settle(record)
                         copy.work.mark("analysed", content_of(record))
                     with FileSource(source, threads, deinterlace=deinterlace) as again:
+                        again.on_gpu = reader.on_gpu
                         draw(again, analysed, record, copy, clock, progress)
                     done, damage = len(analysed.frames), again.damage
                     seen = analysed.summary.people if analysed.summary else ()
@@ -173,7 +184,8 @@ def label_video(
                     pipeline = analyse(copy, before_rename)
                     done, seen, damage = pipeline.done, pipeline.people, reader.damage
             notes += copy.notes
-        notes = [*reader.notes, *analyser.notes, *notes]
+        where = placement.notes(reader.decoded_on_gpu, plan, hides=style.hide is not None)
+        notes = [*reader.notes, *where, *analyser.notes, *notes]
         if video and style.marks != "none":
             notes += Glyphs().remarks(person.name for person in seen)
     seconds = time.perf_counter() - started

@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+import av
 
 from engine.errors import OutputError
 from engine.wording import count
@@ -16,8 +18,9 @@ from stream.frames import Face, LabelledFrame
 from stream.hiding import Box
 from stream.joining import join
 from stream.journal import marked
-from stream.overlay import Overlay
+from stream.overlay import Inked, Overlay
 from stream.pictures import convert
+from stream.planes import on_gpu, stored_format
 from stream.segments import Segment, SegmentWriter
 from stream.sink import StreamPlan, check_output, plan_streams
 from stream.source import FileSource
@@ -73,6 +76,14 @@ class CopyPlan:
         return cls(encoder, plan_streams(reader.path, target, encoder, omit))
 
 
+class Canvas(Protocol):
+    """Draws on pictures that are in a GPU's memory."""
+
+    def draw(self, picture: av.VideoFrame, marks: Sequence[Inked]) -> None:
+        """Draw mark over mark, in place; returns when that is done."""
+        ...
+
+
 class LabelledCopy:
     """One copy on its way; call `write` from one thread, then one of `finish`, `keep`, `leave` and `discard`.
 
@@ -89,6 +100,7 @@ class LabelledCopy:
         people: everybody who may be named, for their colours.
         job: what the faces that are drawn depend on (see `WorkFolder`).
         resume: go on from what an earlier run of the same job has finished.
+        canvas: draws on frames in a GPU's memory; None brings all of them down.
 
     Raises:
         OutputError: the target exists or cannot be written.
@@ -108,6 +120,7 @@ class LabelledCopy:
         people: Sequence[str] = (),
         job: Mapping[str, Any] | None = None,
         resume: bool = False,
+        canvas: Canvas | None = None,
     ) -> None:
         self.style = style or Style()
         drawing = {
@@ -121,6 +134,7 @@ class LabelledCopy:
         self.target = target
         self._source = reader.path
         self._clock = clock
+        self._canvas = canvas
         self._overlay = Overlay(reader.info, unknown=unknown, style=self.style, people=people)
         self._segments = SegmentWriter(
             work_folder(target), reader, plan.encoder, job={**drawing, **(job or {})}, resume=resume
@@ -157,11 +171,24 @@ class LabelledCopy:
         if self._segments.skip(frame, drawn):
             self._overlay.pass_over(labelled.faces, plan.width, plan.height)
             return
-        frame.picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
-        with self._clock("draw"):
-            self._overlay.draw(frame.picture, labelled.faces, hidden)
+        if not self._drawn_on_gpu(frame.picture, labelled.faces, hidden):
+            frame.picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
+            with self._clock("draw"):
+                self._overlay.draw(frame.picture, labelled.faces, hidden)
         with self._clock("encode"):
             self._segments.write(frame, drawn)
+
+    def _drawn_on_gpu(self, picture: av.VideoFrame, faces: Sequence[Face], hidden: Sequence[Box]) -> bool:
+        """Draw on a picture where it is, if that is a GPU's memory and the encoder takes it from there."""
+        plan = self._segments.plan
+        there = plan.on_gpu and on_gpu(picture) and stored_format(picture) == plan.pixel_format
+        # Faces are wiped out by the CPU alone.
+        if self._canvas is None or not there or (self.style.hide is not None and hidden):
+            return False
+        with self._clock("draw"):
+            if todo := self._overlay.inked(picture, faces):
+                self._canvas.draw(picture, todo)
+        return True
 
     def finish(self) -> None:
         """Join all there is into the target. The work folder stays, so that a run which is killed before its other

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.types import Detections
 from stream.cadence import Cadence
+from stream.eyes import Eyes, HostEyes, letterboxed
 from stream.frames import Frame, VideoInfo
-from stream.orientation import upright
-from stream.pictures import coarse_rgb, small_rgb
-from stream.shots import GRID, Glance, ShotDetector, difference, glance
+from stream.shots import Glance, ShotDetector, difference, glance
 from stream.stages import StageClock
 
 MARGIN = 0.05
@@ -55,6 +54,7 @@ class Looker:
         ready: returns when the detector can be used.
         longest: seconds between two looks at the most; None leaves it to the cadence.
         clock: where the time of each stage is added up.
+        eyes: looks at the pictures; None for the CPU.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Looker:
         *,
         longest: float | None = None,
         clock: StageClock | None = None,
+        eyes: Eyes | None = None,
     ) -> None:
         self.box = detector.letterbox(info.width, info.height)
         """How pictures lie in what the detector is given."""
@@ -72,6 +73,7 @@ class Looker:
         self._detector = detector
         self._ready = ready
         self._clock = clock or StageClock()
+        self._eyes = eyes or HostEyes(info, detector, clock=self._clock)
         confident = detector.threshold + MARGIN
         self._cadence = Cadence(confident) if longest is None else Cadence(confident, longest)
         self._gap_width = self._cadence.width()
@@ -86,20 +88,22 @@ class Looker:
         """What the frame of the latest look was like."""
         self._looks_without_coarse = 0
 
-    def prepare(self) -> None:
-        """Make the detector ready for one picture of this size at a time."""
-        self._detector.prepare(1, self.box.padded_height, self.box.padded_width)
+    def prepare(self, most: int = 1) -> None:
+        """Make the detector ready for pictures of this size, one and up to so `most` at a time."""
+        for count in range(1, most + 1):
+            self._detector.prepare(count, self.box.padded_height, self.box.padded_width)
 
-    def rehearse(self) -> None:
+    def rehearse(self, most: int = 1) -> None:
         """Run the detector once on nothing, after `prepare`: the first time takes long."""
-        job = self._detector.job(1, self.box.padded_height, self.box.padded_width)
-        job.pixels[...] = 0
-        job.start([self.box]).result()
+        for count in range(1, most + 1):
+            job = self._detector.job(count, self.box.padded_height, self.box.padded_width)
+            job.pixels[...] = 0
+            job.start([self.box] * count).result()
 
     def glance(self, frame: Frame) -> Glance:
         """What cuts are found by. May be asked in any thread: whoever has just decoded the picture has it at hand."""
         with self._clock("shots"):
-            return glance(coarse_rgb(frame.picture, *GRID))
+            return glance(self._eyes.cells(frame))
 
     def push(self, frame: Frame, seen: Glance | None = None) -> list[Gap]:
         """Take the next frame, and its `glance` if that has been asked; return what has been looked at, in order."""
@@ -117,12 +121,6 @@ class Looker:
         """The next frame does not go on what came before."""
         self._before = None
         self._gap_width = self._cadence.width()
-
-    def look(self, frame: Frame) -> Detections:
-        """The faces of a frame, weak ones too, which from now on is the latest that was looked at."""
-        found = self._detect(frame)
-        self._before = frame.time, found
-        return found
 
     def _gaps(self, ended: bool) -> list[Gap]:
         """Look as far as shots are known."""
@@ -166,17 +164,19 @@ class Looker:
         return looked.found
 
     def _detect(self, frame: Frame) -> Detections:
-        job = self._detector.job(1, self.box.padded_height, self.box.padded_width)
-        with self._clock("scale"):
-            pixels = job.pixels[0]
-            pixels[self.box.inner_height :] = 0
-            pixels[:, self.box.inner_width :] = 0
-            self._shrink(frame, pixels[: self.box.inner_height, : self.box.inner_width])
         self._ready()
+        return self._eyes.faces(frame, WEAK * self._detector.threshold, self._wants_coarse())
+
+    def _fill(self, frame: Frame, pixels: NDArray[np.uint8]) -> None:
+        """Draw a frame into what the detector is given."""
+        with self._clock("scale"):
+            letterboxed(frame.picture, self._info, self.box, pixels)
+
+    def _wants_coarse(self) -> bool:
+        """Whether the next frame is looked at again for faces that fill it; asked once for each."""
         coarse = self._may_be_filled()
         self._looks_without_coarse = 0 if coarse else self._looks_without_coarse + 1
-        with self._clock("detect"):
-            return job.start([self.box], WEAK * self._detector.threshold, coarse=coarse).result()[0]
+        return coarse
 
     def _may_be_filled(self) -> bool:
         """Whether a face may fill the picture: at a shot's start, where a face was large or none was found, and every
@@ -189,14 +189,40 @@ class Looker:
         tall = FILLING * min(self._info.width, self._info.height)
         return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
 
-    def _shrink(self, frame: Frame, out: NDArray[np.uint8]) -> None:
-        height, width = out.shape[:2]
-        rotation = self._info.rotation
-        if rotation == 0:
-            small_rgb(frame.picture, width, height, out)
-            return
-        if rotation in (90, 270):
-            height, width = width, height
-        stored = np.empty((height, width, 3), np.uint8)
-        small_rgb(frame.picture, width, height, stored)
-        out[...] = upright(stored, rotation)
+
+def find_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
+    """The faces of a frame of each of several videos, weak ones too; from now on each is the latest of its video that
+    was looked at. Those whose small pictures are of one size are looked at in one inference.
+
+    Args:
+        looks: of different videos with the same detector, which is ready for so many.
+    """
+    found = _found_together(looks)
+    for (looker, frame), faces in zip(looks, found, strict=True):
+        looker._before = frame.time, faces
+    return found
+
+
+def _found_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
+    detector, clock = looks[0][0]._detector, looks[0][0]._clock
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number, (looker, _) in enumerate(looks):
+        groups.setdefault(looker.box.padded, []).append(number)
+    jobs = []
+    for (width, height), members in groups.items():
+        job = detector.job(len(members), height, width)
+        for number, pixels in zip(members, job.pixels, strict=True):
+            looker, frame = looks[number]
+            looker._fill(frame, pixels)
+        jobs.append((job, members))
+    for looker, _ in looks:
+        looker._ready()
+    found: dict[int, Detections] = {}
+    coarse = [looker._wants_coarse() for looker, _ in looks]
+    with clock("detect"):
+        for job, members in jobs:
+            boxes = [looks[number][0].box for number in members]
+            job.start(boxes, WEAK * detector.threshold, coarse=[coarse[number] for number in members])
+        for job, members in jobs:
+            found.update(zip(members, job.result(), strict=True))
+    return [found[number] for number in range(len(looks))]

@@ -10,7 +10,7 @@ orientation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import ceil, floor
 from pathlib import Path
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stream.frames import Face, Rotation, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import Box, wipe
-from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white
+from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white, stored_format
 from stream.strokes import outline, plate
 from stream.styles import DARK, GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 
@@ -268,8 +268,7 @@ class Overlay:
         self._marks(faces, width, height)
 
     def _marks(self, faces: Sequence[Face], width: int, height: int) -> list[Outline | Label]:
-        if self.rotation in (90, 270):
-            width, height = height, width
+        width, height = self._displayed(width, height)
         todo = marks(faces, width, height, self.glyphs, self.unknown, self.style.marks, self.people, self._sides)
         self._sides = {mark.name: mark.side for mark in todo if isinstance(mark, Label)}
         return todo
@@ -287,14 +286,21 @@ class Overlay:
         todo = self._marks(faces, picture.width, picture.height)
         if not todo and not (self.style.hide and hidden):
             return
-        layout = PixelLayout.of(picture.format.name)
-        signal = _Signal(layout, matrix_of(picture), is_full_range(picture), reference_white(picture))
+        signal = _signal_of(picture)
         picture.make_writable()
-        views = layout.views(picture)
-        turned = self.rotation in (90, 270)
-        shown = (picture.height, picture.width) if turned else (picture.width, picture.height)
-        _hide(views, layout, hidden, self.style, self.rotation, shown)
+        views = signal.layout.views(picture)
+        shown = self._displayed(picture.width, picture.height)
+        _hide(views, signal.layout, hidden, self.style, self.rotation, shown)
         _paint(views, signal, todo, self.rotation, shown)
+
+    def inked(self, picture: av.VideoFrame, faces: Sequence[Face]) -> list[Inked]:
+        """What `draw` would draw, for whoever can reach the samples where they are."""
+        todo = self._marks(faces, picture.width, picture.height)
+        shown = self._displayed(picture.width, picture.height)
+        return list(inked(todo, _signal_of(picture), self.rotation, shown)) if todo else []
+
+    def _displayed(self, width: int, height: int) -> tuple[int, int]:
+        return (height, width) if self.rotation in (90, 270) else (width, height)
 
 
 def draw_rgb(
@@ -335,6 +341,11 @@ class _Signal(NamedTuple):
     white: float
 
 
+def _signal_of(picture: av.VideoFrame) -> _Signal:
+    layout = PixelLayout.of(stored_format(picture))
+    return _Signal(layout, matrix_of(picture), is_full_range(picture), reference_white(picture))
+
+
 @lru_cache(maxsize=256)
 def _ink(signal: _Signal, colour: Colour) -> tuple[int, ...]:
     """A colour as samples, one a component."""
@@ -360,6 +371,36 @@ def _hide(
             wipe(views, layout, stored_rect(rect, rotation, width, height), stored, style.hide)
 
 
+class Inked(NamedTuple):
+    """A mark as the stored picture has it."""
+
+    rect: Rect
+    thickness: int
+    """Of an outline, pixels."""
+    back: tuple[int, ...]
+    """Samples of the outline or the plate, one a component."""
+    text: tuple[int, ...] = ()
+    """The same of the name on a plate."""
+    mask: NDArray[np.uint8] | None = None
+    """Of a plate: `[h,w]`, 255 where it shows text."""
+    key: object = None
+    """Equal for equal masks."""
+
+
+def inked(
+    todo: Sequence[Outline | Label], signal: _Signal, rotation: Rotation, displayed: tuple[int, int]
+) -> Iterator[Inked]:
+    """What to draw on a stored picture of that signal; `displayed` is its width and height as displayed."""
+    for mark in todo:
+        rect = stored_rect(mark.rect, rotation, *displayed)
+        back = _ink(signal, mark.colour)
+        if isinstance(mark, Outline):
+            yield Inked(rect, mark.thickness, back)
+        else:
+            mask = np.rot90(mark.mask, rotation // 90) if rotation else mark.mask
+            yield Inked(rect, 0, back, _ink(signal, text_colour(mark.colour)), mask, (mark.name, rotation, mask.shape))
+
+
 def _paint(
     views: Sequence[Samples],
     signal: _Signal,
@@ -370,17 +411,14 @@ def _paint(
     width, height = displayed
     stored = (height, width) if rotation in (90, 270) else displayed
     shifts = [(c.shift_x, c.shift_y) for c in signal.layout.components]
-    for mark in todo:
-        box = stored_rect(mark.rect, rotation, width, height)
-        back = _ink(signal, mark.colour)
-        if isinstance(mark, Outline):
-            for view, (shift_x, shift_y), value in zip(views, shifts, back, strict=True):
-                outline(view, *box, mark.thickness, *stored, shift_x, shift_y, value)
+    for mark in inked(todo, signal, rotation, displayed):
+        if mark.mask is None:
+            for view, (shift_x, shift_y), value in zip(views, shifts, mark.back, strict=True):
+                outline(view, *mark.rect, mark.thickness, *stored, shift_x, shift_y, value)
         else:
-            mask = np.rot90(mark.mask, rotation // 90) if rotation else mark.mask
-            ink = _ink(signal, text_colour(mark.colour))
-            for view, (shift_x, shift_y), plain, text in zip(views, shifts, back, ink, strict=True):
-                plate(view, box.left, box.top, mask, *stored, shift_x, shift_y, plain, text)
+            left, top = mark.rect.left, mark.rect.top
+            for view, (shift_x, shift_y), plain, text in zip(views, shifts, mark.back, mark.text, strict=True):
+                plate(view, left, top, mark.mask, *stored, shift_x, shift_y, plain, text)
 
 
 def stored_rect(rect: Rect, rotation: Rotation, width: int, height: int) -> Rect:

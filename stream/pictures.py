@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from stream.colours import cell_means, fill_rgb, rgb_matrix
-from stream.planes import Component, PixelLayout, is_full_range, matrix_of
+from stream.planes import Component, PixelLayout, is_full_range, matrix_of, on_gpu, stored_format
 
 _SWS_MATRICES = {
     1: Colorspace.ITU709,
@@ -53,7 +53,8 @@ def writable(picture: av.VideoFrame, pixel_format: str | None = None) -> av.Vide
 def convert(
     picture: av.VideoFrame, pixel_format: str, width: int | None = None, height: int | None = None
 ) -> av.VideoFrame:
-    """The picture in another pixel format or size; the same object if it is in it already.
+    """The picture in another pixel format or size; the same object if it is in it already. One in a GPU's memory is
+    brought down.
 
     Time, field flags and side data stay, and so does what the numbers mean (matrix and range); RGB becomes BT.709 and,
     as grey does, limited range, unless the target is one of the full-range `yuvj` formats.
@@ -61,6 +62,8 @@ def convert(
     width, height = width or picture.width, height or picture.height
     if (picture.format.name, picture.width, picture.height) == (pixel_format, width, height):
         return picture
+    if on_gpu(picture):
+        return convert(picture.reformat(format=stored_format(picture)), pixel_format, width, height)
     source = av.VideoFormat(picture.format.name)
     matrix = int(picture.colorspace)
     if source.is_rgb or len(source.components) < 3:

@@ -139,6 +139,22 @@ class PixelLayout:
         return tuple(min(top, max(0, int(v + 0.5))) << self.shift for v in values)
 
 
+def on_gpu(picture: av.VideoFrame) -> bool:
+    """Whether the samples are in a GPU's memory, where no view reaches them."""
+    return picture.format.name == "cuda"
+
+
+def stored_format(picture: av.VideoFrame) -> str:
+    """The name of the pixel format that the samples are in, wherever they are.
+
+    Example:
+        >>> stored_format(av.VideoFrame(64, 48, "nv12"))
+        'nv12'
+    """
+    there = picture.sw_format if on_gpu(picture) else None
+    return (there or picture.format).name
+
+
 def matrix_of(picture: av.VideoFrame) -> int:
     """The YUV matrix of a frame; where it says none, by size as players guess: BT.709 from 1280 wide or 577
     high.
@@ -151,7 +167,7 @@ def matrix_of(picture: av.VideoFrame) -> int:
 
 def is_full_range(picture: av.VideoFrame) -> bool:
     """Whether black is 0; where the frame does not say, YUV is limited, RGB and grey are full."""
-    name = picture.format.name
+    name = stored_format(picture)
     if name.startswith("yuvj"):
         return True
     if int(picture.color_range) in (1, _FULL_RANGE):

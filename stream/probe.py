@@ -23,6 +23,7 @@ from typing import Any
 import av
 import av.error
 import av.logging
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
@@ -133,8 +134,12 @@ def fraction(value: Any) -> Fraction | None:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
+def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iterator[InputContainer]:
     """Open a media file for reading; whatever is wrong with it becomes an `InputError` that says what to do.
+
+    Args:
+        path: the file.
+        hwaccel: what decodes; None for the CPU.
 
     Raises:
         InputError: missing, a directory, not readable, not a media file, or its index is cut off.
@@ -149,7 +154,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
         raise InputError(f"{name} is empty (0 bytes); copy or download it again")
     try:
         # genpts: formats such as AVI store decoding times only; the demuxer can work out the display times.
-        container = av.open(name, "r", options={"fflags": "+genpts"}, **_LENIENT)
+        container = av.open(name, "r", options={"fflags": "+genpts"}, hwaccel=hwaccel, **_LENIENT)
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its permissions or owner") from error
     except av.error.FFmpegError as error:

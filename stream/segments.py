@@ -33,6 +33,7 @@ from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
 from stream.journal import WorkFolder, content_of, write_json, writing
 from stream.pictures import convert
+from stream.planes import on_gpu
 from stream.source import FileSource
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -251,7 +252,9 @@ class _OpenSegment:
     def write(self, frame: Frame, drawn: bytes) -> None:
         plan = self._plan
         self._drawn.update(drawn)
-        picture = convert(frame.picture, plan.pixel_format, plan.width, plan.height)
+        picture = frame.picture
+        if not (plan.on_gpu and on_gpu(picture)):
+            picture = convert(picture, plan.pixel_format, plan.width, plan.height)
         picture.pts = frame.pts
         picture.time_base = plan.time_base
         picture.pict_type = 0

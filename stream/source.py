@@ -28,6 +28,8 @@ from av.video.stream import VideoStream
 
 from stream.clock import Clock, with_next
 from stream.frames import Frame, VideoInfo
+from stream.nvdec import opened_on_gpu
+from stream.planes import on_gpu
 from stream.probe import VideoFacts, fraction, opened, probe
 
 ThreadType = Literal["auto", "frame", "slice"]
@@ -129,6 +131,10 @@ class FileSource:
         self._threads = threads
         self._thread_type = thread_type
         self._deinterlace = deinterlace and facts.info.interlaced
+        self.on_gpu = False
+        """Whether `frames` are to be decoded on the GPU and left there, where its decoder takes them; set before."""
+        self.decoded_on_gpu = False
+        """Whether it took them; where not although it was asked for, `notes` says so."""
         if self._deinterlace:
             facts = replace(facts, field_order=None, info=replace(facts.info, interlaced=False))
         self.facts: VideoFacts = facts
@@ -163,12 +169,16 @@ class FileSource:
         base = self.info.time_base
         clock = Clock(base, round(1 / (self.facts.rate * base)))
         conform = _Conform(self.facts, self.damage)
-        with opened(self.path) as container:
+        gpu = self.on_gpu and not self._deinterlace  # the filter is for pictures in the host's memory
+        with opened_on_gpu(self.path) if gpu else opened(self.path) as container:
             stream = container.streams[self.facts.stream_index]
             assert isinstance(stream, VideoStream)
-            stream.codec_context.thread_count = self._threads or 0
+            # A chip gains nothing from threads, and each takes a few more of its pictures.
+            stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else self._threads or 0
             stream.codec_context.thread_type = self._thread_type.upper()
             pictures = self._decode(container, stream)
+            if self.on_gpu:
+                pictures = self._told_where(pictures)
             if self._deinterlace:
                 pictures = _deinterlaced(pictures, self.facts)
             for index, (picture, following) in enumerate(with_next(pictures)):
@@ -184,6 +194,18 @@ class FileSource:
                     picture.duration = round(picture.duration * (fraction(picture.time_base) or base) / base)
                 picture.pts, picture.time_base = pts, base
                 yield Frame(picture, index, pts, base)
+
+    def _told_where(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """The same, with a note where they are not on the GPU."""
+        for index, picture in enumerate(pictures):
+            if index == 0:
+                self.decoded_on_gpu = on_gpu(picture)
+            if index == 0 and not self.decoded_on_gpu:
+                why = "to be deinterlaced" if self._deinterlace else "as the GPU's decoder does not take it"
+                note = f"{self.facts.codec} {self.info.pixel_format} is decoded on the CPU, {why}"
+                if note not in self.notes:
+                    self.notes.append(note)
+            yield picture
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         damage = self.damage
@@ -282,7 +304,10 @@ class _Conform:
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         width, height, pixel_format = self._wanted
-        if (picture.width, picture.height, picture.format.name) == self._wanted:
+        # Decoders on a GPU have a layout of their own for the first frame's samples.
+        if (picture.width, picture.height) == (width, height) and (
+            picture.format.name == pixel_format or on_gpu(picture)
+        ):
             return picture
         self._damage.rescaled_frames += 1
         if self._reformatter is None:

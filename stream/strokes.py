@@ -3,7 +3,8 @@
 Both write one component's samples (`view`, `[h,w]`, uint8 or uint16, any strides) of a picture that has
 `width` × `height` luma pixels. A sample stands for 2^shift_x × 2^shift_y luma pixels, fewer at the right and
 lower rim of a picture of odd size, and takes up the ink in proportion to how many of them are covered.
-Rectangles are whole luma pixels inside the picture.
+Rectangles are whole luma pixels inside the picture. All arithmetic is in whole numbers, so that a GPU draws the very
+same (engine/cuda/draw.cuh).
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ def plate(
 ) -> None:
     """Set an opaque plate with antialiased text on it; every sample takes the mean of its luma pixels."""
     bottom, right = min(top + mask.shape[0], height), min(left + mask.shape[1], width)
-    contrast = (text - back) / 255.0
+    contrast = text - back
     if shift_x == 0 and shift_y == 0:
         for y in range(top, bottom):
             for x in range(left, right):
-                view[y, x] = int(back + contrast * mask[y - top, x - left] + 0.5)
+                view[y, x] = (2 * (255 * back + contrast * mask[y - top, x - left]) + 255) // 510
         return
     start = left >> shift_x
     sums = np.zeros(((right - 1) >> shift_x) + 1 - start, np.int64)
@@ -97,7 +98,5 @@ def plate(
         for i in range(len(sums)):
             x0, x1 = (start + i) << shift_x, min((start + i + 1) << shift_x, width)
             covered, whole = _span(x0, x1, left, right) * (lower - upper), (x1 - x0) * (y1 - y0)
-            mixed = back * covered + contrast * sums[i]
-            if covered < whole:
-                mixed += view[row, start + i] * (whole - covered)
-            view[row, start + i] = int(mixed / whole + 0.5)
+            mixed = 255 * (back * covered + np.int64(view[row, start + i]) * (whole - covered)) + contrast * sums[i]
+            view[row, start + i] = (2 * mixed + 255 * whole) // (510 * whole)

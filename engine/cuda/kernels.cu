@@ -1,9 +1,12 @@
 // The kernels. Each takes one struct by value and leaves the arithmetic to the headers; what is here is who does what.
 //
 // Tests run this very file on the host: tests/engine/cuda/emulated/simt.hpp stands in for the GPU there.
+#include "cells.cuh"
 #include "decode.cuh"
+#include "draw.cuh"
 #include "letterbox.cuh"
 #include "nearest.cuh"
+#include "sharpness.cuh"
 #include "warp.cuh"
 
 using namespace iznet;
@@ -75,6 +78,29 @@ __device__ __forceinline__ void warp(const WarpJob& job) {
                              warp_pixel<Sample>(job.picture, job.faces[blockIdx.z], x, y), job.normalisation);
 }
 
+/// Grid: (cells / 64, 1, 3). One thread a cell of a component.
+template <class Sample>
+__device__ __forceinline__ void cells(const CellsJob& job) {
+  const int cell = static_cast<int>(blockIdx.x * 64 + threadIdx.x), c = static_cast<int>(blockIdx.z);
+  if (cell >= job.columns * job.rows) return;
+  static_cast<Sample*>(job.out)[c * job.columns * job.rows + cell] =
+      cell_mean<Sample>(job.components[c], cell % job.columns, cell / job.columns, job.columns, job.rows);
+}
+
+/// Grid: (width / 32, height / 8, 3) of what all marks cover together. One thread a sample.
+template <class Sample>
+__device__ __forceinline__ void draw(const DrawJob& job) {
+  const int c = static_cast<int>(blockIdx.z);
+  const Component& component = job.components[c];
+  const int column = (job.left >> component.shift_x) + static_cast<int>(blockIdx.x * 32 + threadIdx.x);
+  const int row = (job.top >> component.shift_y) + static_cast<int>(blockIdx.y * 8 + threadIdx.y);
+  if (column << component.shift_x >= job.right || row << component.shift_y >= job.bottom) return;
+  char* line = static_cast<char*>(const_cast<void*>(component.data)) + static_cast<ptrdiff_t>(row) * component.stride;
+  Sample* sample = reinterpret_cast<Sample*>(line) + static_cast<ptrdiff_t>(column) * component.step;
+  const int before = *sample, after = drawn(job, c, site_of(job, component, column, row), before);
+  if (after != before) *sample = static_cast<Sample>(after);
+}
+
 __device__ __forceinline__ Nearest from_lane(const Nearest& mine, int distance) {
   return {__shfl_xor_sync(kAllLanes, mine.best, distance), __shfl_xor_sync(kAllLanes, mine.other, distance),
           __shfl_xor_sync(kAllLanes, mine.index, distance), __shfl_xor_sync(kAllLanes, mine.owner, distance)};
@@ -100,6 +126,49 @@ PIXEL_KERNELS(u8_f32, uint8_t, float)
 PIXEL_KERNELS(u16_bytes, uint16_t, uint8_t)
 PIXEL_KERNELS(u16_f16, uint16_t, uint16_t)
 PIXEL_KERNELS(u16_f32, uint16_t, float)
+
+extern "C" __global__ void __launch_bounds__(64) cells_u8(const __grid_constant__ CellsJob job) { cells<uint8_t>(job); }
+extern "C" __global__ void __launch_bounds__(64) cells_u16(const __grid_constant__ CellsJob job) {
+  cells<uint16_t>(job);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 4) draw_u8(const __grid_constant__ DrawJob job) {
+  draw<uint8_t>(job);
+}
+extern "C" __global__ void __launch_bounds__(256, 4) draw_u16(const __grid_constant__ DrawJob job) {
+  draw<uint16_t>(job);
+}
+
+/// Grid: (crops). One block a crop; a warp adds up by exchange, eight warps through shared memory.
+extern "C" __global__ void __launch_bounds__(256) sharpness(const __grid_constant__ SharpnessJob job) {
+  constexpr int kThreads = 256, kWarps = kThreads / kLanes;
+  __shared__ double sums[kWarps][2];
+  const int thread = static_cast<int>(threadIdx.x), pixels = job.size * job.size;
+  const uint8_t* crop = job.crops + static_cast<size_t>(blockIdx.x) * static_cast<size_t>(pixels) * 3;
+  double sum = 0.0, squares = 0.0;
+  IZNET_UNROLL_ONCE
+  for (int i = thread; i < pixels; i += kThreads) {
+    const int value = laplacian(crop, job.size, i % job.size, i / job.size);
+    sum += value;
+    squares += value * value;
+  }
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+    sum += __shfl_xor_sync(kAllLanes, sum, distance);
+    squares += __shfl_xor_sync(kAllLanes, squares, distance);
+  }
+  if (thread % kLanes == 0) {
+    sums[thread / kLanes][0] = sum;
+    sums[thread / kLanes][1] = squares;
+  }
+  __syncthreads();
+  if (thread == 0) {
+    for (int w = 1; w < kWarps; ++w) {
+      sum += sums[w][0];
+      squares += sums[w][1];
+    }
+    job.out[blockIdx.x] = variance(sum, squares, job.size);
+  }
+}
 
 /// Grid: (pictures). One block a picture looks at 512 claims at a time and keeps them in order by counting: the same
 /// faces in the same rows every time, without an atomic operation. Scores lie 60 bytes apart, so a warp's load takes

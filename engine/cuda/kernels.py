@@ -73,6 +73,31 @@ class DeviceGallery:
         return max(1, min(_BLOCKS, -(-self.count // _ROWS_A_BLOCK)))
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An outline, or a plate with a name, in whole pixels of the stored picture."""
+
+    left: int
+    top: int
+    right: int
+    """Not included, as `bottom`."""
+    bottom: int
+    ink: tuple[int, int, int]
+    """Samples of the outline or the plate."""
+    thickness: int = 0
+    """Pixels; an outline's strokes lie inside the rectangle."""
+    text: tuple[int, int, int] = (0, 0, 0)
+    """Samples of the name."""
+    mask: int = 0
+    """Address of uint8 `[bottom-top,mask_width]`, 255 where a plate shows text; 0 for an outline."""
+    mask_width: int = 0
+
+    def as_struct(self) -> structs.Mark:
+        """For the kernel."""
+        place = self.left, self.top, self.right, self.bottom
+        return structs.Mark(*place, self.thickness, self.ink, self.text, self.mask_width, self.mask)
+
+
 class Kernels:
     """The kernels, ready to run. May be used from several threads, each with its own stream."""
 
@@ -80,7 +105,10 @@ class Kernels:
         """Take the kernels from a module that is loaded: see `engine.cuda.loading`."""
         jobs = {"letterbox": structs.LetterboxJob, "warp": structs.WarpJob}
         sizes = {f"{name}_{kind}": ctypes.sizeof(job) for name, job in jobs.items() for kind in _KINDS}
+        sizes |= {f"cells_{bits}": ctypes.sizeof(structs.CellsJob) for bits in ("u8", "u16")}
+        sizes |= {f"draw_{bits}": ctypes.sizeof(structs.DrawJob) for bits in ("u8", "u16")}
         sizes |= {
+            "sharpness": ctypes.sizeof(structs.SharpnessJob),
             "decode": ctypes.sizeof(structs.DecodeJob),
             "normalise": ctypes.sizeof(structs.NormaliseJob),
             "nearest": ctypes.sizeof(structs.NearestJob),
@@ -221,6 +249,56 @@ class Kernels:
                 counts + start * 4,
             )
             self._launch("decode", (len(part), 1, 1), (512, 1, 1), job, stream)
+
+    def cells(self, picture: Picture, columns: int, rows: int, out: int, *, stream: int = 0) -> None:
+        """A picture in a few cells: `stream.colours.cell_means` of each of its components, to the last bit.
+
+        Args:
+            picture: as stored.
+            columns: of cells.
+            rows: likewise.
+            out: where `[3,rows,columns]` of the samples' type goes.
+            stream: handle of the stream.
+        """
+        job = structs.CellsJob(_picture(picture).components, columns, rows, out)
+        self._launch(f"cells_u{8 * picture.sample_bytes}", (-(-columns * rows // 64), 1, 3), (64, 1, 1), job, stream)
+
+    def sharpness(self, crops: int, count: int, out: int, *, size: int = SIZE, stream: int = 0) -> None:
+        """The variances of the Laplacians of uint8 `[count,size,size,3]` RGB crops, as float32 `[count]` at `out`."""
+        if count:
+            job = structs.SharpnessJob(crops, out, count, size)
+            self._launch("sharpness", (count, 1, 1), (256, 1, 1), job, stream)
+
+    def draw(self, picture: Picture, marks: Sequence[Mark], *, stream: int = 0) -> None:
+        """Draw into the samples of a picture, mark over mark: what `stream.overlay` draws on a CPU, to the last bit.
+
+        Args:
+            picture: as stored; written to.
+            marks: in their order, each inside the picture.
+            stream: handle of the stream.
+
+        Raises:
+            ValueError: a mark that is empty or reaches out of the picture.
+        """
+        for mark in marks:
+            if not (0 <= mark.left < mark.right <= picture.width and 0 <= mark.top < mark.bottom <= picture.height):
+                raise ValueError(f"{mark} is not inside {picture.width}x{picture.height}")
+        for start in range(0, len(marks), structs.MARKS):
+            part = marks[start : start + structs.MARKS]
+            left, top = min(mark.left for mark in part), min(mark.top for mark in part)
+            right, bottom = max(mark.right for mark in part), max(mark.bottom for mark in part)
+            job = structs.DrawJob(
+                _picture(picture).components,
+                picture.width,
+                picture.height,
+                *(left, top, right, bottom),
+                len(part),
+                0,
+                tuple(mark.as_struct() for mark in part),
+            )
+            # A subsampled component has one sample more where both ends fall between two.
+            grid = -(-(right - left + 1) // 32), -(-(bottom - top + 1) // 8), 3
+            self._launch(f"draw_u{8 * picture.sample_bytes}", grid, (32, 8, 1), job, stream)
 
     def normalise(self, vectors: int, out: int, rows: int, columns: int, *, stream: int = 0) -> None:
         """Scale float32 `[rows,columns]` at `vectors` to length one, into `out`, which may be the same place.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -64,6 +64,11 @@ class Picture:
             need = -(-self.width >> plane.shift_x), -(-self.height >> plane.shift_y)
             if (plane.width, plane.height) != need:
                 raise ValueError(f"expected a plane of {need} samples, got {plane}")
+
+    def field(self) -> Picture:
+        """The picture's upper field alone: every second row, the first one included."""
+        planes = [replace(p, stride=2 * p.stride, height=(p.height + 1) // 2) for p in self.planes]
+        return replace(self, height=(self.height + 1) // 2, planes=(planes[0], planes[1], planes[2]))
 
     @classmethod
     def semi_planar(

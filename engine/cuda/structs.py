@@ -10,6 +10,8 @@ HEADS = 8
 """Output maps that one launch decodes, at most."""
 PICTURES = 32
 """Pictures that one launch decodes, at most."""
+MARKS = 64
+"""Marks that one launch draws, at most."""
 
 _int = ctypes.c_int32
 _float = ctypes.c_float
@@ -130,6 +132,51 @@ class NearestJob(ctypes.Structure):
     )
 
 
+class CellsJob(ctypes.Structure):
+    """See cells.cuh."""
+
+    _fields_ = (("components", Component * 3), ("columns", _int), ("rows", _int), ("out", _address))
+
+
+class SharpnessJob(ctypes.Structure):
+    """See sharpness.cuh."""
+
+    _fields_ = (("crops", _address), ("out", _address), ("count", _int), ("size", _int))
+
+
+class Mark(ctypes.Structure):
+    """See draw.cuh."""
+
+    _fields_ = (
+        ("left", _int),
+        ("top", _int),
+        ("right", _int),
+        ("bottom", _int),
+        ("thickness", _int),
+        ("ink", _int * 3),
+        ("text", _int * 3),
+        ("mask_width", _int),
+        ("mask", _address),
+    )
+
+
+class DrawJob(ctypes.Structure):
+    """See draw.cuh."""
+
+    _fields_ = (
+        ("components", Component * 3),
+        ("width", _int),
+        ("height", _int),
+        ("left", _int),
+        ("top", _int),
+        ("right", _int),
+        ("bottom", _int),
+        ("count", _int),
+        ("reserved", _int),
+        ("marks", Mark * MARKS),
+    )
+
+
 ALL: tuple[type[ctypes.Structure], ...] = (
     Component,
     Picture,
@@ -141,4 +188,8 @@ ALL: tuple[type[ctypes.Structure], ...] = (
     DecodeJob,
     NormaliseJob,
     NearestJob,
+    CellsJob,
+    SharpnessJob,
+    Mark,
+    DrawJob,
 )

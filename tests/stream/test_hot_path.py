@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
-from stream import analysis, label_video, looking, pictures
+from stream import eyes, label_video, pictures
 from stream.glyphs import Glyphs
 from stream.result import LabelResult
 from stream.styles import Style
@@ -64,8 +64,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counting)
 
     count(pictures, "_reformatter")
-    count(looking, "small_rgb")
-    count(analysis, "region_rgb")
+    count(eyes, "small_rgb")
+    count(eyes, "region_rgb")
     count(Glyphs, "_raster")
     return counts
 

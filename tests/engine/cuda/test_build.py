@@ -17,7 +17,8 @@ from tests.engine.cuda.host import ROOT, cmake, missing_tools, nvcc
 ARCHITECTURES = {"75", "80", "86", "89", "90", "100", "120"}
 KINDS = [f"u{bits}_{form}" for bits in (8, 16) for form in ("bytes", "f16", "f32")]
 KERNELS = {f"{name}_{kind}" for name in ("letterbox", "warp") for kind in KINDS}
-KERNELS |= {"decode", "normalise", "nearest", "nearest_of_all"}
+KERNELS |= {f"{name}_{bits}" for name in ("cells", "draw") for bits in ("u8", "u16")}
+KERNELS |= {"decode", "normalise", "nearest", "nearest_of_all", "sharpness"}
 USAGE = re.compile(
     r"Compiling entry function '(\w+)' for 'sm_(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
     r"(\d+) bytes spill loads.*?Used (\d+) registers",

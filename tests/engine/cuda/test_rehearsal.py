@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.cuda.kernels import Form, Kernels
+from engine.cuda_device import Traffic
 from engine.cuda_driver import GpuInfo
 from tests.engine.cuda.host import HostModule
 from tests.gpu import test_cuda_kernels as real
@@ -43,6 +44,7 @@ class Pretended:
 
     info = GpuInfo("host", (0, 0), 0)
     package = "numpy"
+    traffic = Traffic()
 
     def current(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -23,7 +23,8 @@ constexpr Kernel kKernels[] = {
     PIXEL_KERNEL(u8_bytes),   PIXEL_KERNEL(u8_f16),       PIXEL_KERNEL(u8_f32),
     PIXEL_KERNEL(u16_bytes),  PIXEL_KERNEL(u16_f16),      PIXEL_KERNEL(u16_f32),
     KERNEL(decode, DecodeJob), KERNEL(normalise, NormaliseJob), KERNEL(nearest, NearestJob),
-    KERNEL(nearest_of_all, NearestJob)};
+    KERNEL(nearest_of_all, NearestJob), KERNEL(cells_u8, CellsJob), KERNEL(cells_u16, CellsJob),
+    KERNEL(draw_u8, DrawJob), KERNEL(draw_u16, DrawJob), KERNEL(sharpness, SharpnessJob)};
 
 struct Field {
   const char* name;
@@ -56,7 +57,15 @@ constexpr Field kLayout[] = {
     FIELD(NearestJob, partial), FIELD(NearestJob, count), FIELD(NearestJob, prototype_count),
     FIELD(NearestJob, dimension), FIELD(NearestJob, blocks), FIELD(NearestJob, owner), FIELD(NearestJob, first),
     FIELD(NearestJob, second),
-    SIZE(Nearest)};
+    SIZE(Nearest),
+    SIZE(CellsJob), FIELD(CellsJob, components), FIELD(CellsJob, columns), FIELD(CellsJob, rows), FIELD(CellsJob, out),
+    SIZE(SharpnessJob), FIELD(SharpnessJob, crops), FIELD(SharpnessJob, out), FIELD(SharpnessJob, count),
+    FIELD(SharpnessJob, size),
+    SIZE(Mark), FIELD(Mark, left), FIELD(Mark, top), FIELD(Mark, right), FIELD(Mark, bottom), FIELD(Mark, thickness),
+    FIELD(Mark, ink), FIELD(Mark, text), FIELD(Mark, mask_width), FIELD(Mark, mask),
+    SIZE(DrawJob), FIELD(DrawJob, components), FIELD(DrawJob, width), FIELD(DrawJob, height), FIELD(DrawJob, left),
+    FIELD(DrawJob, top), FIELD(DrawJob, right), FIELD(DrawJob, bottom), FIELD(DrawJob, count),
+    FIELD(DrawJob, reserved), FIELD(DrawJob, marks)};
 
 }  // namespace
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.engine.tensorrt.double.machine import Context, CudaFailure, Guarded, Machine
+from tests.engine.tensorrt.double.kernels import Kernels
+from tests.engine.tensorrt.double.machine import Context, CudaFailure, Event, Guarded, Machine
 from tests.engine.tensorrt.double.module import module
 
 _NAMES = {1: b"CUDA_ERROR_INVALID_VALUE", 2: b"CUDA_ERROR_OUT_OF_MEMORY", 100: b"CUDA_ERROR_NO_DEVICE"}
@@ -166,8 +167,60 @@ def bindings(machine: Machine) -> dict[str, ModuleType]:
 class DriverLibrary:
     """`libcuda`, as `ctypes` sees it."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, kernels: Kernels | None = None) -> None:
         self._machine = machine
+        self._kernels = kernels
+        self._events: dict[int, Event] = {}
+
+    def cuEventCreate(self, event: Any, flags: int) -> int:
+        assert flags == 2, "an event that takes the time"
+
+        def create() -> None:
+            made = self._machine.new_event()
+            self._events[made.handle] = made
+            event._obj.value = made.handle
+
+        return self._coded(create)
+
+    def cuEventRecord(self, event: ctypes.c_void_p, stream: ctypes.c_void_p) -> int:
+        return self._coded(lambda: self._machine.record(self._events[_int(event)], _int(stream)))
+
+    def cuStreamWaitEvent(self, stream: ctypes.c_void_p, event: ctypes.c_void_p, flags: int) -> int:
+        return self._coded(lambda: self._machine.wait_for(_int(stream), self._events[_int(event)]))
+
+    def cuEventDestroy_v2(self, event: ctypes.c_void_p) -> int:
+        return self._coded(lambda: self._machine.close_event(self._events.pop(_int(event))))
+
+    def cuModuleLoadData(self, module: Any, image: bytes) -> int:
+        def load() -> None:
+            self._machine.need_context("kernels were loaded")
+            self._machine.modules += 1
+            module._obj.value = 1
+
+        return self._coded(load)
+
+    def cuModuleGetFunction(self, function: Any, module: ctypes.c_void_p, name: bytes) -> int:
+        assert self._kernels is not None
+        handle = 0x100 + len(self._kernels.names)
+        self._kernels.names[handle] = name.decode()
+        function._obj.value = handle
+        return 0
+
+    def cuLaunchKernel(self, function: ctypes.c_void_p, *rest: Any) -> int:
+        *sizes, shared, stream, parameters, extra = rest
+        assert (shared, extra) == (0, None)
+        kernels = self._kernels
+        assert kernels is not None
+        grid, block = tuple(sizes[:3]), tuple(sizes[3:])
+        name = kernels.names[_int(function)]
+        return self._coded(lambda: kernels.launch(name, grid, block, parameters[0], _int(stream)))
+
+    def cuModuleUnload(self, module: ctypes.c_void_p) -> int:
+        def unload() -> None:
+            self._machine.need_context("kernels were unloaded")
+            self._machine.modules -= 1
+
+        return self._coded(unload)
 
     def cuInit(self, flags: int) -> int:
         return self._machine.init_result

@@ -38,6 +38,10 @@ class Memory:
     freed: bool = False
     written: int | None = None
     """Bytes that the last finished write filled from the start; None before there was one."""
+    rows: bool = False
+    """Whether a kernel wrote them, of which a part may be copied out."""
+    pitch: int | None = None
+    """Of a decoded picture: bytes from a row to the next."""
     pending: list[Op] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -176,13 +180,19 @@ class Machine:
         self.retained_by: int | None = None
         self.fail: dict[str, BaseException] = {}
         """By name of the work: what it fails with when it is done, once."""
+        self.modules = 0
+        """Modules of kernels that are loaded."""
+        self.pixels_up = 0
+        """Bytes of pictures that went to the GPU past `copy_in`, by a video library."""
+        self.pixels_down = 0
         self.layers_timed = 0
         self.builds = 0
         self.loaded: list[Any] = []
         self.graphs: dict[int, list[Op]] = {}
         self.executables: dict[int, list[Op]] = {}
         self._memory: dict[int, Memory] = {}
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, Stream] = {0: Stream(0)}
+        """The default stream is always there."""
         self._events: dict[int, Event] = {}
         self._stacks = threading.local()
         self._all_stacks: list[list[Context]] = []
@@ -218,7 +228,8 @@ class Machine:
     def settled(self) -> None:
         """Everything has been given back: no memory, stream, event, graph or pushed context is left."""
         left = [str(memory) for memory in self._memory.values() if not memory.freed]
-        left += [f"stream {s.handle:#x}" for s in self._streams.values() if not s.closed]
+        left += [f"stream {s.handle:#x}" for s in self._streams.values() if s.handle and not s.closed]
+        left += ["a module of kernels"] * self.modules
         left += [f"event {e.handle:#x}" for e in self._events.values() if not e.closed]
         left += ["a graph" for _ in [*self.graphs, *self.executables]]
         left += ["a context pushed on a thread" for stack in self._all_stacks for _ in stack]
@@ -302,6 +313,18 @@ class Machine:
             raise self.violation(f"{what}: {memory} was freed before")
         return memory
 
+    def memory_holding(self, address: int, size: int, what: str) -> tuple[Memory, int]:
+        """The live allocation on the GPU that a stretch lies in, and where in it."""
+        for memory in list(self._memory.values()):
+            offset = address - memory.address
+            if memory.device and 0 <= offset < len(memory.data):
+                if memory.freed:
+                    raise self.violation(f"{what}: {memory} was freed before")
+                if offset + size > len(memory.data):
+                    raise self.violation(f"{what}: {size} bytes from {offset} on reach out of {memory}")
+                return memory, offset
+        raise self.violation(f"{what}: there is no memory at {address:#x}")
+
     def copy_in(self, address: int, source: NDArray[Any] | tuple[int, int], stream: int) -> None:
         there = self.memory_at(address, "copy to the GPU", device=True)
         here, size = self._host(source, "copy to the GPU")
@@ -310,7 +333,7 @@ class Machine:
 
         def run() -> None:
             there.data[:size] = here.data[:size]
-            there.written = size
+            there.written, there.rows = size, False
 
         self.enqueue(stream, Op("copy in", run, reads=(here,), writes=(there,)))
 
@@ -319,7 +342,7 @@ class Machine:
         here, size = self._host(target, "copy from the GPU")
 
         def run() -> None:
-            if there.written != size:
+            if there.written is None or (size > there.written if there.rows else size != there.written):
                 raise self.violation(f"{size} bytes were copied out of a result of {there.written}: a wrong dtype?")
             here.data[:size] = there.data[:size]
             here.written = size

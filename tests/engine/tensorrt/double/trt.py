@@ -408,7 +408,7 @@ def tensorrt(machine: Machine) -> ModuleType:
                 for name, array in zip(engine.outputs, engine.runner.run(engine.outputs, given), strict=True):
                     data = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
                     memory[name].data[: len(data)] = data
-                    memory[name].written = len(data)
+                    memory[name].written, memory[name].rows = len(data), False
 
             op = Op(
                 "network",

@@ -1,0 +1,113 @@
+"""A video's pictures seen on a GPU: see `stream.eyes`.
+
+What NVDEC decoded stays where it is. Other pictures are put on the GPU once, when they are first looked at, and stay
+there until nothing more is asked of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.alignment import similarity_transform
+from engine.detector import Detector
+from engine.device_vision import DeviceFrame, Vision
+from engine.embedder import Embedder
+from engine.types import Detections
+from stream.colours import fill_rgb
+from stream.device_pictures import device_frame, device_marks, host_planes
+from stream.eyes import sharpness_of
+from stream.frames import Frame, VideoInfo
+from stream.orientation import to_coded
+from stream.overlay import Inked
+from stream.pictures import coarse_rgb
+from stream.planes import on_gpu
+from stream.shots import GRID
+from stream.stages import StageClock
+
+
+class GpuEyes:
+    """See `stream.eyes.Eyes`.
+
+    Args:
+        info: the video's geometry.
+        detector: finds the faces, on a GPU.
+        embedder: tells them apart, likewise.
+        clock: where the time of each stage is added up; the host's alone.
+
+    Raises:
+        MissingError: the kernels are not part of this installation, or cannot run on this GPU.
+    """
+
+    def __init__(
+        self, info: VideoInfo, detector: Detector, embedder: Embedder | None = None, clock: StageClock | None = None
+    ) -> None:
+        self._vision = Vision(detector, embedder)
+        self._info = info
+        self._clock = clock or StageClock()
+        self._box = detector.letterbox(info.width, info.height)
+        self._put: dict[int, DeviceFrame] = {}
+        """Frames that had to be put on the GPU, by their numbers."""
+        self._lock = threading.Lock()
+
+    def cells(self, frame: Frame) -> NDArray[np.uint8]:
+        if not on_gpu(frame.picture):
+            return coarse_rgb(frame.picture, *GRID)
+        there = device_frame(frame.picture)
+        width, height = GRID
+        out = np.empty((height, width, 3), np.uint8)
+        # The few means come back as they are: what becomes of them is the CPU's to the last bit.
+        fill_rgb(list(self._vision.cells(there, width, height)), there.picture.matrix, out)
+        return out
+
+    def faces(self, frame: Frame, threshold: float, coarse: bool) -> Detections:
+        with self._clock("scale"):
+            there = self._there(frame)
+        turns = self._info.rotation // 90
+        with self._clock("detect"):
+            return self._vision.look(there, self._box, turns=turns, threshold=threshold, coarse=coarse).result()
+
+    def embeddings(
+        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], list[float]]:
+        with self._clock("crop"):
+            there = self._there(frame)
+            matrices = np.stack([similarity_transform(to_coded(points, self._info)) for points in landmarks])
+            if self._info.interlaced:
+                # Two moments lie woven into one picture; one field alone is one moment.
+                there = DeviceFrame(there.picture.field(), there.written_on, there)
+                matrices[:, :, 1] *= 2
+        with self._clock("embed"):
+            embeddings, variances = self._vision.embed(there, matrices)
+        return embeddings, [sharpness_of(variance) for variance in variances.tolist()]
+
+    def done(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            with self._lock:
+                put = self._put.pop(frame.index, None)
+            if put is not None:
+                self._vision.release(put)
+
+    def draw(self, picture: av.VideoFrame, marks: Sequence[Inked]) -> None:
+        """See `stream.labelled_copy.Canvas`."""
+        self._vision.draw(device_frame(picture), device_marks(marks))
+
+    def close(self) -> None:
+        """Give back what is held on the GPU, once nothing is asked any more; a second call does nothing."""
+        self._put.clear()
+        self._vision.close()
+
+    def _there(self, frame: Frame) -> DeviceFrame:
+        if on_gpu(frame.picture):
+            return device_frame(frame.picture)
+        with self._lock:
+            put = self._put.get(frame.index)
+        if put is None:
+            put = self._vision.upload(*host_planes(frame.picture))
+            with self._lock:
+                self._put[frame.index] = put
+        return put
