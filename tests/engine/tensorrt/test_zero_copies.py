@@ -1,0 +1,227 @@
+"""The whole job with pictures that stay on the pretended GPU: what comes of it, and what crosses over.
+
+NVDEC and NVENC are FFmpeg's own decoder and encoder over the machine's memory (`double.video`), the kernels are the host
+library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine import device_vision
+from engine.detector import Detector
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+from stream import label_video, read_tracks
+from stream.encoding import EncoderSettings
+from stream.result import LabelResult
+from stream.shots import GRID
+from stream.tracks import Tracks
+from tests import networks
+from tests.engine.cuda.host import build, missing_tools
+from tests.engine.tensorrt.double import Machine
+from tests.engine.tensorrt.double.install import installed
+from tests.engine.tensorrt.double.video import video
+from tests.stream import media
+
+SIZE, WIDTH, HEIGHT, FRAMES = 320, 320, 240, 40
+CLAIM = 15 * 4
+"""Bytes of a box, its score and its landmarks."""
+
+
+@pytest.fixture(scope="session")
+def host_library() -> Path:
+    if reason := missing_tools():
+        pytest.skip(reason)
+    return build("host")
+
+
+@pytest.fixture
+def package() -> str:
+    """One is enough here: `test_session.py` goes through both."""
+    return "cuda-bindings"
+
+
+@pytest.fixture
+def machine(package: str, tmp_path: Path, host_library: Path) -> Iterator[Machine]:
+    """A GPU with kernels, a decoder and an encoder; at the end nothing may be left on it."""
+    import gc
+
+    with installed(Machine(), package, tmp_path / "caches", host_library) as one, video(one):
+        yield one
+        gc.collect()
+        one.settled()
+
+
+def stage(index: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Ann and Ben walk towards each other, and a cut in the middle."""
+    shift = 3 * (index % 20)
+    faces = [((20 + shift, 60, 68 + shift, 120), "ann"), ((240 - shift, 150, 288 - shift, 210), "ben")]
+    rgb = networks.scene(width, height, [(box, networks.PEOPLE[name]) for box, name in faces])
+    if index >= 20:
+        rgb[:40, :, 1:] = 200
+        rgb[:, :12, 1:] = 220
+    return rgb
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4:2:0 in 8 bits, as NVDEC takes it."""
+    made = media.Video(frames=FRAMES, width=WIDTH, height=HEIGHT, picture=stage, pixel_format="yuv420p")
+    return media.write(tmp_path_factory.mktemp("clips") / "mv.mkv", made)
+
+
+@pytest.fixture(scope="module")
+def gallery(embedder: Embedder) -> Gallery:
+    people = {}
+    for name, colour in networks.PEOPLE.items():
+        crop = np.empty((1, 112, 112, 3), np.uint8)
+        crop[...] = colour
+        people[name] = embedder.embed(crop)
+    return Gallery.build(people, embedder_sha256=embedder.sha256, threshold=embedder.threshold)
+
+
+def label(
+    clip: Path, target: Path, gallery: Gallery, networks_: tuple[Path, Path], device: Any, encoder: str, **more: Any
+) -> LabelResult:
+    backend: Any = "onnxruntime" if device == "cpu" else None
+    precision: Any = "f32" if device == "gpu" else "auto"
+    detector = Detector.open(networks_[0], device, backend, SIZE, precision=precision, video=True)
+    embedder = Embedder.open(networks_[1], device, backend, precision=precision, video=True)
+    settings = EncoderSettings(encoder)
+    try:
+        return label_video(
+            clip, target, gallery=gallery, detector=detector, embedder=embedder, encoder=settings, **more
+        )
+    finally:
+        detector.close()
+        embedder.close()
+
+
+def pictures(path: Path) -> list[NDArray[np.uint8]]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def assert_alike(mine: Tracks, theirs: Tracks) -> None:
+    """The same frames in the same shots, the same names, boxes within two pixels."""
+    assert [frame.shot for frame in mine.frames] == [frame.shot for frame in theirs.frames]
+    for one, other in zip(mine.frames, theirs.frames, strict=True):
+        assert [face.name for face in one.faces] == [face.name for face in other.faces]
+        for face, its in zip(one.faces, other.faces, strict=True):
+            np.testing.assert_allclose(face.box, its.box, atol=2)
+            np.testing.assert_allclose(face.landmarks, its.landmarks, atol=2)
+
+
+@pytest.mark.parametrize("encoder", ["nvenc", "x264"])
+def test_the_same_boxes_and_names_as_on_the_cpu(
+    encoder: str,
+    machine: Machine,
+    clip: Path,
+    gallery: Gallery,
+    detector_file: Path,
+    embedder_file: Path,
+    tmp_path: Path,
+) -> None:
+    files = detector_file, embedder_file
+    there = label(clip, tmp_path / "gpu.mkv", gallery, files, "gpu", encoder)
+    here = label(clip, tmp_path / "cpu.mkv", gallery, files, "cpu", "x264")
+    assert {person.name for person in there.people} == {"ann", "ben"}
+    for name, done in here.networks.items():
+        assert there.networks[name]["items"] == done["items"], "as many looks and embeddings"
+    assert there.networks["embedder"]["inferences"] < here.networks["embedder"]["inferences"], "all of a frame together"
+    assert_alike(read_tracks(there.tracks), read_tracks(here.tracks))
+    assert read_tracks(here.tracks).frames[-1].shot == 1
+    mine, theirs = pictures(tmp_path / "gpu.mkv"), pictures(tmp_path / "cpu.mkv")
+    assert len(mine) == len(theirs) == FRAMES
+    for one, other in zip(mine, theirs, strict=True):
+        # The same drawing; where boxes differ by a pixel, so do their edges.
+        assert (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
+    assert (theirs[0][..., 0] > 200).sum() > 200, "something red was drawn"
+    assert not machine.violations
+
+
+def test_what_crosses_over_is_counted(
+    machine: Machine,
+    clip: Path,
+    gallery: Gallery,
+    detector_file: Path,
+    embedder_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a decoder and an encoder on the GPU no picture crosses over, in either direction."""
+    claimed: list[int] = []
+    result_of = device_vision._Claims.result
+
+    def counted(self: Any) -> NDArray[np.float32]:
+        found = result_of(self)
+        claimed.append(len(found))
+        return found
+
+    masks: list[int] = []
+    put = device_vision._Held.mask
+
+    def watched(self: Any, key: object, mask: NDArray[np.uint8], bench: Any) -> int:
+        masks.append(mask.size if key not in self._masks else 0)
+        return put(self, key, mask, bench)
+
+    monkeypatch.setattr(device_vision._Claims, "result", counted)
+    monkeypatch.setattr(device_vision._Held, "mask", watched)
+    detector = Detector.open(detector_file, "gpu", None, SIZE, precision="f32", video=True)
+    embedder = Embedder.open(embedder_file, "gpu", None, precision="f32", video=True)
+    traffic = detector.session.gpu.traffic  # type: ignore[attr-defined]
+    before = traffic.up, traffic.down
+    result = label_video(
+        clip,
+        tmp_path / "out.mkv",
+        gallery=gallery,
+        detector=detector,
+        embedder=embedder,
+        encoder=EncoderSettings("nvenc"),
+    )
+    detector.close()
+    embedder.close()
+    looks = result.networks["detector"]["items"] + result.networks["coarse"]["items"]
+    faces = result.networks["embedder"]["items"]
+    assert len(claimed) == looks > 0
+    assert faces > 0
+    cells = FRAMES * 3 * GRID[0] * GRID[1]
+    boxes = looks * 4 + sum(claimed) * CLAIM
+    embeddings = faces * (embedder.dimension + 1) * 4
+    assert traffic.down - before[1] == cells + boxes + embeddings
+    assert traffic.up - before[0] == sum(masks), "the names, once each"
+    assert sum(size > 0 for size in masks) == 2
+    assert len(masks) == 2 * FRAMES
+    assert (machine.pixels_up, machine.pixels_down) == (0, 0)
+    assert detector.session.work.copies == embedder.session.work.copies == 0
+    assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces, drawing, encoding"
+
+
+def test_frames_come_down_once_for_an_encoder_on_the_cpu(
+    machine: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+) -> None:
+    result = label(clip, tmp_path / "out.mkv", gallery, (detector_file, embedder_file), "gpu", "x264")
+    assert machine.pixels_up == 0
+    assert machine.pixels_down >= FRAMES * WIDTH * HEIGHT * 3 // 2
+    assert machine.pixels_down // FRAMES < 2 * WIDTH * HEIGHT * 3 // 2 + 2 * 256 * HEIGHT * 3 // 2, "each once"
+    assert "frames come down to be drawn on and encoded by x264" in result.notes[0]
+
+
+def test_the_record_alone_brings_no_frame_down(
+    machine: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+) -> None:
+    result = label(
+        *(clip, tmp_path / "out.mkv", gallery, (detector_file, embedder_file), "gpu", "x264"),
+        video=False,
+        tracks=tmp_path / "out.jsonl",
+    )
+    assert (machine.pixels_up, machine.pixels_down) == (0, 0)
+    assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces"
