@@ -132,7 +132,7 @@ def at_once(plan: EncoderPlan) -> EncoderPlan:
     crash loses little."""
     if plan.encoder not in ("x264", "x265"):
         return plan
-    return replace(plan, options={**plan.options, "tune": "zerolatency"})
+    return replace(plan, slices=True, options={**plan.options, "tune": "zerolatency"})
 
 
 def _facts(seen: Seen) -> VideoFacts:

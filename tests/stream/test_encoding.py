@@ -212,6 +212,13 @@ def test_bytes_do_not_depend_on_the_machine() -> None:
     assert plan_encoder(EncoderSettings(threads=3), facts(size=(1280, 720))).threads == 3
 
 
+def test_threads_work_on_a_picture_each_unless_nothing_may_be_held_back() -> None:
+    """What x264 says of itself in its first packet: slices cost four per cent of the bits and a quarter of the time."""
+    plan = plan_encoder(EncoderSettings(threads=2), facts(size=(320, 240)))
+    for slices in (False, True):
+        assert f" sliced_threads={int(slices)} ".encode() in b"".join(encode(replace(plan, slices=slices)))
+
+
 @pytest.mark.parametrize("encoder", ["auto", "hardware", *(name for name, kind in KINDS.items() if kind.maker is None)])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_the_stream_of_the_joined_file_has_the_encoders_headers(tmp_path: Path, encoder: str, suffix: str) -> None:
