@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 KEPT = 24
-"""Files in one folder; the one longest unused goes first."""
+"""Files in one folder, where nobody says; the one longest unused goes first."""
 
 
-def cache_folder(name: str) -> Path | None:
-    """The folder `iznet/NAME` among the user's caches, made if need be and cleared of the files longest unused.
+def cache_folder(name: str, most: int = KEPT) -> Path | None:
+    """The folder `iznet/NAME` among the user's caches, made if need be and cleared of the files longest unused until
+    `most` are left.
 
     It is found in `XDG_CACHE_HOME`, else where the system keeps caches. None where nothing can be written there: what
     is to be kept is then made anew by every process.
@@ -27,10 +30,34 @@ def cache_folder(name: str) -> Path | None:
         files = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(folder) if entry.is_file())
     except OSError:
         return None
-    for _, path in files[:-KEPT]:
+    for _, path in files[:-most]:
         with suppress(OSError):  # another process was quicker
             os.unlink(path)
     return folder if os.access(folder, os.W_OK) else None
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Leave the data there for `kept`, whole or not at all; where that cannot be, nothing is left."""
+    with suppress(OSError), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            file.flush()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def kept(path: Path) -> bytes | None:
+    """What `keep` left there, if it is whole; it then counts as used just now."""
+    try:
+        digest, _, data = path.read_bytes().partition(b"\n")
+        if digest != hashlib.sha256(data).hexdigest().encode():
+            return None
+        os.utime(path)
+    except OSError:
+        return None
+    return data
 
 
 def _caches() -> Path:

@@ -1,51 +1,94 @@
-"""Numba, set up one way: machine code, free of the interpreter lock, kept on disk where that is possible."""
+"""Loops over arrays in machine code, without the interpreter lock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from engine.lazy import without
+import numpy as np
+
+if TYPE_CHECKING:
+    from engine.machine_code import Kind, Loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Compiled(Generic[P, R]):
-    """A function in machine code: compiled, or fetched from the disk, at its first call. Numba, which takes most of a
-    second to get ready, is not loaded before.
-    """
+    """A function in machine code, which is made or fetched from the disk at the first call with arguments of a kind."""
 
     def __init__(self, function: Callable[P, R], fastmath: Collection[str]) -> None:
         update_wrapper(self, function)
         self._function = function
-        self._fastmath = fastmath
+        self._fastmath = tuple(sorted(fastmath))
+        self._codes: dict[tuple[Any, ...], Callable[..., R]] = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = self._code(*args, **kwargs)
-        return result
+        if kwargs:
+            raise TypeError(f"{self.__name__} takes its arguments by position")
+        kinds: list[Any] = []
+        words: list[int | float] = []
+        for value in args:
+            if isinstance(value, np.ndarray):
+                memory = value.__array_interface__
+                shape, strides = memory["shape"], memory["strides"]
+                kinds.append((memory["typestr"], len(shape), strides is None))
+                words.append(memory["data"][0])
+                words += shape if strides is None else (*shape, *strides)
+            else:
+                number = value.item() if isinstance(value, np.generic) else value
+                kinds.append(type(number))
+                words.append(number)
+        key = tuple(kinds)
+        code = self._codes.get(key)
+        if code is None:
+            code = self._codes[key] = self._load(key)
+        return code(*words)
+
+    def _load(self, key: tuple[Any, ...]) -> Callable[..., R]:
+        from engine.machine_code import ArrayKind, load
+
+        kinds: list[Kind] = [ArrayKind(*kind) if isinstance(kind, tuple) else kind for kind in key]
+        return load(self._loop, kinds)
 
     @cached_property
-    def _code(self) -> Any:
-        numba = _numba()
-        options = {"nogil": True, **({"fastmath": set(self._fastmath)} if self._fastmath else {})}
-        try:
-            return numba.njit(**options, cache=True)(self._function)
-        except RuntimeError:  # Numba found no folder that it may write to
-            return numba.njit(**options)(self._function)
+    def _loop(self) -> Loop:
+        from engine.machine_code import Loop
+
+        return Loop(self._function, self._fastmath)
+
+    @cached_property
+    def _numba(self) -> Any:
+        from engine.machine_code import numba_function
+
+        return numba_function(self._loop)
 
     @property
     def _numba_type_(self) -> Any:
         """What Numba asks for where another compiled function calls this one."""
-        return self._code._numba_type_
+        return self._numba._numba_type_
 
 
 def compiled(function: Callable[P, R]) -> Compiled[P, R]:
-    """Compile `function` at its first call, without the interpreter lock.
+    """A loop over arrays in machine code that runs without the interpreter lock, compiled at its first call.
 
-    The machine code is kept beside the source, or in the user's cache folder where the source is read-only. Where
-    neither can be written (a locked-down container), every process compiles anew: slower to start, same results.
+    The function takes arrays and numbers by position, and the memory that it writes to among them; it allocates
+    nothing, raises nothing, and returns nothing or one number, as its annotation says. It may use constants and other
+    compiled functions of its own module.
+
+    The code is kept in the user's cache folder. Where nothing can be written there (a locked-down container), every
+    process compiles anew: slower to start, same results.
+
+    Example:
+        >>> @compiled
+        ... def total(values: NDArray[np.float64]) -> float:
+        ...     sum = 0.0
+        ...     for value in values:
+        ...         sum += value
+        ...     return sum
+        >>> total(np.array([1.0, 2.0]))
+        3.0
     """
     return Compiled(function, ())
 
@@ -55,14 +98,3 @@ def compiled_sum(function: Callable[P, R]) -> Compiled[P, R]:
     be vectorised; NaN stays NaN.
     """
     return Compiled(function, ("reassoc", "contract"))
-
-
-def _numba() -> Any:
-    import numba
-
-    with without("scipy.linalg.cython_blas", "cffi"):
-        # For matrix products and foreign functions in compiled code, of which there are none here: a third of the time
-        # that Numba takes to get ready.
-        import numba.core.typing.cffi_utils
-        import numba.np.arraymath
-    return numba

@@ -16,7 +16,6 @@ VOTES = 0.5
 """Part of the best score from which a box counts in the average; what is less sure is less exact."""
 
 
-@compiled
 def candidates(
     head: NDArray[np.float32], stride: int, threshold: float, width: float, height: float
 ) -> NDArray[np.float32]:
@@ -34,13 +33,23 @@ def candidates(
         float32 `[N,15]` x1, y1, x2, y2, score, five times x, y in pixels. A face whose numbers are not finite,
         whose box is empty after clipping, or whose landmarks all coincide is left out: nothing can be done with it.
     """
-    rows, columns = head.shape[0], head.shape[1]
-    count = 0
-    for j in range(rows):
-        for i in range(columns):
-            if head[j, i, 0] >= threshold:
-                count += 1
+    # In float64, as below: a threshold rounded to float32 might let fewer pass.
+    count = np.count_nonzero(head[:, :, 0] >= np.float64(threshold))
     found = np.empty((count, CHANNELS), np.float32)
+    return found[: _decode(head, stride, float(threshold), float(width), float(height), found)] if count else found
+
+
+@compiled
+def _decode(
+    head: NDArray[np.float32],
+    stride: int,
+    threshold: float,
+    width: float,
+    height: float,
+    found: NDArray[np.float32],
+) -> int:
+    """Fill `found` from its first row on, and return how many rows that takes."""
+    rows, columns = head.shape[0], head.shape[1]
     n = 0
     for j in range(rows):
         for i in range(columns):
@@ -63,7 +72,7 @@ def candidates(
                 spread = max(spread, abs(cell[k] - cell[5 + (k - 5) % 2]))
             if np.isfinite(total) and face[2] > face[0] and face[3] > face[1] and spread > 0:
                 n += 1
-    return found[:n]
+    return n
 
 
 def select(faces: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.float32]:
@@ -73,11 +82,9 @@ def select(faces: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.flo
     """
     boxes = np.ascontiguousarray(faces[:, :4])
     scores = np.ascontiguousarray(faces[:, 4])
-    kept: NDArray[np.float32] = vote(faces, suppress(boxes, scores, iou, min(limit, len(faces))))
-    return kept
+    return vote(faces, suppress(boxes, scores, iou, min(limit, len(faces))))
 
 
-@compiled
 def vote(faces: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float32]:
     """The rows `kept` of `faces` with box and landmarks averaged over all rows that mean the same face.
 
@@ -93,7 +100,15 @@ def vote(faces: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float
         float32 `[len(kept),15]`.
     """
     result = np.empty((len(kept), CHANNELS), np.float32)
-    sums = np.empty(CHANNELS, np.float64)
+    _vote(faces, kept, np.empty(CHANNELS, np.float64), result)
+    return result
+
+
+@compiled
+def _vote(
+    faces: NDArray[np.float32], kept: NDArray[np.intp], sums: NDArray[np.float64], result: NDArray[np.float32]
+) -> None:
+    """Fill `result`; `sums` is room to work in."""
     for n in range(len(kept)):
         best = faces[kept[n]]
         area = (float(best[2]) - best[0]) * (float(best[3]) - best[1])
@@ -117,4 +132,3 @@ def vote(faces: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float
         for k in range(CHANNELS):
             result[n, k] = sums[k] / total if votes > 1 else best[k]
         result[n, 4] = best[4]
-    return result

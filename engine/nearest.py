@@ -12,15 +12,14 @@ _BLOCK = 1 << 22
 
 
 @compiled_sum
-def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
-    """The dot product."""
+def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """The dot product, in float32."""
     total = np.float32(0)
     for d in range(len(a)):
         total += a[d] * b[d]
     return total
 
 
-@compiled
 def two_nearest(
     embeddings: NDArray[np.float32], prototypes: NDArray[np.float32], owners: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
@@ -42,7 +41,21 @@ def two_nearest(
     nearest = np.full(count, -1, np.intp)
     first = np.full(count, -1.0, np.float32)
     second = np.full(count, -1.0, np.float32)
-    for n in range(count):
+    _two_nearest(embeddings, prototypes, owners, nearest, first, second)
+    return nearest, first, second
+
+
+@compiled
+def _two_nearest(
+    embeddings: NDArray[np.float32],
+    prototypes: NDArray[np.float32],
+    owners: NDArray[np.int32],
+    nearest: NDArray[np.intp],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+) -> None:
+    """Write what is found into the last three."""
+    for n in range(len(embeddings)):
         who, best, other = -1, -np.inf, -np.inf
         for p in range(len(prototypes)):
             cosine = float(_dot(embeddings[n], prototypes[p]))
@@ -58,7 +71,6 @@ def two_nearest(
             nearest[n] = who
             first[n] = min(1.0, max(-1.0, best))
             second[n] = min(1.0, max(-1.0, other))
-    return nearest, first, second
 
 
 def nearest_other(

@@ -42,14 +42,26 @@ def nms(
     return suppress(np.asarray(boxes, np.float32, order="C"), np.asarray(scores, np.float32, order="C"), iou, limit)
 
 
-@compiled
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.intp]:
     """What `nms` does, without its checks; `limit` is at most `len(boxes)`."""
+    kept = np.empty(limit, np.intp)
+    count = len(boxes)
+    return kept[: _suppress(boxes, scores, float(iou), np.empty(count, np.intp), np.empty(count, np.float64), kept)]
+
+
+@compiled
+def _suppress(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    iou: float,
+    left: NDArray[np.intp],
+    area: NDArray[np.float64],
+    kept: NDArray[np.intp],
+) -> int:
+    """Fill `kept` as far as there is something to keep, and return how far; `left` and `area` are room to work in."""
     # No sorting: the pass that drops what overlaps the box just kept also finds the next best, and what is left is
     # moved together, so that passes grow shorter.
     count = len(boxes)
-    left = np.empty(count, np.intp)
-    area = np.empty(count, np.float64)
     remaining = 0
     best = -1
     for i in range(count):
@@ -61,10 +73,9 @@ def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float
         remaining += 1
         if best < 0 or scores[i] > scores[best]:
             best = i
-    kept = np.empty(limit, np.intp)
-    for k in range(limit):
+    for k in range(len(kept)):
         if best < 0:
-            return kept[:k]
+            return k
         kept[k] = last = best
         x1, y1, x2, y2 = float(boxes[last, 0]), float(boxes[last, 1]), float(boxes[last, 2]), float(boxes[last, 3])
         best = -1
@@ -84,4 +95,4 @@ def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float
             if best < 0 or scores[i] > scores[best]:
                 best = i
         remaining = survivors
-    return kept
+    return len(kept)

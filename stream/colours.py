@@ -79,11 +79,17 @@ def _transform(
         blue[i] = np.uint8(np.int32(min(max(b0 * x + b1 * y + b2 * z + b3, bottom), top)))
 
 
-@compiled
 def cell_means(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """`[height,width]` of the type of `view`: the mean of up to eight samples of two rows of each cell of `[h,w]`."""
-    rows, columns = view.shape
     means = np.empty((height, width), view.dtype)
+    _cell_means(view, means)
+    return means
+
+
+@compiled
+def _cell_means(view: NDArray[Any], means: NDArray[Any]) -> None:
+    rows, columns = view.shape
+    height, width = means.shape
     for j in range(height):
         top = j * rows // height
         high = max(1, (j + 1) * rows // height - top)
@@ -97,4 +103,3 @@ def cell_means(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
                     total += view[y, x]
                     count += 1
             means[j, i] = (total + count // 2) // count
-    return means

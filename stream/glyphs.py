@@ -16,7 +16,6 @@ from threading import Lock
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageFont
 
 from engine.errors import InputError
 
@@ -173,6 +172,8 @@ def _check_font(path: str) -> None:
     """OpenCV 5.0 crashes on a file that is no font, so FreeType has a look at it first."""
     if not Path(path).is_file():
         raise InputError(f"font {path}: no such file; give a .ttf file, or one of {', '.join(BUILT_IN)}")
+    from PIL import ImageFont  # slow to import, and seldom needed
+
     try:
         ImageFont.truetype(path, 16).getbbox("a?")
     except OSError as error:

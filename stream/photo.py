@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from engine.alignment import align_face
 from engine.detector import Detector
@@ -40,9 +40,6 @@ from stream.tracks import TracksWriter, read
 TIME_BASE = Fraction(1, 1000)
 """Of a photo's record; its one frame stands at 0."""
 
-_FORMATS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA"}
-"""Pillow's names of what counts as a photo; it opens some videos and documents as well."""
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 _WRITTEN = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -53,23 +50,6 @@ _WRITTEN = {
     ".tiff": "TIFF",
 }
 _QUALITY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-
-
-def is_photo(path: str | Path) -> bool:
-    """Whether a file holds one still picture, told from its contents; an animation is a video.
-
-    What cannot be read at all is no photo: the video's reader then says what is wrong with it.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(12)
-        if head[4:8] == b"ftyp":
-            return head[8:12] in _HEIF_BRANDS
-        with Image.open(path) as image:
-            still = not getattr(image, "is_animated", False) or image.format in ("MPO", "TIFF")
-            return image.format in _FORMATS and still
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
 
 
 def photo_output(source: Path) -> Path:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.images import load_image
+from stream.filekind import is_photo
 from stream.orientation import upright
-from stream.photo import is_photo
 from stream.pictures import region_rgb
 from stream.source import FileSource
 

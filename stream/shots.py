@@ -50,18 +50,24 @@ def glance(rgb: NDArray[np.uint8], blank_contrast: float = 4.0) -> Glance:
         # Four rows a cell stand for all of them: a mean of fewer pixels, at a fifth of the cost.
         rows = rgb[:: max(1, rgb.shape[0] // (4 * GRID[1]))]
         rgb = np.asarray(cv2.resize(rows, GRID, interpolation=cv2.INTER_AREA), np.uint8)
-    return Glance(*_reduce(rgb, LUMA, blank_contrast))
+    rows, columns = rgb.shape[:2]
+    structure = np.empty(rows * columns, np.float32)
+    colour = np.zeros((3, (rows // 3) * (columns // 4)), np.float32)
+    return Glance(structure, colour, _reduce(rgb, LUMA, float(blank_contrast), structure, colour))
 
 
 @compiled
 def _reduce(
-    cells: NDArray[np.uint8], weights: NDArray[np.float32], blank_contrast: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
-    """The structure, colour and blankness of a `Glance`: steps so small that NumPy would take ten times as long."""
+    cells: NDArray[np.uint8],
+    weights: NDArray[np.float32],
+    blank_contrast: float,
+    structure: NDArray[np.float32],
+    colour: NDArray[np.float32],
+) -> bool:
+    """Fill structure and colour of a `Glance`, and tell whether it is blank: steps so small that NumPy would take ten
+    times as long. `colour` is all zero before."""
     rows, columns = cells.shape[:2]
-    high, wide = rows // 3, columns // 4
-    structure = np.empty(rows * columns, np.float32)
-    colour = np.zeros((3, high * wide), np.float32)
+    wide = columns // 4
     total = 0.0
     for y in range(rows):
         for x in range(columns):
@@ -80,7 +86,7 @@ def _reduce(
     blank = length < blank_contrast * np.sqrt(structure.size)
     for i in range(structure.size):
         structure[i] = 0 if blank else structure[i] / length
-    return structure, colour, blank
+    return blank
 
 
 def difference(a: Glance, b: Glance) -> float:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-
-import pysubs2
+from typing import TYPE_CHECKING
 
 from stream.frames import Face
 from stream.glyphs import Glyphs, clean
@@ -18,6 +17,9 @@ from stream.overlay import Label, Rect, marks, pixel_box, strokes, text_size_of,
 from stream.styles import DARK, GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 from stream.takes import Ruler, cast
 from stream.tracks import Tracks
+
+if TYPE_CHECKING:
+    import pysubs2
 
 LAYER_BOX, LAYER_NAME = 0, 1
 LINE = 1.2
@@ -78,6 +80,8 @@ def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Even
 
 def script(record: Tracks, style: Style) -> pysubs2.SSAFile:
     """The subtitle's head: the size of the picture that coordinates count in, and the styles that events name."""
+    import pysubs2  # slow to import, and seldom needed
+
     width, height = record.header.width, record.header.height
     file = pysubs2.SSAFile()
     file.info = {
@@ -160,5 +164,7 @@ def _drawing(box: Rect, thickness: int, style: Marks) -> str:
 
 
 def _ass_colour(colour: Colour) -> pysubs2.Color:
+    import pysubs2
+
     red, green, blue = (round(255 * value) for value in colour)
     return pysubs2.Color(red, green, blue)

@@ -86,17 +86,15 @@ def plate(
             for x in range(left, right):
                 view[y, x] = (2 * (255 * back + contrast * mask[y - top, x - left]) + 255) // 510
         return
-    start = left >> shift_x
-    sums = np.zeros(((right - 1) >> shift_x) + 1 - start, np.int64)
     for row in range(top >> shift_y, ((bottom - 1) >> shift_y) + 1):
         y0, y1 = row << shift_y, min((row + 1) << shift_y, height)
         upper, lower = max(y0, top), min(y1, bottom)
-        sums[:] = 0
-        for y in range(upper, lower):
-            for x in range(left, right):
-                sums[(x >> shift_x) - start] += mask[y - top, x - left]
-        for i in range(len(sums)):
-            x0, x1 = (start + i) << shift_x, min((start + i + 1) << shift_x, width)
+        for column in range(left >> shift_x, ((right - 1) >> shift_x) + 1):
+            x0, x1 = column << shift_x, min((column + 1) << shift_x, width)
             covered, whole = _span(x0, x1, left, right) * (lower - upper), (x1 - x0) * (y1 - y0)
-            mixed = 255 * (back * covered + np.int64(view[row, start + i]) * (whole - covered)) + contrast * sums[i]
-            view[row, start + i] = (2 * mixed + 255 * whole) // (510 * whole)
+            total = 0
+            for y in range(upper, lower):
+                for x in range(max(x0, left), min(x1, right)):
+                    total += mask[y - top, x - left]
+            mixed = 255 * (back * covered + np.int64(view[row, column]) * (whole - covered)) + contrast * total
+            view[row, column] = (2 * mixed + 255 * whole) // (510 * whole)

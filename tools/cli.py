@@ -13,8 +13,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -22,7 +20,7 @@ from typing import NoReturn
 
 import click
 
-from tools import version
+from engine.version import VERSION
 
 INTERRUPTED = 130
 CANNOT_WRITE = 5
@@ -88,7 +86,7 @@ class LazyGroup(click.Group):
     epilog="Exit codes: 0 done · 1 a bug · 2 wrong use · 3 bad input · 4 something asked for is missing · "
     "5 cannot write · 6 part of a batch failed · 130 interrupted.",
 )
-@click.version_option(version(), prog_name="iznet", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="iznet", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an unexpected error.")
 def iznet(debug: bool) -> None:
     """IZ*Net: a music video goes in; the same video comes out with every known face boxed and named,
@@ -172,6 +170,9 @@ def _reader_gone() -> int:
 
 def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
     """An error that nobody foresaw: keep the traceback in a file, show it with `--debug`."""
+    import tempfile
+    import traceback
+
     from stream.live.address import without_secrets
     from tools.config_file import config_texts
 
@@ -186,7 +187,7 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
                 "w", prefix="iznet-error-", suffix=".txt", delete=False, encoding="utf-8"
             ) as file:
                 command = [without_secrets(argument, arguments) for argument in given]
-                file.write(f"iznet {version()} {command}\n{sys.version}\n\n{text}")
+                file.write(f"iznet {VERSION} {command}\n{sys.version}\n\n{text}")
             where = f"the traceback is in {file.name}"
         except OSError:
             where = "run it again as `iznet --debug …` to see the traceback"

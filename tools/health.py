@@ -12,9 +12,9 @@ from fractions import Fraction
 from importlib import metadata
 
 from engine.errors import IznetError
+from engine.version import VERSION
 from engine.wording import install
 from stream.encoders import KINDS, Kind
-from tools import version
 
 LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba", "numpy", "scipy", "pillow")
 
@@ -52,7 +52,7 @@ def examine() -> dict[str, object]:
     if "error" in choice:
         problems.append(choice["error"])
     return {
-        "iznet": version(),
+        "iznet": VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": _cpus(),

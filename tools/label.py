@@ -80,7 +80,7 @@ def label(
     """
     from stream import label_video
     from stream.encoding import EncoderSettings
-    from stream.photo import is_photo, label_photo
+    from stream.filekind import is_photo
     from stream.styles import Style, usual_unknown
 
     style = Style.parse(styles)
@@ -104,6 +104,8 @@ def label(
     embedder = partial(engine.open_embedder, video=not photo)
     result: LabelResult
     if photo:
+        from stream.photo import label_photo
+
         result = label_photo(
             source,
             output,

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from engine.devices import Backend, Device, choose
-from engine.runtime import Precision
-
 if TYPE_CHECKING:
     from engine.detector import Detector
+    from engine.devices import Backend, Device
     from engine.embedder import Embedder
+    from engine.runtime import Precision
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -74,6 +73,8 @@ class EngineOptions:
 
     def explain(self) -> str:
         """What the networks run on, in words, for people to read; `iznet doctor` says why."""
+        from engine.devices import choose
+
         choice = choose(self.device, self.backend)
         return f"{choice.backend} on the {choice.device.upper()}"
 

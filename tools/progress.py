@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 PLAIN_EVERY = 5.0
 """Seconds between two plain lines."""
@@ -28,24 +31,18 @@ class FrameProgress:
     ) -> None:
         self._title = title
         self._quiet = quiet
-        self._console = console or Console(stderr=True)
+        self._console = console
         self._every = every
         self._said = time.monotonic()
         self._first: tuple[float, int] | None = None
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID
 
     def __enter__(self) -> Self:
         self._said = time.monotonic()
-        if self._console.is_terminal and not self._quiet:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.fields[state]}", markup=False),
-                TimeElapsedColumn(),
-                console=self._console,
-                transient=True,
-            )
+        if not self._quiet:
+            self._bar = _bar(self._console, state=True)
+        if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=None, state="starting")
         return self
@@ -81,15 +78,16 @@ class StepProgress:
     def __init__(self, title: str, console: Console | None = None, *, quiet: bool = False) -> None:
         self._title = title
         self._quiet = quiet
-        self._console = console or Console(stderr=True)
+        self._console = console
         self._tasks: dict[str, TaskID] = {}
+        self._said: set[str] = set()
         self._lock = threading.Lock()
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._quiet:
-            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=self._console, transient=True)
+        if not self._quiet:
+            self._bar = _bar(self._console)
+        if self._bar is not None:
             self._bar.start()
         return self
 
@@ -101,14 +99,32 @@ class StepProgress:
 
     def __call__(self, part: str, done: int, total: int) -> None:
         with self._lock:
-            if part not in self._tasks:
-                self._tasks[part] = TaskID(0)
-                if self._bar is not None:
-                    self._tasks[part] = self._bar.add_task(f"{self._title}: {part}", total=total)
-                elif not self._quiet:
-                    click.echo(f"{self._title}: {part}", err=True)
             if self._bar is not None:
+                if part not in self._tasks:
+                    self._tasks[part] = self._bar.add_task(f"{self._title}: {part}", total=total)
                 self._bar.update(self._tasks[part], completed=done, total=total)
+            elif part not in self._said:
+                self._said.add(part)
+                if not self._quiet:
+                    click.echo(f"{self._title}: {part}", err=True)
+
+
+def _bar(console: Console | None, *, state: bool = False) -> Progress | None:
+    """A bar, with room for a `state` in words; none where there is no terminal. Rich takes long to import, and is not
+    imported then."""
+    if console is None:
+        if not sys.stderr.isatty():
+            return None
+        from rich.console import Console
+
+        console = Console(stderr=True)
+    if not console.is_terminal:
+        return None
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    words = [TextColumn("{task.fields[state]}", markup=False)] if state else []
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *words, TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def describe(done: int, total: int | None, seconds: float, counted: int) -> str:

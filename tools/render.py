@@ -49,7 +49,8 @@ def render(
     render again. The names are the final verdicts on the tracks.
     """
     from stream.encoding import EncoderSettings
-    from stream.photo import is_photo, render_photo
+    from stream.filekind import is_photo
+    from stream.photo import render_photo
     from stream.render import render_video
     from stream.styles import Style
 

@@ -16,7 +16,8 @@ from engine.embedder import Embedder
 from engine.errors import InputError, OutputError, UsageError
 from engine.gallery import Gallery
 from stream import tracks
-from stream.photo import is_photo, label_photo, photo_output
+from stream.filekind import is_photo
+from stream.photo import label_photo, photo_output
 from tests.networks import PEOPLE, scene
 
 ANN = (40, 60, 88, 120)

@@ -22,7 +22,8 @@ from engine.errors import (
     PartialError,
     UsageError,
 )
-from tools import cli, version
+from engine.version import VERSION
+from tools import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,7 +179,7 @@ def test_every_command_has_its_own_help(name: str, capsys: pytest.CaptureFixture
 def test_version() -> None:
     done = iznet("--version")
     assert done.returncode == 0
-    assert done.stdout == f"iznet {version()}\n"
+    assert done.stdout == f"iznet {VERSION}\n"
 
 
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
