@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import InputError, UsageError
+from stream.filekind import is_photo
 from stream.frames import TrackVerdict
-from stream.photo import is_photo
 from stream.probe import probe
 from stream.renaming import correct
 from stream.render import check_belongs
