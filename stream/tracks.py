@@ -10,8 +10,6 @@ import json
 import os
 import re
 import time
-from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn, Self
 from engine.errors import InputError, OutputError
 from engine.wording import count
 from stream.frames import Face, TrackVerdict
-from stream.presence import presence
+from stream.presence import PresenceLog
 from stream.tracklines import (
     SCHEMA,
     SCHEMA_FILE,
@@ -117,8 +115,7 @@ class TracksWriter:
         self._time_base = header.time_base
         self._waiting: list[bytes] = []
         self._flushed = 0.0
-        self._pts = array("q")
-        self._seen: defaultdict[int, array[int]] = defaultdict(lambda: array("L"))  # track → positions of its frames
+        self._log = PresenceLog()
         self._names: dict[int, str] = {}  # track → final name
         self._write(header)
 
@@ -164,20 +161,20 @@ class TracksWriter:
 
     def frame(self, *, index: int, pts: int, shot: int, faces: Sequence[Face]) -> None:
         """Write the line of one decoded frame: indices 0, 1, 2 …, faces as they are drawn."""
-        if index != len(self._pts):
-            raise ValueError(f"frame {index} where frame {len(self._pts)} was due")
+        if index != self._log.frames:
+            raise ValueError(f"frame {index} where frame {self._log.frames} was due")
         numerator, denominator = self._scale
         seconds = pts * numerator / denominator
         self._write(RecordedFrame(index, pts, seconds, shot, tuple(faces)))
-        for face in faces:
-            self._seen[face.track].append(index)
-        self._pts.append(pts)
+        self._log.frame(pts, [face.track for face in faces])
 
     def track(self, verdict: TrackVerdict) -> None:
         """Write the final verdict on a track, after all frames."""
         self._write(verdict)
         if verdict.name is not None:
             self._names[verdict.track] = verdict.name
+        else:
+            self._log.forget(verdict.track)
 
     def flush(self) -> None:
         """Let whoever follows the record see all lines now: nothing more may come for long."""
@@ -194,13 +191,8 @@ class TracksWriter:
 
         An interrupted run passes `complete=False`: the record ends properly but keeps its partial name.
         """
-        shown: defaultdict[str, set[int]] = defaultdict(set)
-        for track, name in self._names.items():
-            shown[name].update(self._seen.get(track, ()))
-        positions = {name: sorted(where) for name, where in shown.items() if where}
-        summary = Summary(
-            len(self._pts), dict(dropped or {}), dict(damage or {}), presence(self._pts, self._time_base, positions)
-        )
+        people = self._log.presence(self._time_base, self._names)
+        summary = Summary(self._log.frames, dict(dropped or {}), dict(damage or {}), people)
         self._write(summary)
         if self._target is not None:
             if complete:

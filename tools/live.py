@@ -87,6 +87,13 @@ if TYPE_CHECKING:
     help="Seconds after which a frame that has not been analysed is dropped.",
 )
 @click.option(
+    "--batch-wait",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Seconds that a frame waits for those of other sources, to be looked at together; 0 looks at each by itself. "
+    "Default: 0 on a CPU, 0.005 on a GPU.",
+)
+@click.option(
     "--timeout", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds that make a stall."
 )
 @click.option("--log", "log_place", default=None, metavar="FILE|-", help="What happens, as JSON lines; - for stderr.")
@@ -120,6 +127,7 @@ def live(
     crf: float | None,
     unknown: Unknown | None,
     max_staleness: float,
+    batch_wait: float | None,
     timeout: float,
     log_place: str | None,
     retries: int | None,
@@ -156,6 +164,8 @@ def live(
         refuse(context, ("rotate_seconds", "rotate_megabytes"), "without --out FILE.mkv")
     if not webhooks and not brokers:
         refuse(context, ("event_strangers",), "without --webhook or --mqtt")
+    if len(sources) == 1:
+        refuse(context, ("batch_wait",), "with one source")
     if serve is None and token is not None:
         refuse(context, ("token",), "without --serve")
     if tracks == "-" and (as_json or len(sources) > 1):
@@ -194,7 +204,13 @@ def live(
         if people is not None and embedder is not None:
             people.check_embedder(embedder)
         settings = LiveSettings(
-            max_staleness, timeout, retries, unknown or usual_unknown(gallery), every_frame=every_frame, slate=slate
+            max_staleness,
+            timeout,
+            retries,
+            unknown or usual_unknown(gallery),
+            every_frame=every_frame,
+            slate=slate,
+            batch_wait=batch_wait,
         )
         server, made = None, None
         if place is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("tracks", metavar="NAME.tracks.jsonl", type=FILE)
 @click.option("--video", type=FILE, default=None, help="What the record was made of, if not where the record says.")
-@click.option("-g", "--gallery", type=FILE, default=None, help="Whose names are offered, besides those of the record.")
+@click.option(
+    "-g",
+    "--gallery",
+    type=FILE,
+    default=None,
+    help="Whose names are offered, besides those of the record; it can learn faces that you name.",
+)
+@click.option("--embedder", type=FILE, default=None, help="An embedder of your own (ONNX), if the gallery has one.")
 @click.option(
     "--serve", default="8080", show_default=True, metavar="HOST:PORT", help="Where; a bare port means loopback."
 )
@@ -52,6 +60,7 @@ def review(
     tracks: Path,
     video: Path | None,
     gallery: Path | None,
+    embedder: Path | None,
     serve: str,
     token: str | None,
     output: Path | None,
@@ -69,10 +78,11 @@ def review(
     """Look through a record beside its video, correct names, and draw the copy again.
 
     Serves a page: play the video, click a wrong or missing name in the picture or in the list, and say who it is, for
-    that track or for the person everywhere. Nothing is written until you save; the record as it was before its first
-    correction is kept as NAME.tracks.jsonl.bak. The copy is drawn as `iznet render` does, in the style given here.
-    Ctrl-C ends it.
+    that track or for the person everywhere. The gallery learns the face where you say so. Nothing is written until you
+    save; the record as it was before its first correction is kept as NAME.tracks.jsonl.bak. The copy is drawn as `iznet
+    render` does, in the style given here. Ctrl-C ends it.
     """
+    from engine.embedder import Embedder
     from engine.gallery import Gallery
     from stream.encoding import EncoderSettings
     from stream.label import video_output
@@ -81,6 +91,7 @@ def review(
     from stream.render import render_video
     from stream.review.review import Review
     from stream.review.server import ReviewPage
+    from stream.review.teaching import Teacher
     from stream.sink import check_output, container_of
     from stream.styles import Style
 
@@ -89,11 +100,14 @@ def review(
         refuse(context, ("unknown",), "with a style that draws no marks")
     if soft:
         refuse(context, ENCODING, "with --soft, which encodes nothing")
+    if gallery is None:
+        refuse(context, ("embedder",), "without --gallery")
     place = Place.parse(serve)
     people = Gallery.load(gallery).people if gallery is not None else ()
 
     listening = bound(place)  # what is quickly told comes first
-    opened = Review(tracks, video, people)
+    teacher = partial(Teacher, gallery, partial(Embedder.open, embedder)) if gallery is not None else None
+    opened = Review(tracks, video, people, teacher)
     target = output or video_output(opened.video, soft=soft)
     container_of(target)
     check_output(target, True, [opened.video, tracks])
@@ -131,10 +145,21 @@ def _tell(review: Review, as_json: bool) -> None:
         raise drawn.bug
     if as_json:
         copy = result_dict(drawn.result) if drawn is not None and drawn.result is not None else None
-        told = {"record": str(review.path), "corrected": review.corrected, "unsaved": review.unsaved, "copy": copy}
+        told = {
+            "record": str(review.path),
+            "corrected": review.corrected,
+            "learned": review.learned,
+            "unsaved": review.unsaved,
+            "unlearned": review.unlearned,
+            "copy": copy,
+        }
         click.echo(json.dumps(told, ensure_ascii=False))
         return
     click.echo(f"{count(review.corrected, 'track')} corrected in {review.path}", err=True)
+    if review.learned:
+        click.echo(f"{count(review.learned, 'look')} learned", err=True)
+    if review.unlearned:
+        click.echo(f"{count(review.unlearned, 'look')} not saved in the gallery, and left as they are", err=True)
     if review.unsaved:
         click.echo(f"{count(review.unsaved, 'correction')} not saved, and gone", err=True)
     if drawn is not None:

@@ -6,8 +6,9 @@ when they are lost, so that memory does not grow with the hours, and the gallery
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from engine.types import Detections
 from stream.analysis import Analyser
-from stream.frames import Frame, LabelledFrame, TrackVerdict, VideoInfo
+from stream.eyes import cut_aligned, sharpness
+from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, Naming
+from stream.looking import find_together
 from stream.stages import StageClock
 
 KEPT_LOOKS = 5
@@ -100,6 +104,7 @@ class LiveAnalyser(Analyser):
         embedder: tells them apart; needed with a gallery only.
         gallery: whom to name.
         clock: where the time of each stage is added up.
+        most: how many feeds' frames may be looked at together: see `look_together`.
 
     Example:
         >>> analyser = LiveAnalyser(info, detector, embedder, gallery)      # doctest: +SKIP
@@ -118,7 +123,9 @@ class LiveAnalyser(Analyser):
         gallery: Gallery | None = None,
         *,
         clock: StageClock | None = None,
+        most: int = 1,
     ) -> None:
+        self._most = most
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
         self._identity = LiveIdentity(gallery, same=embedder.threshold if embedder is not None else 0.5)
         self._ended: list[TrackVerdict] = []
@@ -131,13 +138,8 @@ class LiveAnalyser(Analyser):
     def look(self, frame: Frame) -> LabelledFrame:
         """The frame with everyone on it, by all that is known now. Times must rise; where a cut or a gap lies before
         it, `break_off` has been called."""
-        found = self.looker.look(frame)
-        frame.shot = self._tracker.shot
-        with self._clock("track"):
-            faces = self._track(frame, found)
-        self._look(frame, faces)
-        self._end(set(self._lives) - {track.id for track in self._tracker.alive})
-        return self._named(LabelledFrame(frame, self._info.rotation, faces))
+        (labelled,) = look_together([(self, frame)])
+        return labelled
 
     def break_off(self) -> None:
         """What comes next does not go on what came before: every track ends here."""
@@ -173,13 +175,26 @@ class LiveAnalyser(Analyser):
         self._identity.recognise(gallery)
 
     def _prepare(self, named: bool) -> None:
-        """Also run the networks once on nothing: the first time takes long."""
+        """Also for several at a time, and run the networks once on nothing: the first time takes long."""
         super()._prepare(named)
-        self.looker.rehearse()
+        self.looker.prepare(self._most)
+        self.looker.rehearse(self._most)
         if self._embedder is not None:
-            crop = self._embedder.job(1)
-            crop.faces[...] = 0
-            crop.start().result()
+            for count in range(1, self._most + 1):
+                self._embedder.prepare(count)
+                crops = self._embedder.job(count)
+                crops.faces[...] = 0
+                crops.start().result()
+
+    def _followed(self, frame: Frame, found: Detections) -> LabelledFrame:
+        frame.shot = self._tracker.shot
+        with self._clock("track"):
+            return LabelledFrame(frame, self._info.rotation, self._track(frame, found))
+
+    def _finished(self, labelled: LabelledFrame) -> LabelledFrame:
+        """The frame with the names that are known now; the tracks that are lost end."""
+        self._end(set(self._lives) - {track.id for track in self._tracker.alive})
+        return self._named(labelled)
 
     def _end(self, tracks: Iterable[int]) -> None:
         for track in sorted(tracks):
@@ -187,3 +202,52 @@ class LiveAnalyser(Analyser):
             del self._lives[track]
             self._identity.forget(track)
             self._here.remove(track)
+
+
+class _Wanted(NamedTuple):
+    """A face that is worth being embedded."""
+
+    analyser: LiveAnalyser
+    frame: Frame
+    face: Face
+    quality: float
+
+
+def look_together(looks: Sequence[tuple[LiveAnalyser, Frame]]) -> list[LabelledFrame]:
+    """A frame of each of several feeds with everyone on it, by all that is known now.
+
+    One inference finds the faces of all whose small pictures are of one size, and faces of all are embedded together.
+    What is found on a frame does not depend on what it is looked at together with.
+
+    Args:
+        looks: of different feeds with the same networks, and not more than their analysers were told.
+
+    Example:
+        >>> look_together([(door, frame), (yard, other)])                   # doctest: +SKIP
+    """
+    found = find_together([(analyser.looker, frame) for analyser, frame in looks])
+    labelled = [analyser._followed(frame, faces) for (analyser, frame), faces in zip(looks, found, strict=True)]
+    wanted = [
+        _Wanted(analyser, frame, face, quality)
+        for (analyser, frame), each in zip(looks, labelled, strict=True)
+        for face, quality in analyser._wanted(frame, each.faces)
+    ]
+    most = min(analyser._most for analyser, _ in looks)
+    for start in range(0, len(wanted), most):
+        _learn_together(wanted[start : start + most])
+    return [analyser._finished(each) for (analyser, _), each in zip(looks, labelled, strict=True)]
+
+
+def _learn_together(faces: Sequence[_Wanted]) -> None:
+    """Embed these faces and keep what that says of them."""
+    first = faces[0].analyser
+    assert first._embedder is not None
+    job = first._embedder.job(len(faces))
+    with first._clock("crop"):
+        for (analyser, frame, face, _), crop in zip(faces, job.faces, strict=True):
+            cut_aligned(frame.picture, face.landmarks, analyser._info, crop)
+        sharp = [sharpness(crop) for crop in job.faces]
+    with first._clock("embed"):
+        embeddings = job.start().result()
+    for (analyser, frame, face, quality), embedding, share in zip(faces, embeddings, sharp, strict=True):
+        analyser._learn(frame, [(face, quality)], embedding[None], [share])

@@ -72,6 +72,7 @@ class Camera:
         every_frame: continuous outputs get the dropped pictures too.
         slate: continuous outputs get a picture that says so while the feed is down.
         clock: where the time of each stage is added up.
+        most: as for `LiveAnalyser`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Camera:
         every_frame: bool = False,
         slate: bool = False,
         clock: StageClock | None = None,
+        most: int = 1,
     ) -> None:
         self.number = number
         self.address = address
@@ -122,6 +124,7 @@ class Camera:
         self._changed = changed
         self._began = began
         self._clock = clock or StageClock()
+        self._most = most
         self._unknown: Unknown = unknown
         continuous = any(isinstance(output, Continuous) for output in outputs)
         self._held = Held() if every_frame and continuous else None
@@ -160,10 +163,20 @@ class Camera:
         return self.reader.state in ("ended", "failed") and not self.room.waiting
 
     @property
-    def calls(self) -> bool:
-        """Whether there is something to do: a frame to look at, or a loss to be taken note of."""
+    def waiting(self) -> float | None:
+        """When the frame came that could be looked at now, seconds of the monotonic clock; None where there is none."""
         coming = self.room.peek()
-        return self._lost or (coming is not None and not self._preparing(coming.picture))
+        return coming.arrived if coming is not None and not self._preparing(coming.picture) else None
+
+    @property
+    def coming(self) -> bool:
+        """Whether a frame may come soon, and none is there."""
+        return self.reader.state == "live" and not self.room.waiting
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is a loss that has not been taken note of."""
+        return self._lost
 
     def take_note(self) -> None:
         """If the connection was lost, end the tracks: what comes after it does not go on what came before."""
@@ -191,18 +204,23 @@ class Camera:
             return None
         return self.room.take(now)
 
-    def look(self, fresh: Fresh) -> Seen:
-        """Name everybody on a frame and hand it out; returns what was handed out. All is ready for it."""
+    def begin(self, fresh: Fresh) -> tuple[LiveAnalyser, Frame]:
+        """The frame as it is to be looked at, and who does. All is ready for it."""
         setup = self._setup
         assert setup is not None
         if fresh.segment != self._segment:
             if self._segment is not None:
                 self._end_tracks()
             self._segment = fresh.segment
-        picture = _drawn_on(fresh, setup.info)
-        labelled = setup.analyser.look(Frame(picture, self._index, fresh.pts, TICK))
+        frame = Frame(_drawn_on(fresh, setup.info), self._index, fresh.pts, TICK)
         self._index += 1
-        now = time.monotonic()
+        return setup.analyser, frame
+
+    def show(self, fresh: Fresh, labelled: LabelledFrame, now: float) -> Seen:
+        """Hand the frame out on which everybody was named at `now`, seconds of the monotonic clock; returns what was
+        handed out."""
+        setup = self._setup
+        assert setup is not None
         self.latency.add(now - fresh.arrived)
         self.walls.add((now - fresh.arrived) * 1e3)
         self.recent.add(now, now - fresh.arrived)
@@ -261,7 +279,7 @@ class Camera:
             interlaced=picture.interlaced_frame,
         )
         detector, embedder = self._networks
-        analyser = LiveAnalyser(info, detector, embedder, self._gallery, clock=self._clock)
+        analyser = LiveAnalyser(info, detector, embedder, self._gallery, clock=self._clock, most=self._most)
         analyser.ready.add_done_callback(self._wake)
         people = self._gallery.people if self._gallery is not None else ()
         self.epoch += 1
@@ -336,20 +354,6 @@ class Camera:
             self.room.clear("lost")
             self._lost = True
             self._changed.notify_all()
-
-
-def next_in_turn(ready: Sequence[bool], last: int) -> int | None:
-    """Whose frame is analysed next: the first after the `last` that has one, so that none waits for ever.
-
-    Example:
-        >>> next_in_turn([True, False, True], last=0), next_in_turn([False, False], last=1)
-        (2, None)
-    """
-    for step in range(1, len(ready) + 1):
-        number = (last + step) % len(ready)
-        if ready[number]:
-            return number
-    return None
 
 
 def _shape(picture: av.VideoFrame) -> tuple[object, ...]:

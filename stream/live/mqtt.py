@@ -13,6 +13,7 @@ from engine.wording import install
 from stream.live.address import Address
 from stream.live.events import Event
 from stream.live.outbox import Unsent
+from stream.live.unreachable import unreachable
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -27,7 +28,8 @@ KEEP_ALIVE = 30
 
 
 class Mqtt:
-    """Publishes events at a broker, each at least once (quality of service 1).
+    """Publishes events at a broker, each at least once (quality of service 1). One whose certificate is not trusted
+    (by the system, or the file named in `SSL_CERT_FILE`) is sent nothing, not even a password.
 
     Args:
         address: begins with one of `SCHEMES`, `mqtts://` for TLS; with name and password where the broker wants them;
@@ -98,8 +100,7 @@ class Mqtt:
                 client.tls_set()
             client.connect(self._host, self._port, KEEP_ALIVE)
         except (OSError, ValueError) as error:
-            words = self._address.clean(str(getattr(error, "strerror", None) or error))
-            raise Unsent(f"{self._address.shown} cannot be reached: {words}") from None
+            raise unreachable(self._address, error) from None
         client.loop_start()
         if not self._answered.wait(TIMEOUT) or self._refusal is not None:
             client.disconnect()

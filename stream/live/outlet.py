@@ -30,6 +30,12 @@ class Outlet:
         self.output = output
         self.health = output.health if isinstance(output, Reported) else Health(type(output).__name__)
         self._closed = False
+        self._begun = False
+
+    @property
+    def up(self) -> bool:
+        """Whether it takes what is seen: something has been, and it works."""
+        return self._begun and self.health.state == "on"
 
     @property
     def reported(self) -> bool:
@@ -48,6 +54,7 @@ class Outlet:
 
     def frame(self, seen: Seen) -> None:
         """The next frame."""
+        self._begun = True
         self._try(lambda: self.output.frame(seen))
 
     def between(self, seen: Seen) -> None:

@@ -74,6 +74,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 3),
         "sources": sources,
+        "looks": {"inferences": live.looks.inferences, "pictures": live.looks.items},
         "stages": {name: stage.as_dict() for name, stage in live.clock.stages.items()},
     }
 
@@ -125,6 +126,18 @@ def metrics(live: Live) -> list[Metric]:
             [("", labels, camera.room.waiting) for camera, labels in cameras],
         ),
         Metric(
+            "iznet_looks_total",
+            "Inferences that looked for faces, each on a picture or on those of several feeds.",
+            "counter",
+            [("", {}, live.looks.inferences)],
+        ),
+        Metric(
+            "iznet_looked_at_total",
+            "Pictures in these inferences.",
+            "counter",
+            [("", {}, live.looks.items)],
+        ),
+        Metric(
             "iznet_faces_total",
             "Faces on the analysed frames.",
             "counter",
@@ -152,7 +165,7 @@ def metrics(live: Live) -> list[Metric]:
             "iznet_output_up",
             "Whether an output takes what is seen.",
             "gauge",
-            [("", labels, float(outlet.health.state == "on")) for outlet, labels in outputs],
+            [("", labels, float(outlet.up)) for outlet, labels in outputs],
         ),
         Metric(
             "iznet_output_skipped_total",

@@ -21,7 +21,9 @@ from engine.embedder import Embedder
 from engine.errors import InputError, OutputError, PartialError
 from engine.gallery import Gallery
 from stream.live.address import Address
-from stream.live.camera import Camera, next_in_turn
+from stream.live.analysis import look_together
+from stream.live.camera import Camera
+from stream.live.gathering import Gatherer
 from stream.live.outputs import Output, Seen
 from stream.live.reconnect import Backoff
 from stream.live.source import Connect, connect
@@ -32,6 +34,11 @@ TURN = 0.05
 """Seconds after which the analysis looks again whether anything has changed."""
 LEAVING = 1.0
 """Seconds that readers get to end; one may hang in a read of the network until its timeout."""
+TOGETHER = 8
+"""Frames of several cameras that are looked at together at the most: what a GPU's engine is built for."""
+BATCH_WAIT = {"cpu": 0.0, "gpu": 0.005}
+"""Seconds, where nothing is said. A CPU computes no faster for several pictures than for one after another, and the
+first would wait for the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,9 @@ class LiveSettings:
     """Whether recordings, HLS and pushed streams show the dropped frames too, with who must have been on them."""
     slate: bool = False
     """Whether they go on with a picture that says so while a feed is down."""
+    batch_wait: float | None = None
+    """Seconds that a frame waits for those of other cameras, to be looked at together; with 0 each is looked at by
+    itself; None takes what suits the networks' device (`BATCH_WAIT`)."""
 
 
 class Live:
@@ -82,6 +92,8 @@ class Live:
         self.settings = settings = settings or LiveSettings()
         self.clock = StageClock()
         self.gallery = gallery
+        self.looks = detector.looks
+        """Inferences that looked for faces, and the pictures in them."""
         self.began = time.monotonic()
         self.working = threading.Lock()
         """Held while a frame is analysed: whoever has it may look into the cameras' analysers."""
@@ -89,7 +101,8 @@ class Live:
         self._stopping = False
         self._over = threading.Event()
         self._failure: BaseException | None = None
-        self._last = -1
+        wait = BATCH_WAIT.get(detector.device, 0.0) if settings.batch_wait is None else settings.batch_wait
+        self._gatherer = Gatherer(min(TOGETHER, len(addresses)) if wait else 1, wait)
         self._thread = threading.Thread(target=self._run, name="iznet-analyse", daemon=True)
         self.cameras = [
             Camera(
@@ -109,6 +122,7 @@ class Live:
                 every_frame=settings.every_frame,
                 slate=settings.slate,
                 clock=self.clock,
+                most=self._gatherer.most,
             )
             for number, address in enumerate(addresses)
         ]
@@ -176,12 +190,11 @@ class Live:
             camera.reader.start()
         try:
             for turn in self._turns():
-                seen = self._look(turn) if turn is not None else None
+                seen = self._look(turn)
                 with self.working:
                     for camera in self.cameras:
                         camera.idle(time.monotonic())
-                if seen is not None:
-                    yield seen
+                yield from seen
         finally:
             self._close()
         self._judge()
@@ -214,32 +227,48 @@ class Live:
         if lost:
             raise PartialError("; ".join(lost))
 
-    def _look(self, camera: Camera) -> Seen | None:
+    def _look(self, turn: Sequence[Camera]) -> list[Seen]:
+        """Take note of what was lost, and look at the frames of these cameras, those that are ready for it."""
         with self._changed:
-            coming = camera.room.peek()
+            coming = [(camera, camera.room.peek()) for camera in turn]
         with self.working:
-            camera.take_note()
-            if coming is None or not camera.prepare(coming.picture):
-                return None
+            for camera in self.cameras:
+                camera.take_note()
+            ready = [camera for camera, fresh in coming if fresh is not None and camera.prepare(fresh.picture)]
         with self._changed:
-            fresh = camera.take(time.monotonic())
-        if fresh is None:
-            return None
+            now = time.monotonic()
+            taken = [(camera, fresh) for camera in ready if (fresh := camera.take(now)) is not None]
+        if not taken:
+            return []
         with self.working:
-            return camera.look(fresh)
+            labelled = look_together([camera.begin(fresh) for camera, fresh in taken])
+            now = time.monotonic()
+            return [camera.show(fresh, each, now) for (camera, fresh), each in zip(taken, labelled, strict=True)]
 
-    def _turns(self) -> Iterator[Camera | None]:
-        """The cameras that call, in turn, and None when none has for a while, until the run is over."""
+    def _turns(self) -> Iterator[Sequence[Camera]]:
+        """The cameras whose frames are looked at together, again and again, and none when a feed was lost or nothing
+        has come for a while, until the run is over."""
         while True:
             with self._changed:
-                if (number := self._ready()) is None and not self._done():
-                    self._changed.wait(TURN)
-                    number = self._ready()
-                if self._stopping or self._unheard() or (number is None and self._done()):
+                turn = self._gathered()
+                if self._stopping or self._unheard() or (not turn and self._done()):
                     return
-                if number is not None:
-                    self._last = number
-            yield self.cameras[number] if number is not None else None
+            yield turn
+
+    def _gathered(self) -> Sequence[Camera]:
+        """Wait until there is something to do, for a moment at the most; the cameras whose turn it is."""
+        until = time.monotonic() + TURN
+        while not self._done() and not any(camera.lost for camera in self.cameras):
+            now = time.monotonic()
+            waiting = [camera.waiting for camera in self.cameras]
+            due = self._gatherer.due(waiting, [camera.coming for camera in self.cameras])
+            if due is not None and due <= now:
+                return [self.cameras[number] for number in self._gatherer.take([each is not None for each in waiting])]
+            left = min(until, due if due is not None else until) - now
+            if left <= 0:
+                break
+            self._changed.wait(left)
+        return ()
 
     def _done(self) -> bool:
         return self._stopping or all(camera.over for camera in self.cameras)
@@ -248,9 +277,6 @@ class Live:
         """Whether there were outputs and none of them works any more."""
         outlets = [outlet for camera in self.cameras for outlet in camera.outlets]
         return bool(outlets) and all(outlet.failed for outlet in outlets)
-
-    def _ready(self) -> int | None:
-        return next_in_turn([camera.calls for camera in self.cameras], self._last)
 
     def _close(self) -> None:
         """Finish the outputs, all at once since each may take a moment, and let the readers go."""

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from stream.live.address import Address
 from stream.live.events import Event
 from stream.live.outbox import Refused, Unsent
+from stream.live.unreachable import unreachable
 
 SCHEMES = ("http", "https")
 TIMEOUT = 5.0
@@ -29,7 +30,8 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class Webhook:
-    """Sends events to a web server. A name and password in the address become basic authentication.
+    """Sends events to a web server. A name and password in the address become basic authentication. One whose
+    certificate is not trusted (by the system, or the file named in `SSL_CERT_FILE`) is sent nothing.
 
     Args:
         address: begins with one of `SCHEMES`.
@@ -59,9 +61,7 @@ class Webhook:
                 raise Unsent(words) from None
             raise Refused(words) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            words = str(getattr(reason, "strerror", None) or reason)
-            raise Unsent(f"{self._address.shown} cannot be reached: {self._address.clean(words)}") from None
+            raise unreachable(self._address, error) from None
 
     def close(self) -> None:
         """Nothing is kept open."""

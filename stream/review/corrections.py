@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import NamedTuple
 
 from engine.errors import UsageError
 from engine.names import asked_name, same_person
@@ -30,6 +31,14 @@ class NeedsConsent(UsageError):
         self.consent = consent
 
 
+class Look(NamedTuple):
+    """A face on a frame."""
+
+    track: int
+    frame: int
+    """Its index."""
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     """Something that was said about tracks."""
@@ -41,6 +50,8 @@ class Correction:
     tracks: tuple[int, ...]
     displaced: tuple[int, ...] = ()
     """Tracks that were that person beside them, and are nobody now."""
+    looks: tuple[Look, ...] = ()
+    """What a gallery is to learn from it."""
 
     @property
     def names(self) -> dict[int, str | None]:
@@ -78,6 +89,8 @@ class Corrections:
         self._seen = frozenset(face.track for frame in record.frames for face in frame.faces)
         self._people = tuple(people)
         self._made: tuple[Correction, ...] = ()
+        self._undone: tuple[Correction, ...] = ()
+        """What was taken back and may be said again, the latest last."""
         self._count = 0
         self.record = record
         """The record as it is corrected by now."""
@@ -91,6 +104,21 @@ class Corrections:
     def latest(self) -> Correction | None:
         """What would be undone next."""
         return self._made[-1] if self._made else None
+
+    @property
+    def undone(self) -> Correction | None:
+        """What would be done again next."""
+        return self._undone[-1] if self._undone else None
+
+    @property
+    def lessons(self) -> dict[Look, str]:
+        """What a gallery is to learn: faces, and who they are by what was said of their tracks last."""
+        learned: dict[Look, str] = {}
+        for made in self._made:
+            names = made.names
+            learned = {look: name for look, name in learned.items() if names.get(look.track, name) == name}
+            learned.update((look, made.name) for look in made.looks if made.name is not None)
+        return learned
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -117,28 +145,41 @@ class Corrections:
         raise UsageError(f"there is no track {track}")
 
     def name(
-        self, tracks: Collection[int], name: str | None, *, new: bool = False, displace: bool = False
+        self,
+        tracks: Collection[int],
+        name: str | None,
+        *,
+        new: bool = False,
+        displace: bool = False,
+        looks: Sequence[Look] = (),
     ) -> Correction:
-        """Say who tracks are; None for someone unknown.
+        """Say who tracks are; None for someone unknown. What was undone before can no longer be done again.
 
         Args:
             tracks: one at least.
             name: as it is written in the record or the gallery, apart from upper and lower case.
             new: whether a name may be given that nobody has so far.
             displace: whether somebody else of that name beside them becomes unknown.
+            looks: what a gallery is to learn from it, faces of these tracks.
 
         Raises:
             NeedsConsent: the name is new, or the person would be twice on a frame.
-            UsageError: no such track, no name that can be given (`asked_name`), or they are called so already.
+            UsageError: no such track, no name that can be given (`asked_name`), or it is known already.
         """
         verdicts = self.verdicts
         missing = sorted(set(tracks).difference(verdicts))
         if missing or not tracks:
             raise UsageError(f"there is no track {', '.join(map(str, missing)) or 'to name'}")
         if name is not None:
-            name = self._spelt(name, new=new, verdicts=[v for t, v in verdicts.items() if t not in tracks])
-        if all(verdicts[track].name == name for track in tracks):
-            raise UsageError(f"that is {name or 'somebody unknown'} already")
+            others = [verdict for track, verdict in verdicts.items() if track not in tracks]
+            own = {verdicts[track].name for track in tracks}
+            name = name if name in own else self._spelt(name, new=new, verdicts=others)
+        if looks and name is None:
+            raise UsageError("there is nothing to learn of somebody unknown")
+        if all(verdicts[track].name == name for track in tracks) and all(
+            self.lessons.get(look) == name for look in looks
+        ):
+            raise UsageError(f"that is {name or 'somebody unknown'} already{', and learned' if looks else ''}")
         displaced: tuple[int, ...] = ()
         while (twice := clash(self.record, dict.fromkeys(displaced) | dict.fromkeys(tracks, name))) is not None:
             others = [track for track in twice.tracks if track not in tracks]
@@ -156,8 +197,9 @@ class Corrections:
                 )
             displaced += tuple(others)
         self._count += 1
-        made = Correction(self._count, name, tuple(tracks), displaced)
+        made = Correction(self._count, name, tuple(tracks), displaced, tuple(looks))
         self._made += (made,)
+        self._undone = ()
         self._apply()
         return made
 
@@ -170,9 +212,22 @@ class Corrections:
         latest = self.latest
         if latest is None or latest.number != number:
             raise UsageError("that is not the latest correction; only the latest can be undone")
-        self._made = self._made[:-1]
+        self._made, self._undone = self._made[:-1], (*self._undone, latest)
         self._apply()
         return latest
+
+    def redo(self, number: int) -> Correction:
+        """Say again what was taken back last.
+
+        Raises:
+            UsageError: that is not it, or something else was said since.
+        """
+        undone = self.undone
+        if undone is None or undone.number != number:
+            raise UsageError("that is not what was taken back last; only that can be done again")
+        self._made, self._undone = (*self._made, undone), self._undone[:-1]
+        self._apply()
+        return undone
 
     def _apply(self) -> None:
         verdicts = dict(self._original)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.errors import InputError, UsageError
+from engine.wording import count
+from stream.cuttings import Sight
 from stream.filekind import is_photo
 from stream.frames import TrackVerdict
 from stream.probe import probe
 from stream.renaming import correct
 from stream.render import check_belongs
-from stream.review.corrections import Correction, Corrections, NeedsConsent
+from stream.review.corrections import Correction, Corrections, Look, NeedsConsent
 from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
+from stream.review.teaching import Teacher, worth_learning
 from stream.styles import Colour, colour_of
 from stream.summary import Overview, overview
 from stream.takes import Ruler, cast
@@ -37,6 +43,7 @@ class Review:
         tracks: the record; changed by `save` alone.
         video: what it was made of; None looks where the record says, then beside it.
         people: names that may be given without being asked whether they are meant.
+        teacher: keeps the gallery that may learn from corrections, for a video of that name; None where there is none.
 
     Raises:
         InputError: the record or the video cannot be read, or they do not belong together.
@@ -53,6 +60,7 @@ class Review:
         tracks: str | os.PathLike[str],
         video: str | os.PathLike[str] | None = None,
         people: Sequence[str] = (),
+        teacher: Callable[[str], Teacher] | None = None,
     ) -> None:
         self.path = Path(tracks)
         self._stamp = _stamp(self.path)
@@ -69,6 +77,10 @@ class Review:
         self.stills = Stills(self.video, info, record)
         self._lock = threading.Lock()
         self._corrections = Corrections(record, people)
+        self._sights = {
+            Look(face.track, frame.index): Sight(frame, face) for frame in record.frames for face in frame.faces
+        }
+        self._teacher = teacher(self.video.name) if teacher is not None else None
         self._saved = self._began = self._corrections.verdicts
         """The verdicts that stand in the file."""
         self._written = record
@@ -100,6 +112,16 @@ class Review:
         return len(_differing(self._corrections.verdicts, self._saved))
 
     @property
+    def unlearned(self) -> int:
+        """Looks that are still to be put into the gallery, or taken out again."""
+        return self._teacher.differing(self._corrections.lessons) if self._teacher is not None else 0
+
+    @property
+    def learned(self) -> int:
+        """Looks that the gallery has from this review."""
+        return self._teacher.kept if self._teacher is not None else 0
+
+    @property
     def corrected(self) -> int:
         """Tracks whose verdict in the file is not what it was when the review began."""
         return len(_differing(self._saved, self._began))
@@ -114,7 +136,14 @@ class Review:
         self.output, self._render = output, render
 
     def name(
-        self, track: int, name: str | None, *, everywhere: bool = False, new: bool = False, displace: bool = False
+        self,
+        track: int,
+        name: str | None,
+        *,
+        everywhere: bool = False,
+        new: bool = False,
+        displace: bool = False,
+        learn: bool = False,
     ) -> Correction:
         """Say who a track is; None for someone unknown.
 
@@ -123,18 +152,23 @@ class Review:
             name: who.
             everywhere: whether all tracks of that person or stranger are meant.
             new, displace: as for `Corrections.name`.
+            learn: whether the gallery is to learn the face, when this is saved.
 
         Raises:
-            NeedsConsent, UsageError, InputError: as for `Corrections.name`.
+            NeedsConsent, UsageError: as for `Corrections.name`; or there is no gallery, or the face was never seen well
+                enough.
+            InputError: the gallery was made with another embedder.
         """
         with self._lock:
             group = self._corrections.group_of(track)
-            made = self._corrections.name(group.tracks if everywhere else (track,), name, new=new, displace=displace)
+            tracks = group.tracks if everywhere else (track,)
+            looks = self._looks(tracks) if learn else ()
+            made = self._corrections.name(tracks, name, new=new, displace=displace, looks=looks)
             self._version += 1
             return made
 
     def undo(self, number: int) -> Correction:
-        """Take the latest correction back.
+        """Take the latest correction back; what was learned from it too, when that is saved.
 
         Raises:
             UsageError: it is not the latest, or was taken back.
@@ -144,8 +178,20 @@ class Review:
             self._version += 1
             return undone
 
+    def redo(self, number: int) -> Correction:
+        """Make the correction again that was taken back last.
+
+        Raises:
+            UsageError: that is not it, or there was another since.
+        """
+        with self._lock:
+            done = self._corrections.redo(number)
+            self._version += 1
+            return done
+
     def save(self) -> int:
-        """Write the corrections into the record; returns how many tracks are called otherwise now.
+        """Write the corrections into the record, and what is to be learned into the gallery; returns how many tracks
+        are called otherwise now.
 
         The record as it was before it was ever corrected is kept as `NAME.bak`.
 
@@ -165,6 +211,8 @@ class Review:
                 correct(self.path, self._written, changed)
                 self._stamp = _stamp(self.path)
                 self._saved, self._written = verdicts, self._corrections.record
+                self._version += 1
+            if self._teacher is not None and self._teacher.keep(self._corrections.lessons, self._crops):
                 self._version += 1
             return len(changed)
 
@@ -212,6 +260,7 @@ class Review:
             "record": self.path.name,
             "video": self.video.name,
             "output": self.output.name if self.output is not None else None,
+            "gallery": Path(self._teacher.path).name if self._teacher is not None else None,
             "width": width,
             "height": height,
             "units": BOX_UNITS,
@@ -229,13 +278,27 @@ class Review:
             shown = self._shown[1]
         return shown | {"rendering": self._rendering.as_dict() if self._rendering is not None else None}
 
+    def _looks(self, tracks: Sequence[int]) -> list[Look]:
+        """What the gallery can learn of them."""
+        if self._teacher is None:
+            raise UsageError("there is no gallery that could learn it; start the review with -g")
+        wanted = frozenset(tracks)
+        looks = worth_learning([sight for look, sight in self._sights.items() if look.track in wanted])
+        self._teacher.check()
+        return looks
+
+    def _crops(self, looks: Sequence[Look]) -> NDArray[np.uint8]:
+        return self.stills.aligned([self._sights[look] for look in looks])
+
     def _state(self) -> dict[str, Any]:
         corrections, record = self._corrections, self._corrections.record
-        latest, found = corrections.latest, overview(record)
+        found = overview(record)
         return {
             "version": self._version,
             "unsaved": self.unsaved,
-            "undo": {"number": latest.number, "words": _words(latest)} if latest is not None else None,
+            "unlearned": self.unlearned,
+            "undo": _step(corrections.latest),
+            "redo": _step(corrections.undone),
             "people": list(corrections.people),
             "groups": _groups(corrections, record, found),
             "timeline": _timeline(record, found),
@@ -255,9 +318,13 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _words(made: Correction) -> str:
-    tracks = f"track {made.tracks[0]}" if len(made.tracks) == 1 else f"{len(made.tracks)} tracks"
-    return f"{tracks[:1].upper()}{tracks[1:]}: {made.name or 'unknown'}"
+def _step(made: Correction | None) -> dict[str, Any] | None:
+    """A correction as a page is told of it."""
+    if made is None:
+        return None
+    tracks = f"Track {made.tracks[0]}" if len(made.tracks) == 1 else f"{len(made.tracks)} tracks"
+    learned = f", {count(len(made.looks), 'look')} to learn" if made.looks else ""
+    return {"number": made.number, "words": f"{tracks}: {made.name or 'unknown'}{learned}"}
 
 
 def _groups(corrections: Corrections, record: Tracks, found: Overview) -> list[dict[str, Any]]:

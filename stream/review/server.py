@@ -47,6 +47,7 @@ class ReviewPage:
             Route("/tracks/{track:int}.jpg", self._face),
             Route("/names", self._name, methods=["POST"]),
             Route("/undo", self._undo, methods=["POST"]),
+            Route("/redo", self._redo, methods=["POST"]),
             Route("/save", self._save, methods=["POST"]),
             Route("/render", self._render, methods=["POST"]),
             Route("/stop", self._stop, methods=["POST"]),
@@ -93,12 +94,16 @@ class ReviewPage:
     async def _name(self, request: Request) -> Response:
         asked = await body_of(request)
         track, name = whole(asked, "track"), None if asked.get("name") is None else text(asked, "name")
-        flags = {key: truth(asked, key) for key in ("everywhere", "new", "displace")}
+        flags = {key: truth(asked, key) for key in ("everywhere", "new", "displace", "learn")}
         return await self._answer(lambda: self._review.name(track, name, **flags))
 
     async def _undo(self, request: Request) -> Response:
         number = whole(await body_of(request), "number")
         return await self._answer(lambda: self._review.undo(number))
+
+    async def _redo(self, request: Request) -> Response:
+        number = whole(await body_of(request), "number")
+        return await self._answer(lambda: self._review.redo(number))
 
     async def _save(self, request: Request) -> Response:
         await body_of(request)

@@ -7,7 +7,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -17,9 +17,12 @@ import av.error
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
+from engine import alignment
 from engine.errors import InputError
 from stream.cuttings import Sight, choose, cut
+from stream.eyes import cut_aligned
 from stream.frames import Frame, VideoInfo
 from stream.live.screen import jpeg, shrunk
 from stream.probe import opened, video_stream
@@ -109,6 +112,18 @@ class Stills:
                 index = self._clearest[track].frame.index
                 self._cut_out(index, self._picture(index))  # where a frame is missing, from the next one
             return self._faces[track]
+
+    def aligned(self, sights: Sequence[Sight]) -> NDArray[np.uint8]:
+        """The faces as an embedder takes them, uint8 `[N,112,112,3]` RGB.
+
+        Raises:
+            InputError: a frame cannot be decoded.
+        """
+        crops = np.empty((len(sights), alignment.SIZE, alignment.SIZE, 3), np.uint8)
+        with self._lock:
+            for sight, crop in sorted(zip(sights, crops, strict=True), key=lambda pair: pair[0].frame.index):
+                cut_aligned(self._picture(sight.frame.index), sight.face.landmarks, self._info, crop)
+        return crops
 
     def _cut_out(self, index: int, picture: av.VideoFrame) -> None:
         """The faces that are wanted of a frame."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.presence import presence
+from stream.presence import PresenceLog, presence
 
 
 @given(
@@ -37,6 +37,39 @@ def test_presence_agrees_with_a_painted_timeline(steps: list[int], where: set[in
     assert abs(covered - person.seconds) < 0.001 * (len(person.appearances) + 1)
     for (_, end), (begin, _) in zip(person.appearances, person.appearances[1:], strict=False):
         assert end < begin
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.lists(st.integers(0, 4), max_size=4)), max_size=40),
+    st.integers(-100, 100),
+    st.dictionaries(st.integers(0, 5), st.sampled_from(["a", "b"])),
+)
+def test_frames_that_come_one_by_one_say_the_same(
+    frames: list[tuple[int, list[int]]], start: int, names: dict[int, str]
+) -> None:
+    log, pts, now = PresenceLog(), [], start
+    shown: dict[str, set[int]] = {}
+    for index, (step, tracks) in enumerate(frames):
+        now += step
+        pts.append(now)
+        log.frame(now, tracks)
+        for track in tracks:
+            if track in names:
+                shown.setdefault(names[track], set()).add(index)
+    for track in range(5):
+        if track not in names:
+            log.forget(track)
+    positions = {name: sorted(where) for name, where in shown.items()}
+    assert log.frames == len(frames)
+    for _ in range(2):  # asking changes nothing
+        assert log.presence(Fraction(1, 10), names) == presence(pts, Fraction(1, 10), positions)
+
+
+def test_what_is_kept_grows_with_appearances_and_not_with_frames() -> None:
+    log = PresenceLog()
+    for index in range(3000):
+        log.frame(index, [1] if index % 1000 < 900 else [])
+    assert sum(map(len, log._runs.values())) == 3
 
 
 def test_variable_frame_rate_counts_time_not_frames() -> None:

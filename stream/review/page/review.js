@@ -116,11 +116,17 @@ function show(said) {
   state = said;
   groupOf = new Map(state.groups.flatMap((group) => group.tracks.map((track) => [track, group])));
   offer(state.people);
-  put($("unsaved"), state.unsaved ? `${count(state.unsaved, "track")} corrected, not saved` : "");
-  $("save").disabled = !state.unsaved;
-  $("save").classList.toggle("main", state.unsaved > 0);
-  $("back").disabled = !state.undo;
-  $("back").title = state.undo ? `Undo: ${state.undo.words}` : "";
+  const open = [
+    state.unsaved ? `${count(state.unsaved, "track")} corrected` : "",
+    state.unlearned ? `${count(state.unlearned, "look")} for ${scenes.gallery}` : "",
+  ].filter(Boolean);
+  put($("unsaved"), open.length ? `${open.join(", ")}, not saved` : "");
+  $("save").disabled = !open.length;
+  $("save").classList.toggle("main", open.length > 0);
+  for (const [id, word, step] of [["back", "Undo", state.undo], ["again", "Redo", state.redo]]) {
+    $(id).disabled = !step;
+    $(id).title = step ? `${word}: ${step.words}` : "";
+  }
   showCast();
   showTimeline();
   shown(index);
@@ -223,11 +229,14 @@ function ask(track, all = false) {
   put($("here").nextElementSibling, `Only here (track ${track}, ${span(track)})`);
   put($("everywhere").nextElementSibling, `${called(group)} everywhere (${count(group.tracks.length, "track")})`);
   $("nobody").hidden = group.name === null;
+  $("learn").checked = false; // asked for anew each time: a wrong look stays in the gallery
+  $("teaching").hidden = !scenes.gallery;
   naming.open({
     picture: picture(track),
     name: group.name,
     send: async (name, consents) => {
-      const made = await post("names", { track, name, everywhere: $("everywhere").checked && several, ...consents });
+      const where = { everywhere: $("everywhere").checked && several, learn: $("learn").checked && name !== null };
+      const made = await post("names", { track, name, ...where, ...consents });
       show(made);
       say(`${made.undo.words}.`, () => takeBack(made.undo.number));
     },
@@ -251,9 +260,14 @@ async function takeBack(number) {
   if (number !== undefined) await act("undo", { number }, "Taken back.");
 }
 
+async function doAgain() {
+  if (state.redo) await act("redo", { number: state.redo.number }, `${state.redo.words}.`);
+}
+
 async function save() {
-  if (!state.unsaved) return true;
-  return act("save", {}, `Saved in ${scenes.record}.`);
+  if (!state.unsaved && !state.unlearned) return true;
+  const places = [state.unsaved ? scenes.record : "", state.unlearned ? scenes.gallery : ""].filter(Boolean);
+  return act("save", {}, `Saved in ${places.join(" and ")}.`);
 }
 
 async function render(replace = false) {
@@ -290,6 +304,7 @@ function listen() {
   $("where").oninput = () => go(Number($("where").value));
   $("save").onclick = save;
   $("back").onclick = () => takeBack(state.undo?.number);
+  $("again").onclick = doAgain;
   $("render").onclick = () => render();
   $("stop").onclick = () => act("stop", {});
   $("nobody").onclick = () => naming.submit(null);
@@ -310,7 +325,7 @@ function listen() {
   };
   $("overlay").onmousemove = (event) => $("overlay").classList.toggle("face-there", face(event) !== null);
   addEventListener("resize", () => overlay.draw(index, nameOf, selected));
-  addEventListener("beforeunload", (event) => { if (state.unsaved) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (state.unsaved || state.unlearned) event.preventDefault(); });
   addEventListener("keydown", pressed);
 }
 
@@ -325,13 +340,14 @@ const KEYS = {
   P: () => turn(-1, true),
   Enter: () => { if (selected !== null) ask(selected); },
   u: () => takeBack(state.undo?.number),
+  U: doAgain,
   s: save,
 };
 
 function pressed(event) {
   if (document.querySelector("dialog[open]")) return;
   const held = event.ctrlKey || event.metaKey;
-  const act = held ? { z: KEYS.u, s: KEYS.s }[event.key] : event.altKey ? null : KEYS[event.key];
+  const act = held ? { z: KEYS.u, Z: KEYS.U, y: KEYS.U, s: KEYS.s }[event.key] : event.altKey ? null : KEYS[event.key];
   // A button that has the focus is pressed, a slider moved: those are theirs.
   const own = event.target.matches("button, summary") ? [" ", "Enter"] : event.target.matches("input") ? ["ArrowLeft", "ArrowRight"] : [];
   if (!act || own.includes(event.key)) return;
@@ -359,6 +375,7 @@ function begin() {
   const shape = (width, height) => document.documentElement.style.setProperty("--shape", width / height);
   shape(scenes.width, scenes.height);
   $("where").max = Math.max(0, times.length - 1);
+  put($("teaching").querySelector("span"), `Learn this face: its clearest looks go into ${scenes.gallery} when you save`);
   $("render").hidden = !scenes.output;
   $("render").title = `Draws ${scenes.output}`;
   const video = $("video");

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -115,10 +116,17 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
+class _Web(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever breaks off a handshake has a reason."""
+
+
 @contextlib.contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def serving(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """An HTTP server on the loopback; gives its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Web(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -265,10 +273,12 @@ class Posted:
 class Broker:
     """As much of an MQTT 3.1.1 broker as a publisher meets: lets people in, or not, and confirms what they publish."""
 
-    def __init__(self, port: int = 0, *, answer: int = 0, confirms: bool = True) -> None:
+    def __init__(
+        self, port: int = 0, *, answer: int = 0, confirms: bool = True, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.published: list[tuple[str, Any]] = []
         self.connects: list[bytes] = []
-        self._answer, self._confirms = answer, confirms
+        self._answer, self._confirms, self._tls = answer, confirms, tls
         self._server = socket.create_server(("127.0.0.1", port))
         self.port: int = self._server.getsockname()[1]
         self._talks: list[socket.socket] = []
@@ -289,7 +299,11 @@ class Broker:
                 threading.Thread(target=self._talk, args=(talk,), daemon=True).start()
 
     def _talk(self, talk: socket.socket) -> None:
-        with contextlib.suppress(OSError), talk.makefile("rb") as reading:
+        with contextlib.suppress(OSError):
+            self._understand(talk if self._tls is None else self._tls.wrap_socket(talk, server_side=True))
+
+    def _understand(self, talk: socket.socket) -> None:
+        with talk.makefile("rb") as reading:
             while head := reading.read(1):
                 length = shift = 0
                 while True:

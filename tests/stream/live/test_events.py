@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -24,6 +27,7 @@ from stream.live.reconnect import Backoff
 from stream.live.thumbnails import Thumbnails
 from stream.live.webhook import Webhook
 from tests.stream.live import feeds
+from tests.stream.live.authority import Authority
 from tests.stream.live.test_outputs import info_of, seen
 
 
@@ -289,6 +293,97 @@ def test_a_broker_that_lets_nobody_in_or_confirms_nothing(monkeypatch: pytest.Mo
         broker.kill()
     with pytest.raises(Unsent, match="cannot be reached"):
         publisher(f"mqtt://127.0.0.1:{strict.port}").send(event())
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+Place = Literal["https", "mqtts"]
+
+
+@contextlib.contextmanager
+def secured(place: Place, tls: ssl.SSLContext) -> Iterator[tuple[Webhook | Mqtt, Callable[[], list[int]]]]:
+    """A server that talks TLS, whoever sends to it, and the tracks of the events that it got."""
+    if place == "https":
+        posted = feeds.Posted(200)
+        with feeds.serving(posted.handler, tls) as port:
+            yield hook(f"https://me:s3cret@127.0.0.1:{port}/hook"), lambda: [b["track"] for _, b in posted.requests]
+    else:
+        broker = feeds.Broker(tls=tls)
+        yield publisher(f"mqtts://me:s3cret@127.0.0.1:{broker.port}"), lambda: [b["track"] for _, b in broker.published]
+        assert not broker.published or broker.connects
+        broker.kill()
+
+
+@pytest.mark.parametrize("place", get_args(Place))
+def test_a_server_with_a_trusted_certificate_gets_events_by_tls(
+    place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with secured(place, authority.server()) as (carrier, got):
+        carrier.send(event(5))
+        carrier.send(event(6))
+        carrier.close()
+        assert got() == [5, 6]
+
+
+@pytest.mark.parametrize("place", get_args(Place))
+@pytest.mark.parametrize(
+    ("trusted", "name", "expired", "words"),
+    [
+        (False, "127.0.0.1", False, r"not trusted: .*issuer.*; name the file .* SSL_CERT_FILE$"),
+        (True, "broker.example", False, r"not trusted: .*not valid for '127.0.0.1'$"),
+        (True, "127.0.0.1", True, r"not trusted: certificate has expired$"),
+    ],
+)
+def test_a_wrong_certificate_is_refused_before_anything_is_said(
+    place: Place,
+    trusted: bool,
+    name: str,
+    expired: bool,
+    words: str,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with secured(place, authority.server(name, expired=expired)) as (carrier, got):
+        with pytest.raises(Unsent, match=words) as told:
+            carrier.send(event())
+        carrier.close()
+        assert got() == []
+    assert "s3cret" not in str(told.value)
+
+
+def test_a_server_that_talks_no_tls(broker: feeds.Broker) -> None:
+    with pytest.raises(Unsent, match=r"cannot be talked to by TLS|cannot be reached|does not answer") as told:
+        publisher(f"mqtts://me:s3cret@127.0.0.1:{broker.port}").send(event())
+    assert "s3cret" not in str(told.value)
+    assert broker.published == []
+    assert not any(b"me" in said for said in broker.connects)  # a handshake at the most
+
+
+def test_a_wrong_certificate_harms_nobody_else(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    (tmp_path / "other").mkdir()
+    stranger = Authority(tmp_path / "other")
+    with secured("https", authority.server()) as (good, got), secured("mqtts", stranger.server()) as (bad, never):
+        outboxes = [Outbox(name, carrier, quick()) for name, carrier in (("good", good), ("bad", bad))]
+        for outbox in outboxes:
+            outbox.start()
+            for number in range(3):
+                outbox.put(event(number))
+        feeds.until(lambda: got() == [0, 1, 2] and outboxes[1].health.state == "waiting")
+        for outbox in outboxes:
+            outbox.close()
+        assert never() == []
+    assert "not trusted" in (outboxes[1].health.problem or "")
+    assert [outbox.outcomes for outbox in outboxes] == [{"sent": 3, "unsent": 0}, {"unsent": 3}]
 
 
 def test_what_cannot_be_published_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

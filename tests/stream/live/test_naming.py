@@ -14,9 +14,10 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, IznetError, UsageError
 from engine.gallery import Gallery
+from engine.gallery_photos import photos_by_name, rebuilt, take_out
 from engine.names import LONGEST_NAME
 from stream.live.address import Address
-from stream.live.naming import NameDesk, photos_by_name, rebuilt, take_out
+from stream.live.naming import NameDesk
 from stream.live.run import Live, LiveSettings
 from tests.stream.live import feeds
 from tests.stream.live.test_run import Kept

@@ -8,8 +8,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -185,6 +186,154 @@ def test_cameras_that_all_have_frames_take_turns(detector: Detector) -> None:
     assert all({order[n], order[n + 1]} == {"a", "b"} for n in range(0, 12, 2))
 
 
+TOGETHER = LiveSettings(max_staleness=60, retries=0, batch_wait=0.001)
+"""For runs in which frames of several cameras are looked at together."""
+
+
+def run_in_rounds(
+    detector: Detector,
+    embedder: Embedder,
+    settings: LiveSettings,
+    pictures: Mapping[str, Sequence[av.VideoFrame]],
+    outputs: Sequence[Kept],
+) -> Live:
+    """Every camera with its pictures: all give their next one when all of theirs have been looked at. From the second
+    on each waits, however long, until all are there."""
+    barrier = threading.Barrier(len(pictures))
+
+    def wait_for_all() -> None:
+        if live._gatherer.most > 1:
+            live._gatherer.wait = 60.0
+
+    def script(own: Sequence[av.VideoFrame]) -> feeds.Script:
+        steps: list[feeds.Step] = []
+        for number, picture in enumerate(own, 1):
+            steps.append(lambda: barrier.wait(20))
+            steps.append(picture)
+            steps.append(lambda n=number: feeds.until(lambda: all(len(kept.seen) == n for kept in outputs)))  # type: ignore[misc]
+            steps.append(wait_for_all)
+        return feeds.Script(steps)
+
+    gallery = feeds.gallery_of(embedder, "ann", "ben", "cho")
+    opens = feeds.by_address(**{name: script(own) for name, own in pictures.items()})
+    live = Live(cameras(*pictures), detector, embedder, gallery, settings, [[kept] for kept in outputs], opens=opens)
+    with pytest.raises(InputError), live:
+        live.wait(60)
+    return live
+
+
+def test_frames_of_several_cameras_are_looked_at_in_one_inference(detector: Detector, embedder: Embedder) -> None:
+    counts = []
+
+    class Counted(Kept):
+        def frame(self, seen: Seen) -> None:
+            counts.append((detector.looks.inferences, detector.looks.items))
+            super().frame(seen)
+
+    # Pictures of two sizes that are one to the detector, and of one that is another.
+    sizes = {"a": (320, 240), "b": (640, 480), "c": (320, 320)}
+    kept = [Counted() for _ in sizes]
+    scenes = {name: [feeds.picture([feeds.ANN], *size)] * 6 for name, size in sizes.items()}
+    live = run_in_rounds(detector, embedder, TOGETHER, scenes, kept)
+    assert [each.names for each in kept] == [[["ann"]] * 6] * 3
+    # The first frames come while the networks are made ready; from then on two inferences, one with two pictures.
+    steady = counts[3::3]
+    assert [(i - j, n - m) for (j, m), (i, n) in pairwise(steady)] == [(2, 3)] * 4
+    for camera in live.cameras:
+        assert (camera.room.tally.came, camera.room.tally.went, camera.room.tally.dropped) == (6, 6, 0)
+
+
+def test_what_is_found_does_not_depend_on_what_is_looked_at_together(tmp_path: Path, embedder: Embedder) -> None:
+    coarse = networks.write_detector(tmp_path / "coarse.onnx", {"iznet.coarse": "192"})
+    rng = np.random.default_rng(11)
+
+    def scene() -> feeds.People:
+        people = []
+        for name in rng.permutation(list(networks.PEOPLE))[: rng.integers(0, 4)]:
+            x, y, side = rng.integers(0, 240), rng.integers(0, 180), rng.integers(24, 220)
+            people.append(((int(x), int(y), int(x + side), int(y + side)), networks.PEOPLE[name]))
+        return people
+
+    scenes = {name: [feeds.picture(scene()) for _ in range(8)] for name in "abc"}
+    found = []
+    for settings in (TOGETHER, PATIENT):
+        with closing(Detector.open(coarse, threads=1)) as opened:
+            kept = [Kept() for _ in scenes]
+            run_in_rounds(opened, embedder, settings, scenes, kept)
+            together = opened.looks.items - opened.looks.inferences
+            # Two of three in each round but the first, and of each of three rehearsals of three.
+            assert together >= 7 * 2 + 3 * (1 + 2) if settings is TOGETHER else together == 0
+        found.append([[told(seen) for seen in each.seen] for each in kept])
+    assert found[0] == found[1]
+    assert any(faces for each in found[0] for faces in each)
+
+
+def told(seen: Seen) -> list[tuple[int, str | None, list[float], float]]:
+    """What is said of a frame."""
+    faces = sorted(seen.labelled.faces, key=lambda face: face.track)
+    return [(f.track, f.name, [round(v, 3) for v in f.box.tolist()], round(f.score, 4)) for f in faces]
+
+
+def test_a_camera_that_stalls_holds_nobody_for_longer_than_frames_are_held_back(detector: Detector) -> None:
+    rng = np.random.default_rng(7)
+    analysed, never = threading.Semaphore(0), threading.Event()
+    quick, stalled = Kept(analysed), Kept()
+    before = int(rng.integers(1, 4))  # so many pictures, then none, and the connection stays up
+    opens: Connect = feeds.by_address(
+        stalled=feeds.Script([*[feeds.picture()] * before, lambda: never.wait(60)]),
+        quick=feeds.Script(lockstep([feeds.picture()] * 20, analysed)),
+    )
+    settings = LiveSettings(max_staleness=60, retries=0, batch_wait=0.005)
+    live = Live(cameras("stalled", "quick"), detector, settings=settings, outputs=[[stalled], [quick]], opens=opens)
+    live.start()
+    feeds.until(lambda: len(quick.seen) == 20)
+    tally = live.cameras[0].room.tally
+    assert (tally.came, tally.went + tally.dropped) == (before, before)
+    assert [seen.labelled.frame.index for seen in quick.seen] == list(range(20))
+    never.set()
+    assert live.wait(30)
+    with pytest.raises(InputError):
+        live.stop()
+
+
+def test_under_overload_several_cameras_are_accounted_for_exactly_and_in_order(detector: Detector) -> None:
+    gate = threading.Semaphore(0)
+    counts = {"a": 40, "b": 17, "c": 3}
+
+    class Slow(Kept):
+        def frame(self, seen: Seen) -> None:
+            super().frame(seen)
+            gate.acquire(timeout=0.002)  # slower than they come
+
+    kept = [Slow() for _ in counts]
+    opens = feeds.by_address(**{name: feeds.Script([feeds.picture()] * number) for name, number in counts.items()})
+    settings = LiveSettings(max_staleness=60, retries=0, batch_wait=0.003)
+    live = Live(cameras(*counts), detector, settings=settings, outputs=[[each] for each in kept], opens=opens)
+    with pytest.raises(InputError), live:
+        live.wait(60)
+    for each, camera, number in zip(kept, live.cameras, counts.values(), strict=True):
+        tally = camera.room.tally
+        assert tally.came == number
+        assert tally.went + tally.dropped == number
+        assert tally.went == len(each.seen)
+        assert each.dropped == tally.as_dict()
+        times = [seen.labelled.frame.pts for seen in each.seen]
+        assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize(
+    ("wait", "device", "sources", "most"),
+    [(None, "cpu", 3, 1), (None, "gpu", 3, 3), (0.0, "gpu", 3, 1), (0.01, "cpu", 20, 8), (0.01, "cpu", 1, 1)],
+)
+def test_how_many_are_looked_at_together(
+    wait: float | None, device: str, sources: int, most: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Detector, "device", device)
+    names = [f"c{number}" for number in range(sources)]
+    live = Live(cameras(*names), detector, settings=LiveSettings(batch_wait=wait))
+    assert live._gatherer.most == most
+
+
 def recorded(
     tmp_path: Path, detector: Detector, embedder: Embedder, *connections: Sequence[av.VideoFrame | str]
 ) -> Path:
@@ -294,6 +443,14 @@ def test_a_record_can_be_followed_on_a_stream(detector: Detector) -> None:
     )
 
 
+class Told(Kept):
+    """An output whose state people are told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.health = Health(name)
+
+
 class Full(Kept):
     """An output whose disk is full from the second frame on."""
 
@@ -333,6 +490,23 @@ def test_an_output_that_fails_is_left_out_and_told_and_nothing_else_suffers(dete
     assert (len(kept.seen), len(far.seen)) == (5, 8)
     assert kept.dropped == {}
     assert "a.invalid" in str(failure.value)  # the feeds that were given up are told as well
+
+
+def test_the_outputs_of_a_source_that_never_came_are_counted_as_down(detector: Detector) -> None:
+    analysed, never = threading.Semaphore(0), threading.Event()
+    opens = feeds.by_address(
+        here=feeds.Script([*lockstep([feeds.picture()], analysed), lambda: never.wait(60)]), gone=feeds.Script()
+    )
+    here, gone = Kept(analysed), Kept()
+    outputs = [[Told("here.mkv"), here], [Told("gone.mkv"), gone]]
+    live = Live(cameras("here", "gone"), detector, settings=LiveSettings(60), outputs=outputs, opens=opens)
+    with live:
+        feeds.until(lambda: len(here.seen) == 1)
+        told = exposition(metrics(live))
+        assert 'iznet_output_up{camera="here",output="here.mkv"} 1' in told
+        assert 'iznet_output_up{camera="gone",output="gone.mkv"} 0' in told
+        assert 'iznet_up{camera="gone"} 0' in told
+        never.set()
 
 
 def test_a_run_whose_last_output_has_failed_ends(detector: Detector) -> None:

@@ -16,6 +16,7 @@ from stream.render import render_video
 from stream.result import LabelResult
 from stream.review.review import Review
 from stream.review.server import ReviewPage
+from stream.review.teaching import Teacher
 from tests.stream.asking import ask
 
 
@@ -39,9 +40,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(path: Path, token: str | None = None, people: tuple[str, ...] = ()) -> Iterator[Served]:
+def served(
+    path: Path,
+    token: str | None = None,
+    people: tuple[str, ...] = (),
+    teacher: Callable[[str], Teacher] | None = None,
+) -> Iterator[Served]:
     """Serve the review of a record whose video lies beside it."""
-    review = Review(path, people=people)
+    review = Review(path, people=people, teacher=teacher)
     target = path.with_name("mv.labelled.mp4")
 
     def draw(overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.errors import IznetError, UsageError
 from engine.names import LONGEST_NAME
-from stream.review.corrections import Corrections, Group, NeedsConsent
+from stream.review.corrections import Corrections, Group, Look, NeedsConsent
 from stream.tracks import Tracks, read
 from tests.stream.review import stage
 
@@ -64,6 +64,53 @@ def test_only_the_latest_is_undone_and_once(corrections: Corrections) -> None:
     assert names(corrections)[4] == "Minju"
     with pytest.raises(UsageError, match="only the latest"):
         corrections.undo(second.number)
+
+
+def test_what_was_undone_is_done_again_step_by_step(corrections: Corrections) -> None:
+    said = [corrections.name([4], "Minju"), corrections.name([4], "Yuri"), corrections.name([1, 3, 5], "zoe", new=True)]
+    before = corrections.record
+    for made in reversed(said):
+        assert corrections.latest is made
+        corrections.undo(made.number)
+    assert corrections.latest is None
+    with pytest.raises(UsageError, match="taken back last"):
+        corrections.redo(said[2].number)
+    for made in said:
+        assert corrections.undone is made
+        corrections.redo(made.number)
+    assert (corrections.record, corrections.undone) == (before, None)
+
+
+def test_what_is_said_after_an_undo_takes_the_place_of_what_was_undone(corrections: Corrections) -> None:
+    first = corrections.name([4], "Minju")
+    corrections.undo(first.number)
+    second = corrections.name([4], "Yuri")
+    assert second.number > first.number
+    assert corrections.undone is None
+    with pytest.raises(UsageError, match="taken back last"):
+        corrections.redo(first.number)
+
+
+def test_what_is_learned_follows_what_was_said_last(corrections: Corrections) -> None:
+    looks = [Look(1, 3), Look(3, 20), Look(5, 40)]
+    everywhere = corrections.name([1, 3, 5], "Minju", looks=looks)
+    assert corrections.lessons == dict.fromkeys(looks, "Minju")
+    corrections.name([3], "zoe", new=True)  # that one was a mistake, and nothing is to be learned of it
+    assert corrections.lessons == {Look(1, 3): "Minju", Look(5, 40): "Minju"}
+    corrections.name([3], "zoe", looks=[Look(3, 21)])  # the name is known, the face is not
+    assert corrections.lessons[Look(3, 21)] == "zoe"
+    with pytest.raises(UsageError, match="that is zoe already, and learned"):
+        corrections.name([3], "zoe", looks=[Look(3, 21)])
+    corrections.name([4], "Minju", displace=True)  # beside track 5, who is nobody then
+    assert set(corrections.lessons) == {Look(1, 3), Look(3, 21)}
+    while corrections.latest is not everywhere:
+        assert corrections.latest is not None
+        corrections.undo(corrections.latest.number)
+    assert corrections.lessons == dict.fromkeys(looks, "Minju")
+    corrections.undo(everywhere.number)
+    assert corrections.lessons == {}
+    with pytest.raises(UsageError, match="nothing to learn"):
+        corrections.name([0], None, looks=[Look(0, 1)])
 
 
 def test_a_new_name_is_asked_about(corrections: Corrections) -> None:
@@ -149,6 +196,13 @@ def test_whatever_is_said_nobody_is_twice_and_all_can_be_undone(
     for frame in corrections.record.frames:
         on = [face.name for face in frame.faces if face.name is not None]
         assert len(on) == len(set(on))
+    after = corrections.record
+    steps = 0
     while corrections.latest is not None:
         corrections.undo(corrections.latest.number)
+        steps += 1
     assert corrections.record == record
+    for _ in range(steps):
+        assert corrections.undone is not None
+        corrections.redo(corrections.undone.number)
+    assert (corrections.record, corrections.undone) == (after, None)

@@ -23,6 +23,9 @@ pytest.importorskip("starlette", reason="the page's packages are not installed: 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 expect = playwright.expect
 
+from engine.embedder import Embedder  # noqa: E402
+from engine.gallery import Gallery  # noqa: E402
+from stream.review.teaching import Teacher  # noqa: E402
 from tests.stream.review.served import Served, served  # noqa: E402
 
 PATIENCE = 30_000
@@ -288,6 +291,67 @@ def test_all_of_it_can_be_done_with_the_keyboard(run: Served, browser: Browser) 
         reached.add(visit.page.evaluate("document.activeElement.id || document.activeElement.textContent"))
     assert {"where", "previous", "earlier", "play", "later", "next", "sound", "back", "render", "Keyboard"} <= reached
     visit.done()
+
+
+def test_several_steps_are_undone_and_done_again(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.press("n", "n")
+    for name in ("Minju", "Yuri B", "Zoe"):
+        visit.press("Enter")
+        visit.page.locator("#here").check()
+        visit.page.locator("#name").fill(name)
+        visit.press("Enter")
+        if name != "Minju":
+            expect(visit.page.locator("#submit")).to_have_text("Name, as somebody new")
+            visit.press("Enter")
+        expect(visit.page.locator("#selected")).to_contain_text(name)
+    expect(visit.page.locator("#again")).to_be_disabled()
+    for key, name in (("u", "Yuri B"), ("Control+z", "Minju"), ("u", "Unknown 1")):
+        visit.press(key)
+        expect(visit.page.locator("#selected")).to_contain_text(name)
+    expect(visit.page.locator("#back")).to_be_disabled()
+    visit.press("Shift+U")
+    expect(visit.page.locator("#selected")).to_contain_text("Minju")
+    visit.press("Control+Shift+Z")
+    expect(visit.page.locator("#selected")).to_contain_text("Yuri B")
+    visit.page.locator("#again").click()
+    expect(visit.page.locator("#selected")).to_contain_text("Zoe")
+    expect(visit.page.locator("#said")).to_contain_text("Track 1: Zoe")
+    expect(visit.page.locator("#again")).to_be_disabled()
+    assert all("the server responded with a status of 409" in said for said in visit.complaints)
+    visit.page.close()
+
+
+def test_a_face_is_learned_by_the_gallery_if_that_is_asked_for(
+    tmp_path: Path, browser: Browser, embedder: Embedder
+) -> None:
+    group = tmp_path / "group.gallery"
+    feeds.gallery_of(embedder, "ann").save(group)
+    with served(stage.both(tmp_path), teacher=lambda source: Teacher(group, lambda: embedder, source)) as run:
+        visit = Visit(browser, run.url)
+        visit.press("n", "n", "Enter")
+        asked = visit.page.get_by_role("checkbox", name="Learn this face")
+        expect(asked).not_to_be_checked()
+        expect(visit.page.locator("#teaching")).to_contain_text("go into group.gallery when you save")
+        visit.page.locator("#name").fill("Yuri")
+        visit.page.locator("#here").check()
+        asked.focus()
+        visit.press("Space", "Enter")
+        visit.page.locator("#submit").click()  # beside herself: asked twice
+        expect(visit.page.locator("#naming")).to_be_hidden()
+        expect(visit.page.locator("#unsaved")).to_have_text("2 tracks corrected, 8 looks for group.gallery, not saved")
+        visit.press("s")
+        expect(visit.page.locator("#said")).to_contain_text("Saved in mv.tracks.jsonl and group.gallery.")
+        assert set(Gallery.load(group).people) == {"ann", "Yuri"}
+        visit.press("u")
+        expect(visit.page.locator("#unsaved")).to_contain_text("8 looks for group.gallery")
+        visit.press("s")
+        expect(visit.page.locator("#save")).to_be_disabled()
+        assert set(Gallery.load(group).people) == {"ann"}
+        visit.press("Enter")
+        expect(asked).not_to_be_checked()
+        visit.press("Escape")
+        visit.page.close()
 
 
 def test_a_video_that_the_browser_cannot_play_is_shown_frame_by_frame_and_that_is_said(

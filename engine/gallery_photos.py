@@ -1,0 +1,53 @@
+"""A person's photos put into a gallery and taken out of it again, its threshold staying as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from engine.errors import InputError
+from engine.gallery import Gallery
+from engine.names import same_person
+from engine.photos import Photos
+
+
+def photos_by_name(gallery: Gallery) -> dict[str, Photos]:
+    """Everybody's photos."""
+    return {person: gallery.photos(at) for at, person in enumerate(gallery.people)}
+
+
+def take_out(people: dict[str, Photos], name: str, files: Collection[str]) -> Photos | None:
+    """Take some photos of a person out of `people`, and the person if none is left; the photos that were there, if
+    any."""
+    theirs = people.get(name)
+    gone = np.array([file in files for file in theirs.files] if theirs is not None else [], np.bool_)
+    if theirs is None or not gone.any():
+        return None
+    if gone.all():
+        del people[name]
+    else:
+        people[name] = theirs.select(~gone)
+    return theirs.select(gone)
+
+
+def put_in(people: dict[str, Photos], name: str, photos: Photos) -> str:
+    """Add photos of a person to `people`, to those that are there of them; how the name is spelt there."""
+    known = next((person for person in people if same_person(person, name)), name)
+    people[known] = Photos.join([people[known], photos]) if known in people else photos
+    return known
+
+
+def rebuilt(gallery: Gallery, people: Mapping[str, Photos]) -> Gallery:
+    """The gallery with these photos and no others; its threshold stays.
+
+    Raises:
+        InputError: nobody is left.
+    """
+    if not people:
+        raise InputError("nobody would be left in the gallery; delete the file instead")
+    made = Gallery.build(
+        people, gallery.embedder_sha256, gallery.threshold, gallery.embedder, gallery.made_by, gallery.method
+    )
+    return replace(made, calibration=gallery.calibration)
