@@ -74,7 +74,7 @@ def final_report(live: Live, seconds: float) -> dict[str, Any]:
     return {
         "seconds": round(seconds, 3),
         "sources": sources,
-        "looks": {"inferences": live.looks.inferences, "pictures": live.looks.items},
+        "looks": live.looks,
         "stages": {name: stage.as_dict() for name, stage in live.clock.stages.items()},
     }
 
@@ -127,15 +127,9 @@ def metrics(live: Live) -> list[Metric]:
         ),
         Metric(
             "iznet_looks_total",
-            "Inferences that looked for faces, each on a picture or on those of several feeds.",
+            "Looks for people, each at one frame or at those of several feeds together.",
             "counter",
-            [("", {}, live.looks.inferences)],
-        ),
-        Metric(
-            "iznet_looked_at_total",
-            "Pictures in these inferences.",
-            "counter",
-            [("", {}, live.looks.items)],
+            [("", {}, live.looks)],
         ),
         Metric(
             "iznet_faces_total",

@@ -92,8 +92,8 @@ class Live:
         self.settings = settings = settings or LiveSettings()
         self.clock = StageClock()
         self.gallery = gallery
-        self.looks = detector.looks
-        """Inferences that looked for faces, and the pictures in them."""
+        self.looks = 0
+        """How many times frames were looked at, one or those of several cameras together."""
         self.began = time.monotonic()
         self.working = threading.Lock()
         """Held while a frame is analysed: whoever has it may look into the cameras' analysers."""
@@ -242,6 +242,7 @@ class Live:
             return []
         with self.working:
             labelled = look_together([camera.begin(fresh) for camera, fresh in taken])
+            self.looks += 1
             now = time.monotonic()
             return [camera.show(fresh, each, now) for (camera, fresh), each in zip(taken, labelled, strict=True)]
 

@@ -117,6 +117,22 @@ def test_a_recording_of_every_frame_holds_the_dropped_ones_too(
     assert times == sorted(set(times))
 
 
+def test_frames_of_two_feeds_are_looked_at_together(
+    clip: Path, group: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pattern = str(tmp_path / "{camera}.tracks.jsonl")
+    arguments = ["live", f"door={clip}", f"yard={clip}", "--realtime", "-g", str(group), *networks, "--json"]
+    assert run([*arguments, "--tracks", pattern, "--max-staleness", "60", "--batch-wait", "0.5"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    named = [source["named"] for source in report["sources"]]
+    assert report["looks"] < sum(named)
+    for source in report["sources"]:
+        record = read(tmp_path / f"{source['name']}.tracks.jsonl")
+        assert source["named"] + sum(source["dropped"].values()) == source["frames"] == 40
+        assert len(record.frames) == source["named"] > 0
+        assert {face.name for frame in record.frames for face in frame.faces} == {"ann", None}
+
+
 def test_one_feed_of_two_that_fails_is_told_by_the_exit_code(
     clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +224,7 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--out", "rtsp://h/a", "--encoder", "svtav1"], "svtav1"),
         (["udp://h:1", "udp://h:1"], "NAME=SOURCE"),
         (["udp://h:1", "--token", "x"], "--serve"),
+        (["udp://h:1", "--batch-wait", "0.1"], "with one source"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

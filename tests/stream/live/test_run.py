@@ -208,9 +208,9 @@ def run_in_rounds(
     def script(own: Sequence[av.VideoFrame]) -> feeds.Script:
         steps: list[feeds.Step] = []
         for number, picture in enumerate(own, 1):
-            steps.append(lambda: barrier.wait(20))
+            steps.append(lambda: barrier.wait(120))
             steps.append(picture)
-            steps.append(lambda n=number: feeds.until(lambda: all(len(kept.seen) == n for kept in outputs)))  # type: ignore[misc]
+            steps.append(lambda n=number: feeds.until(lambda: all(len(kept.seen) == n for kept in outputs), 120))  # type: ignore[misc]
             steps.append(wait_for_all)
         return feeds.Script(steps)
 
@@ -218,7 +218,7 @@ def run_in_rounds(
     opens = feeds.by_address(**{name: script(own) for name, own in pictures.items()})
     live = Live(cameras(*pictures), detector, embedder, gallery, settings, [[kept] for kept in outputs], opens=opens)
     with pytest.raises(InputError), live:
-        live.wait(60)
+        live.wait(300)
     return live
 
 
@@ -241,6 +241,8 @@ def test_frames_of_several_cameras_are_looked_at_in_one_inference(detector: Dete
     assert [(i - j, n - m) for (j, m), (i, n) in pairwise(steady)] == [(2, 3)] * 4
     for camera in live.cameras:
         assert (camera.room.tally.came, camera.room.tally.went, camera.room.tally.dropped) == (6, 6, 0)
+    assert 6 <= live.looks <= 3 + 5
+    assert f"iznet_looks_total {live.looks}" in exposition(metrics(live))
 
 
 def test_what_is_found_does_not_depend_on_what_is_looked_at_together(tmp_path: Path, embedder: Embedder) -> None:
