@@ -1,12 +1,11 @@
 """The whole job with pictures that stay on the pretended GPU: what comes of it, and what crosses over.
 
-NVDEC and NVENC are FFmpeg's own decoder and encoder over the machine's memory (`double.video`), the kernels are the host
-library's.
+NVDEC and NVENC are FFmpeg's own decoder and encoder over the machine's memory (`double.video`), and the
+kernels are those of the host library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,7 @@ from stream.result import LabelResult
 from stream.shots import GRID
 from stream.tracks import Tracks
 from tests import networks
-from tests.engine.cuda.host import build, missing_tools
 from tests.engine.tensorrt.double import Machine
-from tests.engine.tensorrt.double.install import installed
-from tests.engine.tensorrt.double.video import video
 from tests.stream import media
 
 SIZE, WIDTH, HEIGHT, FRAMES = 320, 320, 240, 40
@@ -36,28 +32,10 @@ CLAIM = 15 * 4
 """Bytes of a box, its score and its landmarks."""
 
 
-@pytest.fixture(scope="session")
-def host_library() -> Path:
-    if reason := missing_tools():
-        pytest.skip(reason)
-    return build("host")
-
-
 @pytest.fixture
 def package() -> str:
     """One is enough here: `test_session.py` goes through both."""
     return "cuda-bindings"
-
-
-@pytest.fixture
-def machine(package: str, tmp_path: Path, host_library: Path) -> Iterator[Machine]:
-    """A GPU with kernels, a decoder and an encoder; at the end nothing may be left on it."""
-    import gc
-
-    with installed(Machine(), package, tmp_path / "caches", host_library) as one, video(one):
-        yield one
-        gc.collect()
-        one.settled()
 
 
 def stage(index: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -123,7 +101,7 @@ def assert_alike(mine: Tracks, theirs: Tracks) -> None:
 @pytest.mark.parametrize("encoder", ["nvenc", "x264"])
 def test_the_same_boxes_and_names_as_on_the_cpu(
     encoder: str,
-    machine: Machine,
+    seeing: Machine,
     clip: Path,
     gallery: Gallery,
     detector_file: Path,
@@ -145,11 +123,11 @@ def test_the_same_boxes_and_names_as_on_the_cpu(
         # The same drawing; where boxes differ by a pixel, so do their edges.
         assert (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
     assert (theirs[0][..., 0] > 200).sum() > 200, "something red was drawn"
-    assert not machine.violations
+    assert not seeing.violations
 
 
 def test_what_crosses_over_is_counted(
-    machine: Machine,
+    seeing: Machine,
     clip: Path,
     gallery: Gallery,
     detector_file: Path,
@@ -200,28 +178,28 @@ def test_what_crosses_over_is_counted(
     assert traffic.up - before[0] == sum(masks), "the names, once each"
     assert sum(size > 0 for size in masks) == 2
     assert len(masks) == 2 * FRAMES
-    assert (machine.pixels_up, machine.pixels_down) == (0, 0)
+    assert (seeing.pixels_up, seeing.pixels_down) == (0, 0)
     assert detector.session.work.copies == embedder.session.work.copies == 0
     assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces, drawing, encoding"
 
 
 def test_frames_come_down_once_for_an_encoder_on_the_cpu(
-    machine: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+    seeing: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
 ) -> None:
     result = label(clip, tmp_path / "out.mkv", gallery, (detector_file, embedder_file), "gpu", "x264")
-    assert machine.pixels_up == 0
-    assert machine.pixels_down >= FRAMES * WIDTH * HEIGHT * 3 // 2
-    assert machine.pixels_down // FRAMES < 2 * WIDTH * HEIGHT * 3 // 2 + 2 * 256 * HEIGHT * 3 // 2, "each once"
+    assert seeing.pixels_up == 0
+    assert seeing.pixels_down >= FRAMES * WIDTH * HEIGHT * 3 // 2
+    assert seeing.pixels_down // FRAMES < 2 * WIDTH * HEIGHT * 3 // 2 + 2 * 256 * HEIGHT * 3 // 2, "each once"
     assert "frames come down to be drawn on and encoded by x264" in result.notes[0]
 
 
 def test_the_record_alone_brings_no_frame_down(
-    machine: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+    seeing: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
 ) -> None:
     result = label(
         *(clip, tmp_path / "out.mkv", gallery, (detector_file, embedder_file), "gpu", "x264"),
         video=False,
         tracks=tmp_path / "out.jsonl",
     )
-    assert (machine.pixels_up, machine.pixels_down) == (0, 0)
+    assert (seeing.pixels_up, seeing.pixels_down) == (0, 0)
     assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces"

@@ -428,7 +428,12 @@ class Machine:
         while stream.queue and stream.queue[0].number <= number:
             op = stream.queue[0]
             for handle, before in op.after.items():
-                self._finish(self._streams[handle], before)
+                try:
+                    self._finish(self._streams[handle], before)
+                except ContractViolation:
+                    raise
+                except BaseException as error:
+                    failure = failure or error
             now = tuple(zlib.crc32(memory.data.data) for memory in op.reads if not memory.device)
             stream.queue.pop(0)
             for memory in (*op.reads, *op.writes):

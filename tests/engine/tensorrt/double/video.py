@@ -48,10 +48,10 @@ class CudaPicture:
             machine.pop()
         memory.pitch = pitch
         self.__dict__["_memory"] = memory
-        self.__dict__["_starts"] = [0, pitch * heights[0]]
+        starts = self.__dict__["_starts"] = [0, pitch * heights[0]]
 
-        def decode() -> None:
-            for start, row in zip(self._starts, rows, strict=True):
+        def decode() -> None:  # without the picture: nobody holds it for its own decoding
+            for start, row in zip(starts, rows, strict=True):
                 place = memory.data[start : start + pitch * len(row)].reshape(len(row), pitch)
                 place[:, : row.shape[1]] = row
             memory.written = len(memory.data)
@@ -59,6 +59,8 @@ class CudaPicture:
         _on_default_stream(machine, Op("decode", decode, writes=(memory,)))
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         if name in ("to_ndarray", "to_image", "to_rgb", "make_writable"):
             raise AssertionError(f"{name} of a picture in a GPU's memory")
         return getattr(self._props, name)
