@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
+from engine.lazy import importing
+
 if TYPE_CHECKING:
     from engine.machine_code import Kind, Loop
 
@@ -26,9 +28,9 @@ class Compiled(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if kwargs:
-            raise TypeError(f"{self.__name__} takes its arguments by position")
+            raise TypeError(f"{self._function.__name__} takes its arguments by position")
         kinds: list[Any] = []
-        words: list[int | float] = []
+        words: list[Any] = []
         for value in args:
             if isinstance(value, np.ndarray):
                 memory = value.__array_interface__
@@ -47,7 +49,8 @@ class Compiled(Generic[P, R]):
         return code(*words)
 
     def _load(self, key: tuple[Any, ...]) -> Callable[..., R]:
-        from engine.machine_code import ArrayKind, load
+        with importing():
+            from engine.machine_code import ArrayKind, load
 
         kinds: list[Kind] = [ArrayKind(*kind) if isinstance(kind, tuple) else kind for kind in key]
         return load(self._loop, kinds)

@@ -17,7 +17,7 @@ def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     total = np.float32(0)
     for d in range(len(a)):
         total += a[d] * b[d]
-    return total
+    return float(total)
 
 
 def two_nearest(

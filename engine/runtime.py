@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from engine.devices import Backend, Device, choose
 from engine.errors import InputError, MissingError
+from engine.lazy import importing
 from engine.modelfile import ModelFile
 
 Precision = Literal["auto", "f32", "f16", "bf16", "int8"]
@@ -259,7 +260,8 @@ def open_session(
             )
         precision = "auto"
     if choice.backend == "openvino":
-        from engine.openvino_session import OpenVINOSession
+        with importing():
+            from engine.openvino_session import OpenVINOSession
 
         return OpenVINOSession(file, precision, threads)
     from engine.onnx_session import OnnxSession

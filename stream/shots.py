@@ -83,7 +83,7 @@ def _reduce(
         structure[i] -= mean
         energy += structure[i] * structure[i]
     length = np.sqrt(energy)
-    blank = length < blank_contrast * np.sqrt(structure.size)
+    blank = bool(length < blank_contrast * np.sqrt(structure.size))
     for i in range(structure.size):
         structure[i] = 0 if blank else structure[i] / length
     return blank

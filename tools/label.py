@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.lazy import importing
 from tools.copy_options import ENCODING, OF_VIDEOS, encoder_options, refuse, style_options
 from tools.options import FILE, EngineOptions, engine_options, json_option
 from tools.progress import FrameProgress
@@ -78,10 +79,11 @@ def label(
     every frame (NAME.tracks.jsonl). Sound, subtitles, chapters, timing and colour stay as they are. Without -g
     nobody is known: every face gets a grey box.
     """
-    from stream import label_video
-    from stream.encoding import EncoderSettings
-    from stream.filekind import is_photo
-    from stream.styles import Style, usual_unknown
+    with importing():
+        from stream import label_video
+        from stream.encoding import EncoderSettings
+        from stream.filekind import is_photo
+        from stream.styles import Style, usual_unknown
 
     style = Style.parse(styles)
     if style.marks == "none":

@@ -76,7 +76,7 @@ def is_large(value: float) -> bool:
 def test_numbers_and_arrays_of_every_layout(folder: Path) -> None:
     assert compiled(add)(2, -3) == -1
     assert compiled(is_large)(10.5) is True
-    assert compiled(is_large)(np.float32(9.5)) is False
+    assert compiled(is_large)(np.float64(9.5)) is False
     loop = compiled(weighted)
     values = np.arange(24).reshape(4, 6)
     for dtype in (np.uint8, np.uint16, np.float32, np.int64):
@@ -172,7 +172,7 @@ def test_sums_may_be_added_up_in_any_order_but_nan_stays_nan(folder: Path) -> No
         added = np.float32(0)
         for i in range(len(values)):
             added += values[i]
-        return added
+        return float(added)
 
     values = np.random.default_rng(0).random(1000).astype(np.float32)
     assert compiled_sum(total)(values) == pytest.approx(float(values.sum(dtype=np.float64)), rel=1e-5)

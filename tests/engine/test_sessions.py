@@ -152,6 +152,38 @@ def test_openvino_keeps_what_was_prepared_and_computes_the_same_from_it(
     np.testing.assert_array_equal(run(opened.request(), pixels)["head8"], answers[0]["head8"])
 
 
+def test_openvino_reads_no_file_of_a_network_that_it_has_kept(
+    detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.cachefolder import keep
+    from engine.quiet_openvino import ov
+
+    read, real = [], ov.Core.read_model
+    monkeypatch.setattr(ov.Core, "read_model", lambda core, path: (read.append(path), real(core, path))[1])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def start(threads: int = 1) -> Session:
+        opened = open_session(detector_file, "cpu", "openvino", threads=threads)
+        opened.prepare({"images": (1, 64, 96, 3)})
+        return opened
+
+    first, second = start(), start()
+    assert read == [detector_file]
+    assert (first.inputs, first.outputs) == (second.inputs, second.outputs)
+    pixels = batch(1)  # of another shape
+    for name, array in run(first.request(), pixels).items():
+        np.testing.assert_array_equal(array, run(second.request(), pixels)[name])
+    assert read == [detector_file] * 2, "it is read when it has to be compiled"
+    start(threads=2)
+    assert len(read) == 3, "other settings, another network"
+    (kept, _) = sorted((tmp_path / "iznet" / "openvino").iterdir(), key=lambda path: path.stat().st_mtime)
+    about = kept.read_bytes().split(b"\n")[1]
+    keep(kept, about + b"\nof another version of OpenVINO")
+    answer = run(start().request(), np.zeros((1, 64, 96, 3), np.uint8))
+    assert answer["head8"].shape == (1, 8, 12, 15)
+    assert len(read) == 4
+
+
 @pytest.mark.parametrize("place", ["file", "nowhere"])
 def test_without_a_place_to_keep_anything_networks_run_all_the_same(
     place: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
