@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.cuda.kernels import PARTIAL_BYTES, DeviceGallery, Form, HeadMap, Kernels, Normalisation, claims
+from engine.cuda.kernels import PARTIAL_BYTES, DeviceGallery, Form, HeadMap, Kernels, Mark, Normalisation, claims
 from engine.cuda.loading import DriverModule, fatbin
 from engine.cuda.pictures import Picture
 from engine.cuda_device import CudaDevice, DeviceMemory, Stream, open_device
@@ -220,6 +220,49 @@ def test_normalise_and_nearest(dimension: int, gpu: Gpu, kernels: Kernels) -> No
     gpu.kernels.nearest(embeddings, 19, there, gpu.put(scratch), out[0], out[1], out[2], stream=gpu.stream.handle)
     for place, answer in zip(out, answers, strict=True):
         np.testing.assert_array_equal(gpu.get(place, answer), answer)
+
+
+@pytest.mark.parametrize("kind", ["nv12", "p010", "yuv420p"])
+def test_cells(kind: str, gpu: Gpu, kernels: Kernels) -> None:
+    rng = np.random.default_rng(6)
+    planes = planes_of(rng, 641, 361, kind)
+    expected = np.full((3, 18, 32), 7, np.uint16 if kind == "p010" else np.uint8)
+    kernels.cells(picture(planes, 641, 361, kind, here), 32, 18, here(expected))
+    out = gpu.put(np.zeros_like(expected))
+    gpu.kernels.cells(picture(planes, 641, 361, kind, gpu.put), 32, 18, out, stream=gpu.stream.handle)
+    np.testing.assert_array_equal(gpu.get(out, expected), expected)
+
+
+def test_sharpness(gpu: Gpu, kernels: Kernels) -> None:
+    crops = np.random.default_rng(7).integers(0, 256, (9, 112, 112, 3), np.uint8)
+    expected = np.full(9, 7, np.float32)
+    kernels.sharpness(here(crops), 9, here(expected))
+    out = gpu.put(np.zeros_like(expected))
+    gpu.kernels.sharpness(gpu.put(crops), 9, out, stream=gpu.stream.handle)
+    np.testing.assert_array_equal(gpu.get(out, expected), expected)
+
+
+@pytest.mark.parametrize("kind", ["nv12", "p010", "yuv420p"])
+def test_draw(kind: str, gpu: Gpu, kernels: Kernels) -> None:
+    """Outlines and plates at odd places, over one another."""
+    rng = np.random.default_rng(8)
+    mask = rng.integers(0, 256, (23, 71), np.uint8)
+    drawn = planes_of(rng, 321, 181, kind)
+    places = [gpu.put(plane) for plane in drawn]
+    top = 65535 if kind == "p010" else 255
+
+    def marks(text: int) -> list[Mark]:
+        inks = [tuple(rng.integers(0, top, 3).tolist()) for _ in range(6)]
+        outlines = [Mark(5 + 31 * k, 7 + 9 * k, 180 + 20 * k, 99 + 11 * k, inks[k], 1 + k) for k in range(5)]
+        return [*outlines, Mark(33, 11, 104, 34, inks[5], 0, inks[0], text, 71)]
+
+    rng = np.random.default_rng(9)
+    kernels.draw(picture(drawn, 321, 181, kind, here), marks(here(mask)))
+    rng = np.random.default_rng(9)
+    there = picture(drawn, 321, 181, kind, lambda plane: places[[id(one) for one in drawn].index(id(plane))])
+    gpu.kernels.draw(there, marks(gpu.put(mask)), stream=gpu.stream.handle)
+    for place, plane in zip(places, drawn, strict=True):
+        np.testing.assert_array_equal(gpu.get(place, plane), plane)
 
 
 def test_threads_with_streams_of_their_own_do_not_disturb_each_other(gpu: Gpu) -> None:

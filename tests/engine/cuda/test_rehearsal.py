@@ -83,8 +83,15 @@ def test_pixels(kind: str, form: Form, gpu: real.Gpu, kernels: Kernels) -> None:
     real.test_warp(kind, form, gpu, kernels)
 
 
+@pytest.mark.parametrize("kind", ["nv12", "p010", "yuv420p"])
+def test_cells_and_marks(kind: str, gpu: real.Gpu, kernels: Kernels) -> None:
+    real.test_cells(kind, gpu, kernels)
+    real.test_draw(kind, gpu, kernels)
+
+
 def test_vectors(gpu: real.Gpu, kernels: Kernels) -> None:
     real.test_decode(gpu, kernels)
+    real.test_sharpness(gpu, kernels)
     real.test_normalise_and_nearest(132, gpu, kernels)
 
 

@@ -14,6 +14,7 @@ from tests.engine.cuda.conftest import GIVEN
 from tests.engine.cuda.host import ROOT, build, missing_tools
 
 TESTS = ["test_structs.py", "test_letterbox.py", "test_warp.py", "test_decode.py", "test_nearest.py"]
+TESTS += ["test_cells.py", "test_draw.py"]
 SLOW = "letterbox and (product or photos)"
 """Large pictures, which read no other samples than the small ones of the other tests."""
 TOO_FAR = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -70,10 +69,10 @@ def opened(files: tuple[Path, Path], device: Any) -> tuple[Detector, Embedder]:
 
 
 @pytest.fixture
-def pair(deceived: Machine, files: tuple[Path, Path]) -> Iterator[tuple[Vision, Detector]]:
+def pair(deceived: Machine, files: tuple[Path, Path]) -> tuple[Vision, Detector]:
     """For faults: a vision and its detector."""
     detector, embedder = opened(files, "gpu")
-    yield Vision(detector, embedder), detector
+    return Vision(detector, embedder), detector
 
 
 def info(pixel_format: str, rotation: Rotation = 0, *, interlaced: bool = False) -> VideoInfo:
@@ -108,7 +107,9 @@ def test_what_is_seen_is_what_the_cpu_sees(
             stack.callback(network.close)
         gpu, cpu = GpuEyes(shape, *on_gpu), HostEyes(shape, *on_cpu)
         stack.callback(gpu.close)
-        one, other = (Frame(p, 0, 0, Fraction(1, 25)) for p in (CudaPicture(seeing, made) if there else made, made))
+        decoded: Any = CudaPicture(seeing, made) if there else made
+        one, other = (Frame(shown, 0, 0, Fraction(1, 25)) for shown in (decoded, made))
+        del decoded
         np.testing.assert_array_equal(gpu.cells(one), cpu.cells(other))
         mine, theirs = gpu.faces(one, 0.2, coarse=True), cpu.faces(other, 0.2, coarse=True)
         assert len(mine) == len(theirs) >= (1 if name == "gray" else 2)
