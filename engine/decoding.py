@@ -75,14 +75,15 @@ def _decode(
     return n
 
 
-def select(faces: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.float32]:
-    """The rows of `faces` (as `candidates` returns them) that survive non-maximum suppression, best score first.
+def select(faces: NDArray[np.float32], iou: float, limit: int, least: float = -np.inf) -> NDArray[np.float32]:
+    """The rows of `faces` (as `candidates` returns them) that survive non-maximum suppression, best score first, down to
+    a score of `least`.
 
     Boxes and landmarks of the survivors are means over the rows that mean the same face (`vote`).
     """
     boxes = np.ascontiguousarray(faces[:, :4])
     scores = np.ascontiguousarray(faces[:, 4])
-    return vote(faces, suppress(boxes, scores, iou, min(limit, len(faces))))
+    return vote(faces, suppress(boxes, scores, iou, min(limit, len(faces)), least))
 
 
 def vote(faces: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -295,8 +295,7 @@ class Detector(Network):
             box: how the picture lies in what the claims are about.
             threshold: the least score.
         """
-        faces = select(np.concatenate(claimed), self.iou, self.limit)
-        faces = faces[faces[:, 4] >= threshold]
+        faces = select(np.concatenate(claimed), self.iou, self.limit, threshold)
         if not len(faces):
             return Detections.empty()
         boxes = box.to_frame(faces[:, :4])

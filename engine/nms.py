@@ -42,11 +42,13 @@ def nms(
     return suppress(np.asarray(boxes, np.float32, order="C"), np.asarray(scores, np.float32, order="C"), iou, limit)
 
 
-def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.intp]:
-    """What `nms` does, without its checks; `limit` is at most `len(boxes)`."""
+def suppress(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, limit: int, least: float = -np.inf
+) -> NDArray[np.intp]:
+    """What `nms` does, without its checks, to boxes of a score of `least` or more; `limit` is at most `len(boxes)`."""
     kept = np.empty(limit, np.intp)
-    count = len(boxes)
-    return kept[: _suppress(boxes, scores, float(iou), np.empty(count, np.intp), np.empty(count, np.float64), kept)]
+    left, area = np.empty(len(boxes), np.intp), np.empty(len(boxes), np.float64)
+    return kept[: _suppress(boxes, scores, float(iou), float(np.float32(least)), left, area, kept)]
 
 
 @compiled
@@ -54,6 +56,7 @@ def _suppress(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     iou: float,
+    least: float,
     left: NDArray[np.intp],
     area: NDArray[np.float64],
     kept: NDArray[np.intp],
@@ -67,7 +70,7 @@ def _suppress(
     for i in range(count):
         width, height = float(boxes[i, 2]) - float(boxes[i, 0]), float(boxes[i, 3]) - float(boxes[i, 1])
         area[i] = max(0.0, width) * max(0.0, height)
-        if np.isnan(scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3]):
+        if not scores[i] >= least or np.isnan(scores[i] + boxes[i, 0] + boxes[i, 1] + boxes[i, 2] + boxes[i, 3]):
             continue
         left[remaining] = i
         remaining += 1

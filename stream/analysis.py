@@ -342,5 +342,5 @@ class Analyser:
         faces = []
         for face in held.faces:
             naming = self._identity.naming(face.track)
-            faces.append(replace(face, name=naming.name, similarity=naming.similarity))
+            faces.append(Face(face.track, face.box, face.score, face.landmarks, naming.name, naming.similarity))
         return LabelledFrame(held.frame, held.rotation, faces)

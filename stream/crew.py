@@ -16,7 +16,10 @@ class Stopped(Exception):
 
 
 class Channel(Generic[T]):
-    """A bounded queue between two threads; `put` waits for room, iteration ends at `close`."""
+    """A bounded queue between two threads; `put` waits for room, iteration ends at `close`.
+
+    Whoever waits for room is woken when half of it is free again: waking costs more than a hand-over.
+    """
 
     def __init__(self, capacity: int, name: str = "") -> None:
         if capacity < 1:
@@ -26,16 +29,19 @@ class Channel(Generic[T]):
         self._put_wait = self._take_wait = 0.0
         self._capacity = capacity
         self._items: deque[T] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._drained = threading.Condition(self._lock)
         self._closed = False
         self._stopped = False
 
     def put(self, item: T) -> None:
         """Hand over an item, waiting for room. Raises `Stopped` when the crew stops."""
-        with self._changed:
+        with self._lock:
             if len(self._items) >= self._capacity:
                 started = time.perf_counter()
-                self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+                while len(self._items) >= self._capacity and not self._stopped:
+                    self._drained.wait()
                 self._put_wait += time.perf_counter() - started
             if self._stopped:
                 raise Stopped
@@ -45,19 +51,20 @@ class Channel(Generic[T]):
             self._puts += 1
             self._depths += len(self._items)
             self._deepest = max(self._deepest, len(self._items))
-            self._changed.notify_all()
+            self._filled.notify()
 
     def hand(self, item: T) -> None:
         """Put an item and wait until it is taken, so that whoever makes large ones is never more than one ahead."""
         self.put(item)
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or not self._items)
+        with self._lock:
+            while self._items and not self._stopped:
+                self._drained.wait()
             if self._stopped:
                 raise Stopped
 
     def as_dict(self) -> dict[str, float]:
         """How full it was when something was put in, and how long each side waited for the other, milliseconds."""
-        with self._changed:
+        with self._lock:
             return {
                 "items": self._puts,
                 "capacity": self._capacity,
@@ -69,30 +76,33 @@ class Channel(Generic[T]):
 
     def close(self) -> None:
         """No more items will come; what is in the channel can still be taken."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._filled.notify_all()
 
     def stop(self) -> None:
         """Drop what is in the channel and wake everybody with `Stopped`."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._items.clear()
-            self._changed.notify_all()
+            self._filled.notify_all()
+            self._drained.notify_all()
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._items:
                     started = time.perf_counter()
-                    self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
+                    while not (self._items or self._closed or self._stopped):
+                        self._filled.wait()
                     self._take_wait += time.perf_counter() - started
                 if self._stopped:
                     raise Stopped
                 if not self._items:
                     return
                 item = self._items.popleft()
-                self._changed.notify_all()
+                if len(self._items) <= self._capacity // 2:
+                    self._drained.notify_all()
             yield item
 
 

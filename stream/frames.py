@@ -63,7 +63,8 @@ class Frame:
     @property
     def time(self) -> float:
         """Seconds from the file's own zero."""
-        return float(self.pts * self.time_base)
+        base = self.time_base
+        return self.pts * base.numerator / base.denominator  # a Fraction's product takes ten times as long
 
 
 @dataclass(frozen=True, slots=True)

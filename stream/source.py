@@ -181,10 +181,11 @@ class FileSource:
                 pictures = self._told_where(pictures)
             if self._deinterlace:
                 pictures = _deinterlaced(pictures, self.facts)
-            for index, (picture, following) in enumerate(with_next(pictures)):
+            stamped = ((picture, _stamp(picture, base)) for picture in pictures)
+            for index, ((picture, stamp), following) in enumerate(with_next(stamped)):
                 if self._closed:
                     return
-                stamp, after = _stamp(picture, base), _stamp(following, base)
+                after = None if following is None else following[1]
                 pts = clock.settle(stamp, after)
                 self.damage.derived_times, self.damage.moved_times = clock.derived, clock.moved
                 picture = conform(picture)
@@ -283,10 +284,8 @@ def _less_than_promised(container: InputContainer, stream: VideoStream, packets:
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - float(last * base) > 0.5
 
 
-def _stamp(picture: av.VideoFrame | None, time_base: Fraction) -> int | None:
+def _stamp(picture: av.VideoFrame, time_base: Fraction) -> int | None:
     """When the picture is due, in ticks of `time_base`."""
-    if picture is None:
-        return None
     stamp = picture.pts if picture.pts is not None else picture.dts
     base = fraction(picture.time_base)
     if stamp is None or base is None or base == time_base:

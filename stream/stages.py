@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from stream.histogram import Histogram
@@ -60,18 +58,34 @@ class StageClock:
         """The frame that entered first is done."""
         self.latency.add((time.perf_counter() - self._under_way.popleft()) * 1e3)
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        cpu, wall = time.thread_time(), time.perf_counter()
-        try:
-            yield
-        finally:
-            cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
-            with self._lock:
-                stage = self.stages.get(name)
-                if stage is None:
-                    stage = self.stages[name] = Stage(first_at=time.time())
-                stage.calls += 1
-                stage.walls.add(wall * 1e3)
-                stage.cpu_ms += cpu * 1e3
-                stage.wall_ms += wall * 1e3
+    def __call__(self, name: str) -> _Timing:
+        """A context whose time is added to the stage."""
+        return _Timing(self, name)
+
+    def add(self, name: str, cpu: float, wall: float) -> None:
+        """Count one call, seconds."""
+        with self._lock:
+            stage = self.stages.get(name)
+            if stage is None:
+                stage = self.stages[name] = Stage(first_at=time.time())
+            stage.calls += 1
+            stage.walls.add(wall * 1e3)
+            stage.cpu_ms += cpu * 1e3
+            stage.wall_ms += wall * 1e3
+
+
+class _Timing:
+    """One call of a stage; a class of its own, as a generator would take twice as long, ten thousand times a minute."""
+
+    __slots__ = ("_clock", "_cpu", "_name", "_wall")
+
+    def __init__(self, clock: StageClock, name: str) -> None:
+        self._clock = clock
+        self._name = name
+        self._cpu = self._wall = 0.0
+
+    def __enter__(self) -> None:
+        self._cpu, self._wall = time.thread_time(), time.perf_counter()
+
+    def __exit__(self, *failure: object) -> None:
+        self._clock.add(self._name, time.thread_time() - self._cpu, time.perf_counter() - self._wall)

@@ -235,6 +235,18 @@ def test_select_keeps_rows_whole() -> None:
     assert select(faces[:0], 0.4, 300).shape == (0, 15)
 
 
+def test_select_stops_at_the_least_score_as_if_it_had_gone_on() -> None:
+    rng = np.random.default_rng(1)
+    faces = rng.uniform(0, 60, (80, 15)).astype(np.float32)
+    faces[:, 2:4] = faces[:, :2] + rng.uniform(10, 40, (80, 2)).astype(np.float32)
+    faces[:, 4] = rng.integers(1, 10, 80) / np.float32(10)
+    all_of_them = select(faces, 0.4, 300)
+    for least in (0.0, 0.3, 0.35, 0.9, 1.0):
+        wanted = all_of_them[all_of_them[:, 4] >= np.float32(least)]
+        np.testing.assert_array_equal(select(faces, 0.4, 300, least), wanted)
+        assert len(wanted) < len(all_of_them) or least == 0
+
+
 def voted(faces: NDArray[np.float32], kept: NDArray[np.intp]) -> NDArray[np.float64]:
     """Voting as its sentence reads, in float64."""
     rows = []

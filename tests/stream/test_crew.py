@@ -28,6 +28,20 @@ def test_items_arrive_in_order_and_never_more_than_the_capacity_wait() -> None:
     assert handed_over == list(range(100))
 
 
+def test_who_waits_for_room_is_woken_when_half_of_it_is_free() -> None:
+    crew = Crew()
+    numbers: Channel[int] = crew.channel(4, "numbers")
+    for n in range(4):
+        numbers.put(n)
+    crew.start("count", lambda: numbers.put(4))
+    taken = iter(numbers)
+    assert [next(taken) for _ in range(2)] == [0, 1]
+    crew.wait()
+    numbers.close()
+    assert list(taken) == [2, 3, 4]
+    assert crew.queues()["numbers"]["depth_mean"] == (1 + 2 + 3 + 4 + 3) / 5, "the last one came when two were left"
+
+
 def test_the_first_failure_ends_everybody_and_is_what_is_raised() -> None:
     crew = Crew()
     full: Channel[int] = crew.channel(1)
