@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,38 +99,40 @@ class Plate:
 class Look:
     """A picture on its way through a detector. `result` is taken once; until then the frame stays as it is."""
 
-    def __init__(
-        self, vision: Vision, frame: DeviceFrame, box: Letterbox, turns: int, threshold: float, coarse: bool
-    ) -> None:
-        self._detector = detector = vision.detector
-        self._frame: DeviceFrame | None = frame
+    def __init__(self, vision: Vision, frame: DeviceFrame, box: Letterbox, turns: int, threshold: float) -> None:
+        self._detector = vision.detector
         self._box = box
         self._threshold = threshold
-        self._second = detector.coarse_look(*box.padded) if coarse else None
-        self._claims = [_Claims(vision, frame, box, turns, VOTES * threshold)]
-        detector.looks.add(inferences=1, items=1)
-        if self._second is not None:
-            self._claims.append(_Claims(vision, frame, _smaller(box, self._second), turns, VOTES * threshold))
-            detector.coarse_looks.add(inferences=1, items=1)
+        self._begin = partial(_Claims, vision, frame, turns=turns, least=VOTES * threshold)
+        self._taken = False
+        self._second: CoarseLook | None = None
+        self._claims = [self._begin(box)]
+        self._detector.looks.add(inferences=1, items=1)
+
+    def again(self) -> None:
+        """Look a second time, for faces that fill the picture (see `engine.coarse`); returns at once."""
+        self._second = look = self._detector.coarse_look(*self._box.padded)
+        if look is not None:
+            box = self._box
+            self._claims.append(
+                self._begin(Letterbox(box.width, box.height, *look.inner(box), look.width, look.height))
+            )
+            self._detector.coarse_looks.add(inferences=1, items=1)
 
     def result(self) -> Detections:
         """Wait, and give the faces in pixels of the picture as displayed, best score first."""
-        if self._frame is None:
+        if self._taken:
             raise RuntimeError("a look's result is taken once")
+        self._taken = True
         parts = [claimed.result() for claimed in self._claims]
         if self._second is not None:
             parts[1] = self._second.enlarge(parts[1], self._box)
-        self._frame = None
+        del self._begin  # and the frame with it
         return self._detector.faces_of(parts, self._box, self._threshold)
 
 
-def _smaller(box: Letterbox, look: CoarseLook) -> Letterbox:
-    """How the picture lies in a detector's second look at it."""
-    return Letterbox(box.width, box.height, *look.inner(box), look.width, look.height)
-
-
 class _Claims:
-    """What a detector claims about a picture at one size."""
+    """What a detector claims about a picture at one size. Dropped on its way, it waits first, as the picture does."""
 
     def __init__(self, vision: Vision, frame: DeviceFrame, box: Letterbox, turns: int, least: float) -> None:
         detector, kernels = vision.detector, vision.kernels
@@ -150,11 +153,13 @@ class _Claims:
             self._count: NDArray[np.int32] = request.fetch(counts, 1)
 
         request.start(before, after)
+        self._end = weakref.finalize(self, _wait, request, frame)
 
     def result(self) -> NDArray[np.float32]:
         """Float32 `[N,15]`, as `engine.decoding.candidates` gives them, of all maps."""
         request = self._request
         request.wait()
+        self._end.detach()
         count = int(self._count[0])
         found = np.empty((0, CHANNELS), np.float32)
         if count:
@@ -164,6 +169,12 @@ class _Claims:
             found = rows.copy()
         self._pool.give(request)
         return found
+
+
+def _wait(request: TensorRTRequest, frame: DeviceFrame) -> None:
+    """The frame is held until this is over."""
+    with suppress(Exception):  # the failure of work that nobody waits for any more, or of a closed session
+        request.wait()
 
 
 def _map(head: Buffer, stride: int) -> HeadMap:
@@ -230,7 +241,10 @@ class Vision:
             threshold: the least score, else the detector's own.
             coarse: whether to look again for faces that fill the picture; both looks are under way together.
         """
-        return Look(self, frame, box, turns, self.detector.threshold if threshold is None else threshold, coarse)
+        look = Look(self, frame, box, turns, self.detector.threshold if threshold is None else threshold)
+        if coarse:
+            look.again()
+        return look
 
     def embed(self, frame: DeviceFrame, matrices: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cut faces out and tell them apart.

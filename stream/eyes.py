@@ -42,6 +42,11 @@ class Eyes(Protocol):
         """
         ...
 
+    def expect(self, frame: Frame, threshold: float) -> None:
+        """`faces` will be asked of this frame next but one, with that threshold, whatever comes of the next: who can
+        begins at once, so that it is looked at while the one before it is."""
+        ...
+
     def embeddings(
         self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
     ) -> tuple[NDArray[np.float32], list[float]]:
@@ -98,6 +103,9 @@ class HostEyes:
             with self._clock("embed"):
                 embedding[:] = job.start().result()[0]
         return embeddings, sharp
+
+    def expect(self, frame: Frame, threshold: float) -> None:
+        pass
 
     def done(self, frames: Iterable[Frame]) -> None:
         pass

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.alignment import similarity_transform
 from engine.detector import Detector
-from engine.device_vision import DeviceFrame, Vision
+from engine.device_vision import DeviceFrame, Look, Vision
 from engine.embedder import Embedder
 from engine.types import Detections
 from stream.colours import fill_rgb
@@ -52,6 +52,8 @@ class GpuEyes:
         self._box = detector.letterbox(info.width, info.height)
         self._put: dict[int, DeviceFrame] = {}
         """Frames that had to be put on the GPU, by their numbers."""
+        self._begun: dict[int, Look] = {}
+        """Looks at frames that will be asked about, likewise."""
         self._lock = threading.Lock()
 
     def cells(self, frame: Frame) -> NDArray[np.uint8]:
@@ -65,11 +67,19 @@ class GpuEyes:
         return out
 
     def faces(self, frame: Frame, threshold: float, coarse: bool) -> Detections:
-        with self._clock("scale"):
-            there = self._there(frame)
-        turns = self._info.rotation // 90
+        look = self._begun.pop(frame.index, None) or self._look(frame, threshold)
         with self._clock("detect"):
-            return self._vision.look(there, self._box, turns=turns, threshold=threshold, coarse=coarse).result()
+            if coarse:
+                look.again()
+            return look.result()
+
+    def expect(self, frame: Frame, threshold: float) -> None:
+        self._begun[frame.index] = self._look(frame, threshold)
+
+    def _look(self, frame: Frame, threshold: float) -> Look:
+        with self._clock("scale"):
+            there, turns = self._there(frame), self._info.rotation // 90
+            return self._vision.look(there, self._box, turns=turns, threshold=threshold, coarse=False)
 
     def embeddings(
         self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
@@ -98,6 +108,7 @@ class GpuEyes:
 
     def close(self) -> None:
         """Give back what is held on the GPU, once nothing is asked any more; a second call does nothing."""
+        self._begun.clear()
         self._put.clear()
         self._vision.close()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.detector import Detector
 from engine.types import Detections
-from stream.cadence import Cadence
+from stream.cadence import EVERY_FRAME, Cadence
 from stream.eyes import Eyes, HostEyes, letterboxed
 from stream.frames import Frame, VideoInfo
 from stream.shots import Glance, ShotDetector, difference, glance
@@ -165,7 +165,10 @@ class Looker:
 
     def _detect(self, frame: Frame) -> Detections:
         self._ready()
-        return self._eyes.faces(frame, WEAK * self._detector.threshold, self._wants_coarse())
+        least = WEAK * self._detector.threshold
+        if self._cadence.longest == EVERY_FRAME and self._waiting:
+            self._eyes.expect(self._waiting[0][0], least)
+        return self._eyes.faces(frame, least, self._wants_coarse())
 
     def _fill(self, frame: Frame, pixels: NDArray[np.uint8]) -> None:
         """Draw a frame into what the detector is given."""

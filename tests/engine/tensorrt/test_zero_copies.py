@@ -212,6 +212,28 @@ def test_the_record_alone_brings_no_frame_down(
     assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces"
 
 
+def test_every_frame_is_looked_at_while_the_one_before_is(
+    seeing: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+) -> None:
+    """Where the next frame is looked at whatever comes of this one, two looks are under way at a time."""
+    files = detector_file, embedder_file
+    more: Any = {"every_frame": True, "video": False}
+    there = label(clip, tmp_path / "a", gallery, files, "gpu", "x264", tracks=tmp_path / "gpu.jsonl", **more)
+    looks = [line for line in seeing.log if line.startswith("put letterbox")]
+    assert len(looks) == there.networks["detector"]["items"] == FRAMES
+    assert len({line.split()[-1] for line in looks}) == 2, "two streams take turns"
+    under_way = [0]
+    for line in seeing.log:
+        if line.startswith("put letterbox"):
+            under_way.append(under_way[-1] + 1)
+        elif line == "do decode":
+            under_way.append(under_way[-1] - 1)
+    assert max(under_way) == 2
+    assert under_way.count(2) == FRAMES - 1
+    here = label(clip, tmp_path / "b", gallery, files, "cpu", "x264", tracks=tmp_path / "cpu.jsonl", **more)
+    assert_alike(read_tracks(there.tracks), read_tracks(here.tracks))
+
+
 # --- a real clip, the shipped networks, the command ---
 
 

@@ -260,7 +260,7 @@ class Machine:
         self.retained -= 1
 
     def push(self, context: Context) -> None:
-        if context is self.primary and not self.retained:
+        if context is self.primary and not self.retained and not self.forgiving:
             raise self.violation("the primary context was pushed after it was released")
         self.stack().append(context)
 

@@ -56,7 +56,7 @@ class CudaPicture:
                 place[:, : row.shape[1]] = row
             memory.written = len(memory.data)
 
-        _on_default_stream(machine, Op("decode", decode, writes=(memory,)))
+        _on_default_stream(machine, Op("nvdec", decode, writes=(memory,)))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
