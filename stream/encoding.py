@@ -374,6 +374,10 @@ def _create(codec: str, on_gpu: bool = False) -> VideoCodecContext:
         hwaccel = HWAccel("cuda", is_hw_owned=True) if on_gpu else None
         context = av.CodecContext.create(codec, "w", hwaccel=hwaccel)
     except (av.error.FFmpegError, ValueError) as error:
+        if on_gpu and isinstance(error, av.error.FFmpegError):
+            raise MissingError(
+                f"encoder {codec}: FFmpeg cannot encode on the GPU ({error.strerror}); use --encoder x264"
+            ) from error
         only = ", which has it on macOS only" if codec.endswith("videotoolbox") else ""
         raise MissingError(f"encoder {codec} is not in this FFmpeg{only}; choose another --encoder") from error
     assert isinstance(context, VideoCodecContext)

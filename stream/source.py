@@ -178,7 +178,7 @@ class FileSource:
             stream.codec_context.thread_type = self._thread_type.upper()
             pictures = self._decode(container, stream)
             if self.on_gpu:
-                pictures = self._told_where(pictures)
+                pictures = self._told_where(pictures, stream.codec_context.is_hwaccel)
             if self._deinterlace:
                 pictures = _deinterlaced(pictures, self.facts)
             stamped = ((picture, _stamp(picture, base)) for picture in pictures)
@@ -196,13 +196,14 @@ class FileSource:
                 picture.pts, picture.time_base = pts, base
                 yield Frame(picture, index, pts, base)
 
-    def _told_where(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+    def _told_where(self, pictures: Iterator[av.VideoFrame], tried: bool) -> Iterator[av.VideoFrame]:
         """The same, with a note where they are not on the GPU."""
         for index, picture in enumerate(pictures):
             if index == 0:
                 self.decoded_on_gpu = on_gpu(picture)
             if index == 0 and not self.decoded_on_gpu:
-                why = "to be deinterlaced" if self._deinterlace else "as the GPU's decoder does not take it"
+                why = "as the GPU's decoder does not take it" if tried else "as FFmpeg has no decoder on the GPU for it"
+                why = "to be deinterlaced" if self._deinterlace else why
                 note = f"{self.facts.codec} {self.info.pixel_format} is decoded on the CPU, {why}"
                 if note not in self.notes:
                     self.notes.append(note)

@@ -228,6 +228,8 @@ def test_nothing_is_noticed_where_nothing_is_wrong(seeing: Machine, files: tuple
     gc.collect()
     assert len(look.result()) == 2
     vision.look(there(seeing), detector.letterbox(WIDTH, HEIGHT))  # dropped on its way
+    matrices = similarity_transform(networks.POINTS * 50)[None]
+    assert vision.embed(there(seeing), matrices)[0].shape == (1, embedder.dimension)
     del look
     gc.collect()
     assert not seeing.violations

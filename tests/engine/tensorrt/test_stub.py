@@ -8,6 +8,7 @@ not what it does: that takes a GPU.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.conftest import ROOT
@@ -146,6 +148,55 @@ def test_every_call_is_in_nvidias_cuda_bindings(name: str) -> None:
     driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
     signature = (getattr(driver, name).__doc__ or "").strip().split("\n")[0]
     assert signature == f"{name}({CALLS[name]})"
+
+
+def called_by_name() -> set[str]:
+    """What is called of the driver's library itself, through ctypes."""
+    files = [ROOT / "engine" / "cuda_driver.py", ROOT / "engine" / "cuda" / "loading.py"]
+    found = {
+        name for file in files for name in re.findall(r"(?:driver|library\(\))\.(cu\w+)\(", file.read_text("utf-8"))
+    }
+    assert len(found) > 15
+    return found
+
+
+@pytest.mark.parametrize("name", [*sorted(called_by_name()), pytest.param("cuNoSuchCall", marks=pytest.mark.xfail)])
+def test_every_symbol_is_the_drivers(name: str) -> None:
+    """NVIDIA's own bindings look the same names up in the same library."""
+    module = pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
+    binaries = [file.read_bytes() for file in Path(module.__path__[0]).rglob("*driver*.so")]
+    assert any(f"{name}\0".encode() in binary for binary in binaries), f"the driver has no {name}"
+
+
+def test_pyav_has_what_pictures_on_a_gpu_need() -> None:
+    """A decoder that leaves them there, an encoder that takes them from there, and where they lie."""
+    from av.codec.hwaccel import HWAccel, hwdevices_available
+
+    assert "cuda" in hwdevices_available()
+    accelerator = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=True)
+    assert accelerator.is_hw_owned
+    assert accelerator.options["primary_ctx"] == "1", "the context of the networks"
+    for codec, mode in (("h264", "r"), ("hevc", "r"), ("vp9", "r"), ("h264_nvenc", "w"), ("hevc_nvenc", "w")):
+        formats = [config.format for config in av.Codec(codec, mode).hardware_configs]  # type: ignore[call-overload]
+        assert "cuda" in [one.name for one in formats if one is not None], codec
+    frame = av.VideoFrame(64, 48, "nv12")
+    assert frame.sw_format is None
+    assert frame.planes[0].buffer_ptr > 0
+    assert frame.planes[0].line_size >= 64
+
+
+def test_without_a_gpu_decoding_on_it_says_what_to_do(tmp_path: Path) -> None:
+    from engine import cuda_driver
+    from engine.errors import MissingError
+    from stream.nvdec import opened_on_gpu
+    from tests.stream import media
+
+    with contextlib.suppress(MissingError):
+        cuda_driver.library()
+        pytest.skip("there is an NVIDIA driver here")
+    clip = media.write(tmp_path / "a.mkv", media.Video(frames=2, width=64, height=48))
+    with pytest.raises(MissingError, match=r"FFmpeg cannot decode on the GPU \(.*\); use --device cpu"):
+        opened_on_gpu(clip).__enter__()
 
 
 def test_the_calls_are_all_that_the_device_makes() -> None:
