@@ -200,13 +200,6 @@ def find_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
     Args:
         looks: of different videos with the same detector, which is ready for so many.
     """
-    found = _found_together(looks)
-    for (looker, frame), faces in zip(looks, found, strict=True):
-        looker._before = frame.time, faces
-    return found
-
-
-def _found_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
     detector, clock = looks[0][0]._detector, looks[0][0]._clock
     groups: dict[tuple[int, int], list[int]] = {}
     for number, (looker, _) in enumerate(looks):
@@ -228,4 +221,6 @@ def _found_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
             job.start(boxes, WEAK * detector.threshold, coarse=[coarse[number] for number in members])
         for job, members in jobs:
             found.update(zip(members, job.result(), strict=True))
+    for number, (looker, frame) in enumerate(looks):
+        looker._before = frame.time, found[number]
     return [found[number] for number in range(len(looks))]

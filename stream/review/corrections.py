@@ -171,9 +171,9 @@ class Corrections:
         if missing or not tracks:
             raise UsageError(f"there is no track {', '.join(map(str, missing)) or 'to name'}")
         if name is not None:
-            others = [verdict for track, verdict in verdicts.items() if track not in tracks]
             own = {verdicts[track].name for track in tracks}
-            name = name if name in own else self._spelt(name, new=new, verdicts=others)
+            rest = [verdict for track, verdict in verdicts.items() if track not in tracks]
+            name = name if name in own else self._spelt(name, new=new, verdicts=rest)
         if looks and name is None:
             raise UsageError("there is nothing to learn of somebody unknown")
         if all(verdicts[track].name == name for track in tracks) and all(

@@ -96,6 +96,7 @@ export const naming = {
   send: null,
   consents: {},
   wanted: null,
+  busy: false,
 
   open({ picture, name, send }) {
     this.send = send;
@@ -116,6 +117,8 @@ export const naming = {
   },
 
   async submit(name) {
+    if (this.busy) return; // an answer may take a second, and is worth waiting for
+    this.busy = true;
     try {
       if (this.wanted) this.consents[this.wanted] = true;
       await this.send(name, this.consents);
@@ -124,6 +127,8 @@ export const naming = {
       this.wanted = error.consent;
       put($("refused"), error.message);
       put($("submit"), { new: "Name, as somebody new", displace: "Name all the same" }[error.consent] ?? "Name");
+    } finally {
+      this.busy = false;
     }
   },
 };

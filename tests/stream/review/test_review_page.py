@@ -17,7 +17,7 @@ from tests.stream.live import feeds
 from tests.stream.review import stage
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Dialog, Page, Route
 
 pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
@@ -320,6 +320,22 @@ def test_several_steps_are_undone_and_done_again(run: Served, browser: Browser) 
     expect(visit.page.locator("#again")).to_be_disabled()
     assert all("the server responded with a status of 409" in said for said in visit.complaints)
     visit.page.close()
+
+
+def test_a_name_is_sent_once_however_often_the_key_is_pressed(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    asked: list[Route] = []
+    visit.page.route("**/names", lambda route: asked.append(route))
+    visit.press("n", "n", "Enter")
+    visit.page.locator("#name").fill("Minju")
+    visit.press("Enter", "Enter", "Enter")
+    feeds.until(lambda: visit.page.evaluate("1") == 1 and bool(asked))
+    assert visit.page.evaluate("document.querySelector('#naming').open")
+    assert len(asked) == 1
+    asked[0].continue_()
+    expect(visit.page.locator("#naming")).to_be_hidden()
+    expect(visit.page.locator("#cast")).to_contain_text("Minju")
+    visit.done()
 
 
 def test_a_face_is_learned_by_the_gallery_if_that_is_asked_for(

@@ -77,7 +77,7 @@ def test_what_is_learned_is_what_the_video_shows(review: Review, group: Path, em
         for frame in source.frames():
             if frame.index in frames:
                 (face,) = [face for face in record.frames[frame.index].faces if face.track == 1]
-                crop = align_face(frame.picture.to_ndarray(format="rgb24"), face.landmarks)
+                crop = align_face(np.asarray(frame.picture.to_ndarray(format="rgb24"), np.uint8), face.landmarks)
                 assert float(embedder.embed(crop[None])[0] @ frames[frame.index]) > 0.999
 
 
