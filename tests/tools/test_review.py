@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from engine.embedder import Embedder
+from engine.gallery import Gallery
 from stream.tracks import read
 from tests.stream import media
 from tests.stream.live import feeds
@@ -75,6 +77,22 @@ def test_corrected_saved_drawn_and_told(how: signal.Signals, path: Path, tmp_pat
     assert {verdict.track: verdict.name for verdict in read(path).tracks}[5] == "Minju"
 
 
+def test_a_gallery_learns_what_is_saved(path: Path, tmp_path: Path, embedder: Embedder, embedder_file: Path) -> None:
+    group = tmp_path / "group.gallery"
+    feeds.gallery_of(embedder, "ann").save(group)
+    review = Running(str(path), "-g", str(group), "--embedder", str(embedder_file), "--json")
+    review.post("/names", {"track": 4, "name": "Minju", "new": True, "learn": True})
+    review.post("/save", {})
+    review.post("/names", {"track": 2, "name": "ann", "learn": True})
+    told = json.loads(review.end()[0])
+    assert told["learned"] > 0
+    assert (told["corrected"], told["unsaved"]) == (1, 1)
+    assert told["unlearned"] > 0
+    known = Gallery.load(group)
+    assert known.people == ("ann", "Minju")
+    assert [len(known.photos(at)) for at in range(2)] == [1, told["learned"]]
+
+
 def test_what_was_not_saved_is_told_and_gone(path: Path) -> None:
     before = path.read_bytes()
     review = Running(str(path))
@@ -119,6 +137,7 @@ def test_an_end_while_it_draws_keeps_what_was_finished(path: Path, tmp_path: Pat
         ("none", ["{path}", "--style", "blur", "--unknown", "box"], 2, "--unknown would do nothing"),
         ("none", ["{path}", "--soft", "--crf", "20"], 2, "--crf would do nothing"),
         ("none", ["{path}", "-o", "{folder}/out.avi"], 2, ".avi"),
+        ("none", ["{path}", "--embedder", "own.onnx"], 2, "--embedder would do nothing without --gallery"),
     ],
 )
 def test_what_cannot_be_reviewed_is_refused(

@@ -152,6 +152,12 @@ def test_naming_undoing_and_saving(own: Served) -> None:
     number = own.state()["undo"]["number"]
     assert own.ask("POST", "/undo", {"number": number})[0] == 200
     assert own.ask("POST", "/undo", {"number": number})[0] == 400
+    again = own.state()["redo"]["number"]
+    assert again == number
+    assert own.ask("POST", "/redo", {"number": again + 1})[0] == 400
+    assert own.ask("POST", "/redo", {"number": again})[0] == 200
+    assert own.ask("POST", "/redo", {"number": again})[0] == 400
+    assert own.ask("POST", "/undo", {"number": number})[0] == 200
     assert json.loads(own.ask("POST", "/save", {})[2])["unsaved"] == 0
     assert own.path.with_name("mv.tracks.jsonl.bak").exists()
 
@@ -194,7 +200,7 @@ def test_changes_from_elsewhere_are_refused(own: Served) -> None:
     assert own.ask("POST", "/names", asked, {"content-type": "text/plain"})[0] == 415
     assert own.ask("POST", "/save", asked, {"host": "evil.example"})[0] == 421
     assert own.ask("GET", "/video", headers={"host": "evil.example"})[0] == 421
-    for path in ("/names", "/undo", "/save", "/render", "/stop"):
+    for path in ("/names", "/undo", "/redo", "/save", "/render", "/stop"):
         assert own.ask("GET", path)[0] in (404, 405)
     assert own.state()["version"] == 0
 
@@ -230,7 +236,7 @@ BODIES = st.one_of(
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(body=BODIES, path=st.sampled_from(["/names", "/undo"]))
+@given(body=BODIES, path=st.sampled_from(["/names", "/undo", "/redo"]))
 def test_whatever_is_sent_is_answered_and_the_file_stays(body: bytes, path: str, run: Served) -> None:
     before = run.path.read_bytes()
     status, _, answer = run.ask("POST", path, body)
