@@ -76,8 +76,8 @@ def _decode(
 
 
 def select(faces: NDArray[np.float32], iou: float, limit: int, least: float = -np.inf) -> NDArray[np.float32]:
-    """The rows of `faces` (as `candidates` returns them) that survive non-maximum suppression, best score first, down to
-    a score of `least`.
+    """The rows of `faces` (as `candidates` returns them) that survive non-maximum suppression, best score first, down
+    to a score of `least`.
 
     Boxes and landmarks of the survivors are means over the rows that mean the same face (`vote`).
     """

@@ -88,18 +88,45 @@ def cell_means(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
 @compiled
 def _cell_means(view: NDArray[Any], means: NDArray[Any]) -> None:
-    rows, columns = view.shape
     height, width = means.shape
     for j in range(height):
-        top = j * rows // height
-        high = max(1, (j + 1) * rows // height - top)
         for i in range(width):
-            left = i * columns // width
-            right = max(left + 1, (i + 1) * columns // width)
-            step = max(1, (right - left) // 8)
-            total = count = 0
-            for y in (top + high // 4, top + 3 * high // 4):
-                for x in range(left + step // 2, right, step):
-                    total += view[y, x]
-                    count += 1
-            means[j, i] = (total + count // 2) // count
+            means[j, i] = _cell_mean(view, j, i, height, width)
+
+
+@compiled
+def _cell_mean(view: NDArray[Any], j: int, i: int, height: int, width: int) -> int:
+    rows, columns = view.shape
+    top = j * rows // height
+    high = max(1, (j + 1) * rows // height - top)
+    left = i * columns // width
+    right = max(left + 1, (i + 1) * columns // width)
+    step = max(1, (right - left) // 8)
+    total = count = 0
+    for y in (top + high // 4, top + 3 * high // 4):
+        for x in range(left + step // 2, right, step):
+            total += view[y, x]
+            count += 1
+    return (total + count // 2) // count
+
+
+def fill_cells(components: list[NDArray[Any]], matrix: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """What `fill_rgb` makes of the `cell_means` of the components: as many cells as `out` `[height,width,3]` has."""
+    a, b, c = components * (3 // len(components))
+    _fill_cells(a, b, c, matrix, out)
+
+
+@compiled
+def _fill_cells(
+    a: NDArray[Any], b: NDArray[Any], c: NDArray[Any], m: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
+    bottom, top, half = np.float32(0.0), np.float32(255.0), np.float32(0.5)
+    height, width = out.shape[:2]
+    for j in range(height):
+        for i in range(width):
+            x = np.float32(_cell_mean(a, j, i, height, width))
+            y = np.float32(_cell_mean(b, j, i, height, width))
+            z = np.float32(_cell_mean(c, j, i, height, width))
+            for k in range(3):
+                value = m[k, 0] * x + m[k, 1] * y + m[k, 2] * z + (m[k, 3] + half)
+                out[j, i, k] = np.uint8(np.int32(min(max(value, bottom), top)))

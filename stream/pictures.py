@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from stream.colours import cell_means, fill_rgb, rgb_matrix
+from stream.colours import fill_cells, fill_rgb, rgb_matrix
 from stream.planes import Component, PixelLayout, is_full_range, matrix_of, on_gpu, stored_format
 
 _SWS_MATRICES = {
@@ -110,9 +110,8 @@ def coarse_rgb(picture: av.VideoFrame, width: int, height: int) -> NDArray[np.ui
     layout = _layout(picture)
     if layout is None:
         return _rgb(picture, width, height)
-    components = [cell_means(view, width, height) for view in _three(layout, picture)]
     out = np.empty((height, width, 3), np.uint8)
-    _fill(picture, layout, components, out)
+    fill_cells(_three(layout, picture), _matrix(picture, layout), out)
     return out
 
 
@@ -153,7 +152,11 @@ def _three(layout: PixelLayout, picture: av.VideoFrame) -> list[NDArray[Any]]:
 
 
 def _fill(picture: av.VideoFrame, layout: PixelLayout, components: list[NDArray[Any]], out: NDArray[np.uint8]) -> None:
-    fill_rgb(components, rgb_matrix(layout.name, matrix_of(picture), is_full_range(picture)), out)
+    fill_rgb(components, _matrix(picture, layout), out)
+
+
+def _matrix(picture: av.VideoFrame, layout: PixelLayout) -> NDArray[np.float32]:
+    return rgb_matrix(layout.name, matrix_of(picture), is_full_range(picture))
 
 
 def _scaled(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:

@@ -150,23 +150,23 @@ class ShotDetector:
 
     def _decide(self) -> bool:
         now = self._waiting.popleft()
-        cut = self._is_cut(now)
+        before = self._past[-1] if self._past and not self._past[-1].blank else self._last_seen
+        step = None if before is None or now.blank else difference(before, now)
+        cut = step is not None and self._is_cut(now, step)
         if cut:
             self._past.clear()
             self._steps.clear()
             self._last_seen = None
-        elif self._past and not (now.blank or self._past[-1].blank):
-            self._steps.append(difference(self._past[-1], now))
+        elif step is not None and not self._past[-1].blank:
+            self._steps.append(step)
         self._past.append(now)
         if not now.blank:
             self._last_seen = now
         return cut
 
-    def _is_cut(self, now: Glance) -> bool:
-        if not self._past or self._last_seen is None or now.blank:
-            return False
-        before = self._past[-1]
-        step = difference(before if not before.blank else self._last_seen, now)
+    def _is_cut(self, now: Glance, step: float) -> bool:
+        """Whether a picture begins a shot that is unlike the one before it by `step`."""
+        assert self._last_seen is not None
         if step < self._threshold:
             return False
         if any(difference(old, now) < self._threshold for old in self._past if not old.blank):

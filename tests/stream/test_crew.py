@@ -28,12 +28,15 @@ def test_items_arrive_in_order_and_never_more_than_the_capacity_wait() -> None:
     assert handed_over == list(range(100))
 
 
-def test_who_waits_for_room_is_woken_when_half_of_it_is_free() -> None:
+def test_who_waits_for_room_is_woken_when_half_of_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     crew = Crew()
     numbers: Channel[int] = crew.channel(4, "numbers")
+    waits, wait = threading.Event(), numbers._drained.wait
+    monkeypatch.setattr(numbers._drained, "wait", lambda: (waits.set(), wait()))
     for n in range(4):
         numbers.put(n)
     crew.start("count", lambda: numbers.put(4))
+    waits.wait()
     taken = iter(numbers)
     assert [next(taken) for _ in range(2)] == [0, 1]
     crew.wait()
