@@ -75,7 +75,7 @@ class EncoderPlan:
     field_order: str | None = None
     display_matrix: tuple[int, ...] | None = None
     slices: bool = False
-    """Whether threads share one picture instead of working on one each: nothing is held back, for more bits and time."""
+    """Whether threads share a picture instead of working on one each: nothing is held back, for more bits and time."""
     on_gpu: bool = False
     """Whether frames are drawn on and encoded in a GPU's memory, where they are there; others are put there."""
     notes: tuple[str, ...] = field(default=())
