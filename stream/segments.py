@@ -20,7 +20,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 import av
 import av.error
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
 from stream.journal import WorkFolder, content_of, write_json, writing
@@ -140,8 +139,6 @@ class SegmentWriter:
         earlier = sound_segments(self.work.path) if resume else []
         self._finished = [s for s in earlier if s.frames == length]
         self._earlier = _EarlierFrames(self._finished)
-        self._closing: Future[Segment] | None = None
-        self._closer = ThreadPoolExecutor(1, thread_name_prefix="segment-closer")
 
     @property
     def earlier_frames(self) -> int:
@@ -184,10 +181,10 @@ class SegmentWriter:
             self._open.write(frame, drawn)
         self._written += 1
         if self._written % self._length == 0:
-            self._hand_over()
+            self._close()
 
     def finish(self, *, early: bool = False) -> list[Segment]:
-        """Close what is open, wait, and give all segments in order.
+        """Close what is open, and give all segments in order.
 
         Args:
             early: not all frames were given; of an earlier run's segments only those come that were reached.
@@ -196,9 +193,7 @@ class SegmentWriter:
             InputError: an earlier run had more frames.
         """
         if self._open is not None:
-            self._hand_over()
-        self._collect()
-        self._closer.shutdown()
+            self._close()
         check_headers(self._finished)
         if self._written < self._earlier.count and not early:
             raise InputError(
@@ -213,23 +208,15 @@ class SegmentWriter:
         if self._open is not None:
             self._open.discard()
             self._open = None
-        with contextlib.suppress(OutputError, av.error.FFmpegError):
-            self._collect()
-        self._closer.shutdown()
         return list(self._finished)
 
-    def _hand_over(self) -> None:
-        """Flush the encoder on the side, so that the next segment can begin at once; at most one at a time."""
-        self._collect()
+    def _close(self) -> None:
+        """Flush the encoder, before there is another one: two at a time would take twice the memory, and no less time,
+        as an encoder that is flushed keeps every CPU busy."""
         assert self._open is not None
-        self._closing = self._closer.submit(self._open.close)
-        self._open = None
-
-    def _collect(self) -> None:
-        if self._closing is not None:
-            closing, self._closing = self._closing, None
-            with writing(self.work.path):
-                self._finished.append(closing.result())
+        closing, self._open = self._open, None
+        with writing(self.work.path):
+            self._finished.append(closing.close())
 
 
 class _OpenSegment:
