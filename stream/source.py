@@ -8,6 +8,7 @@ with FileSource("mv.mp4") as source:
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import re
@@ -26,6 +27,7 @@ from av.packet import Packet
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from engine.cuda_driver import no_room
 from stream.clock import Clock, with_next
 from stream.frames import Frame, VideoInfo
 from stream.nvdec import opened_on_gpu
@@ -223,6 +225,8 @@ class FileSource:
             try:
                 pictures = stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
+                if self.on_gpu and error.errno == errno.ENOMEM:
+                    raise no_room() from error  # the look-ahead holds pictures there
                 damage.undecodable_packets += 1
                 damage.reasons[_words(error)] += 1
                 if reorder and packet.pts in waiting:

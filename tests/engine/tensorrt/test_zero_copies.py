@@ -18,12 +18,14 @@ from engine import device_vision
 from engine.alignment import align_face
 from engine.detector import Detector
 from engine.embedder import Embedder
+from engine.errors import OutputError
 from engine.gallery import Gallery
 from engine.modelfile import SHIPPED
-from stream import label_video, read_tracks
+from stream import label_video, read_tracks, segments
 from stream.encoding import EncoderSettings
 from stream.result import LabelResult
 from stream.shots import GRID
+from stream.styles import Style
 from stream.tracks import Tracks
 from tests import networks
 from tests.engine.tensorrt.double import Machine
@@ -210,6 +212,76 @@ def test_the_record_alone_brings_no_frame_down(
     )
     assert (seeing.pixels_up, seeing.pixels_down) == (0, 0)
     assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces"
+
+
+@pytest.mark.parametrize("decodes", [True, False], ids=["decoded there", "decoded on the CPU"])
+def test_hidden_faces_are_wiped_out_on_the_cpu_and_go_up_again(
+    decodes: bool,
+    seeing: Machine,
+    clip: Path,
+    gallery: Gallery,
+    detector_file: Path,
+    embedder_file: Path,
+    tmp_path: Path,
+) -> None:
+    files = detector_file, embedder_file
+    seeing.nvdec = decodes
+    there = label(clip, tmp_path / "gpu.mkv", gallery, files, "gpu", "nvenc", style=Style(hide="blur"))
+    label(clip, tmp_path / "cpu.mkv", gallery, files, "cpu", "x264", style=Style(hide="blur"))
+    assert seeing.pixels_up >= FRAMES * WIDTH * HEIGHT * 3 // 2
+    assert (seeing.pixels_down >= FRAMES * WIDTH * HEIGHT * 3 // 2) == decodes
+    assert any("faces are wiped out on the CPU" in note for note in there.notes)
+    mine, theirs = pictures(tmp_path / "gpu.mkv"), pictures(tmp_path / "cpu.mkv")
+    for one, other in zip(mine, theirs, strict=True):
+        assert (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
+
+
+def test_what_the_gpu_does_not_decode_is_looked_at_there_all_the_same(
+    seeing: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+) -> None:
+    """Only frames that are looked at go up, and every frame goes up to the encoder."""
+    files = detector_file, embedder_file
+    seeing.nvdec = False
+    there = label(clip, tmp_path / "gpu.mkv", gallery, files, "gpu", "nvenc")
+    here = label(clip, tmp_path / "cpu.mkv", gallery, files, "cpu", "x264")
+    assert_alike(read_tracks(there.tracks), read_tracks(here.tracks))
+    assert there.notes[:2] == (
+        "h264 yuv420p is decoded on the CPU, as FFmpeg has no decoder on the GPU for it",
+        "on the GPU: scaling, networks, cutting of faces, encoding; the frames that are looked at go up once; "
+        "drawing is done on the CPU",
+    )
+    assert seeing.pixels_down == 0
+    for one, other in zip(pictures(tmp_path / "gpu.mkv"), pictures(tmp_path / "cpu.mkv"), strict=True):
+        assert (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(
+    seeing: Machine,
+    clip: Path,
+    gallery: Gallery,
+    detector_file: Path,
+    embedder_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The finished segments were drawn on the GPU too, and are not drawn again."""
+    monkeypatch.setattr(segments, "FRAMES_PER_SEGMENT", 10)
+    files, target = (detector_file, embedder_file), tmp_path / "out.mkv"
+    whole = label(clip, tmp_path / "whole.mkv", gallery, files, "gpu", "nvenc")
+    assert whole.video is not None
+
+    def full(done: int, of: int | None) -> None:
+        if done == 25:
+            raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match=r"the disk is full.*--resume"):
+        label(clip, target, gallery, files, "gpu", "nvenc", progress=full)
+    before = len([line for line in seeing.log if line == "do draw_u8"])
+    result = label(clip, target, gallery, files, "gpu", "nvenc", resume=True)
+    assert len([line for line in seeing.log if line == "do draw_u8"]) - before == FRAMES - 20
+    assert any("went on after 20 frames" in note for note in result.notes)
+    for one, other in zip(pictures(target), pictures(whole.video), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_every_frame_is_looked_at_while_the_one_before_is(

@@ -180,6 +180,8 @@ class Machine:
         self.retained_by: int | None = None
         self.fail: dict[str, BaseException] = {}
         """By name of the work: what it fails with when it is done, once."""
+        self.nvdec = True
+        """Whether its decoder takes what it gets, or leaves everything to the CPU."""
         self.modules = 0
         """Modules of kernels that are loaded."""
         self.pixels_up = 0

@@ -159,14 +159,14 @@ class Encoder:
 
 
 @contextmanager
-def video(machine: Machine, *, decodes: bool = True) -> Iterator[None]:
-    """NVDEC (which `decodes` what it gets, or leaves everything to the CPU) and NVENC, for a test."""
+def video(machine: Machine) -> Iterator[None]:
+    """NVDEC and NVENC for a test."""
     decode = source.FileSource._decode
     create = encoding._create
 
     def decoded(self: source.FileSource, *arguments: Any) -> Iterator[Any]:
         for picture in decode(self, *arguments):
-            there = decodes and self.on_gpu and not self._deinterlace and picture.format.name in FORMATS
+            there = machine.nvdec and self.on_gpu and not self._deinterlace and picture.format.name in FORMATS
             yield CudaPicture(machine, picture) if there else picture
 
     def created(codec: str, on_gpu: bool = False) -> Any:
