@@ -79,7 +79,7 @@ class Loop:
 
     def options(self) -> dict[str, Any]:
         """For Numba."""
-        # Inlined, nothing is left of Numba's ways to report an error; without its memory management, nothing of that.
+        # Inlined, nothing is left of Numba's ways to report an error; nor, where nothing is allocated, of its memory's.
         options = {"error_model": "numpy", "forceinline": True}
         return options | ({"fastmath": set(self.fastmath)} if self.fastmath else {})
 
@@ -133,7 +133,7 @@ def _made(loop: Loop, kinds: tuple[Kind, ...], symbol: str) -> bytes:
     numba = _numba()
     returned = getattr(numba.types, _NUMBERS[loop.returns][1])
     signature = returned(*(each for kind in kinds for each in _numba_types(numba, kind)))
-    callback = numba.cfunc(signature, **loop.options())(_unpacking(numba_function(loop), kinds))
+    callback = numba.cfunc(signature, **loop.options())(_unpacking(numba, numba_function(loop), kinds))
     module = llvm.parse_assembly(callback.inspect_llvm())
     module.get_function(callback.native_name).name = symbol
     for thing in [*module.functions, *module.global_variables]:
@@ -205,10 +205,9 @@ def _numba_types(numba: Any, kind: Kind) -> list[Any]:
     return [getattr(numba.types, _NUMBERS[kind.__name__][1])]
 
 
-def _unpacking(function: Any, kinds: tuple[Kind, ...]) -> Callable[..., Any]:
+def _unpacking(numba: Any, function: Any, kinds: tuple[Kind, ...]) -> Callable[..., Any]:
     """A function of addresses, sizes and numbers that calls `function` with arrays and numbers. It is written out since
     Numba takes the number of arguments from the source."""
-    import numba
     from numpy.lib.stride_tricks import as_strided
 
     parameters, arguments = [], []

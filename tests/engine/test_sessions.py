@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -159,7 +160,12 @@ def test_openvino_reads_no_file_of_a_network_that_it_has_kept(
     from engine.quiet_openvino import ov
 
     read, real = [], ov.Core.read_model
-    monkeypatch.setattr(ov.Core, "read_model", lambda core, path: (read.append(path), real(core, path))[1])
+
+    def reading(core: Any, path: Path) -> Any:
+        read.append(path)
+        return real(core, path)
+
+    monkeypatch.setattr(ov.Core, "read_model", reading)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def start(threads: int = 1) -> Session:
