@@ -18,7 +18,7 @@ from engine.detector import Detector
 from engine.device_vision import DeviceFrame, Look, Vision
 from engine.embedder import Embedder
 from engine.types import Detections
-from stream.colours import fill_rgb
+from stream.colours import fill_cells
 from stream.device_pictures import device_frame, device_marks, host_planes
 from stream.eyes import sharpness_of
 from stream.frames import Frame, VideoInfo
@@ -63,7 +63,7 @@ class GpuEyes:
         width, height = GRID
         out = np.empty((height, width, 3), np.uint8)
         # The few means come back as they are: what becomes of them is the CPU's to the last bit.
-        fill_rgb(list(self._vision.cells(there, width, height)), there.picture.matrix, out)
+        fill_cells(list(self._vision.cells(there, width, height)), there.picture.matrix, out)
         return out
 
     def faces(self, frame: Frame, threshold: float, coarse: bool) -> Detections:

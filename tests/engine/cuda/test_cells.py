@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.cuda.kernels import Kernels
 from engine.cuda.pictures import Picture
-from stream.colours import cell_means, fill_rgb
+from stream.colours import cell_means, fill_cells
 from stream.eyes import sharpness, sharpness_of
 from stream.pictures import coarse_rgb
 from stream.planes import PixelLayout
@@ -48,7 +48,7 @@ def test_shots_are_told_apart_by_the_same_picture(pixel_format: str, kernels: Ke
     out = np.empty((3, height, width), np.uint8 if pixel_format == "nv12" else np.uint16)
     kernels.cells(picture, width, height, address(out))
     rgb = np.empty((height, width, 3), np.uint8)
-    fill_rgb(list(out), picture.matrix, rgb)
+    fill_cells(list(out), picture.matrix, rgb)
     np.testing.assert_array_equal(rgb, coarse_rgb(made, width, height))
 
 

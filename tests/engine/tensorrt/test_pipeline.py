@@ -88,7 +88,9 @@ def test_a_video_is_labelled_as_on_the_cpu(
         assert result.frames == FRAMES
         assert {person.name for person in result.people} == {"ann", "ben"}
         assert result.networks["detector"]["inferences"] > 0
-        said = [note for note in result.notes if note.startswith("on the GPU: networks alone; pictures are decoded")]
+        said = [
+            note for note in result.notes if note.startswith("on the GPU: the networks alone; pictures are decoded")
+        ]
         assert len(said) == (device == "gpu"), "this installation has no kernels"
         records.append(read_tracks(result.tracks))
     cpu, gpu = records

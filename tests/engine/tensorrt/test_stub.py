@@ -176,9 +176,10 @@ def test_pyav_has_what_pictures_on_a_gpu_need() -> None:
     accelerator = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=True)
     assert accelerator.is_hw_owned
     assert accelerator.options["primary_ctx"] == "1", "the context of the networks"
-    for codec, mode in (("h264", "r"), ("hevc", "r"), ("vp9", "r"), ("h264_nvenc", "w"), ("hevc_nvenc", "w")):
-        formats = [config.format for config in av.Codec(codec, mode).hardware_configs]  # type: ignore[call-overload]
-        assert "cuda" in [one.name for one in formats if one is not None], codec
+    decoders = [av.Codec(name, "r") for name in ("h264", "hevc", "vp9")]
+    for codec in (*decoders, *(av.Codec(name, "w") for name in ("h264_nvenc", "hevc_nvenc"))):
+        formats = [config.format for config in codec.hardware_configs]
+        assert "cuda" in [one.name for one in formats if one is not None], codec.name
     frame = av.VideoFrame(64, 48, "nv12")
     assert frame.sw_format is None
     assert frame.planes[0].buffer_ptr > 0
