@@ -87,6 +87,14 @@ def networks() -> Iterator[tuple[Detector, Embedder]]:
     embedder.close()
 
 
+@pytest.fixture(scope="module")
+def on_cpu() -> Iterator[tuple[Detector, Embedder]]:
+    detector, embedder = Detector.open(backend="onnxruntime"), Embedder.open(backend="onnxruntime")
+    yield detector, embedder
+    detector.close()
+    embedder.close()
+
+
 def frames(clip: Path, there: bool, count: int) -> list[Frame]:
     """The first frames, decoded by the GPU or by the CPU."""
     with FileSource(clip) as source:
@@ -131,11 +139,12 @@ def test_pictures_may_be_held_and_drawn_on(networks: tuple[Detector, Embedder], 
 # --- what is seen ---
 
 
-def test_what_is_seen_is_what_the_cpu_sees(networks: tuple[Detector, Embedder], demo: Any) -> None:
-    host = Detector.open(backend="onnxruntime"), Embedder.open(backend="onnxruntime")
+def test_what_is_seen_is_what_the_cpu_sees(
+    networks: tuple[Detector, Embedder], on_cpu: tuple[Detector, Embedder], demo: Any
+) -> None:
     with FileSource(demo.clip) as source:
         info = source.info
-    eyes, theirs = GpuEyes(info, *networks), HostEyes(info, *host)
+    eyes, theirs = GpuEyes(info, *networks), HostEyes(info, *on_cpu)
     seen = 0
     for mine, other in zip(frames(demo.clip, True, 40)[::8], frames(demo.clip, False, 40)[::8], strict=True):
         np.testing.assert_array_equal(eyes.cells(mine), theirs.cells(other))
@@ -161,6 +170,7 @@ def test_what_is_seen_is_what_the_cpu_sees(networks: tuple[Detector, Embedder], 
 
 def test_a_video_from_nvdec_to_nvenc(
     networks: tuple[Detector, Embedder],
+    on_cpu: tuple[Detector, Embedder],
     demo: Any,
     gallery: Gallery,
     tmp_path: Path,
@@ -199,7 +209,7 @@ def test_a_video_from_nvdec_to_nvenc(
     assert traffic.down - down == cells + len(claimed) * 4 + sum(claimed) * 60 + embeddings
     assert traffic.up - up == sum(masks.values())
 
-    here = label_video(demo.clip, tmp_path / "cpu.mp4", gallery=gallery)
+    here = label_video(demo.clip, tmp_path / "cpu.mp4", gallery=gallery, detector=on_cpu[0], embedder=on_cpu[1])
     mine, theirs = read_tracks(result.tracks).frames, read_tracks(here.tracks).frames
     named = [[{face.name for face in frame.faces if face.name} for frame in record] for record in (mine, theirs)]
     assert sum(a == b for a, b in zip(*named, strict=True)) >= 0.98 * len(theirs)
@@ -215,12 +225,20 @@ def pictures(path: Path) -> list[NDArray[np.uint8]]:
 
 
 def test_a_software_encoder_gets_the_same_frames(
-    networks: tuple[Detector, Embedder], demo: Any, gallery: Gallery, tmp_path: Path
+    networks: tuple[Detector, Embedder],
+    on_cpu: tuple[Detector, Embedder],
+    demo: Any,
+    gallery: Gallery,
+    tmp_path: Path,
 ) -> None:
-    result = label_video(demo.clip, tmp_path / "out.mp4", gallery=gallery, detector=networks[0], embedder=networks[1])
+    result, here = (
+        label_video(demo.clip, tmp_path / name, gallery=gallery, detector=used[0], embedder=used[1])
+        for name, used in (("gpu.mp4", networks), ("cpu.mp4", on_cpu))
+    )
     assert "frames come down to be drawn on and encoded by" in result.notes[0]
-    here = label_video(demo.clip, tmp_path / "cpu.mp4", gallery=gallery)
     assert result.frames == here.frames
+    pairs = zip(pictures(tmp_path / "gpu.mp4"), pictures(tmp_path / "cpu.mp4"), strict=True)
+    assert statistics.mean(float(np.abs(a.astype(int) - b).mean()) for a, b in pairs) < 1
 
 
 # --- leaks ---
