@@ -55,12 +55,14 @@ def options() -> list[Option]:
 
 
 def gpu() -> str:
-    """The GPU that networks can run on, and what serves it, in words. Asks the driver and loads no backend.
+    """The GPU that networks can run on, what serves it, and whether pictures can be there as well, in words. Asks the
+    driver and loads no backend.
 
     Raises:
         MissingError: there is none, or something is missing, with the reason and the cure.
     """
     from engine import cuda_device, cuda_driver, tensorrt_library
+    from engine.cuda import loading
 
     info = cuda_driver.probe()
     if not _installed("tensorrt"):
@@ -68,7 +70,12 @@ def gpu() -> str:
     version = _version("tensorrt")
     if version[0].isdigit():
         tensorrt_library.check_version(version)
-    return f"{info.name} (compute capability {'.'.join(map(str, info.capability))}) through {cuda_device.package()}"
+    found = f"{info.name} (compute capability {'.'.join(map(str, info.capability))}) through {cuda_device.package()}"
+    try:
+        loading.fatbin()
+    except MissingError:
+        return f"{found}, without the CUDA kernels: pictures are the CPU's (docs/gpu.md says how to get them)"
+    return found
 
 
 def choose(device: Device = "auto", backend: Backend | None = None) -> Choice:

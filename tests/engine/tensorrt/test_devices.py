@@ -10,16 +10,27 @@ from pathlib import Path
 import pytest
 
 from engine import cuda_device, cuda_driver, devices, tensorrt_library
+from engine.cuda import loading
 from engine.cuda_device import close_device, open_device
 from engine.errors import MissingError
 from engine.runtime import open_session
 from tests.engine.tensorrt.double import Machine
 
 
-def test_a_gpu_with_all_that_it_needs_is_taken(machine: Machine, package: str) -> None:
+@pytest.mark.parametrize("kernels", [True, False], ids=["with kernels", "without kernels"])
+def test_a_gpu_with_all_that_it_needs_is_taken(
+    kernels: bool, machine: Machine, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fatbin() -> Path:
+        if not kernels:
+            raise MissingError("built without nvcc")
+        return Path("iznet.fatbin")
+
+    monkeypatch.setattr(loading, "fatbin", fatbin)
     for choice in (devices.choose(), devices.choose("gpu"), devices.choose("auto", "tensorrt")):
         assert (choice.device, choice.backend) == ("gpu", "tensorrt")
         assert f"Pretended GPU (compute capability 8.9) through {package}" in choice.reason
+        assert ("pictures are the CPU's" in choice.reason) == (not kernels)
     assert devices.choose("cpu").device == "cpu"
     (option,) = [option for option in devices.options() if option.device == "gpu"]
     assert option.available
