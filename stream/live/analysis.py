@@ -23,6 +23,7 @@ from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, Naming
 from stream.looking import find_together
 from stream.stages import StageClock
+from stream.tracker import assignment
 
 KEPT_LOOKS = 5
 """Embeddings that are kept of a track: what somebody is enrolled with who gets a name by hand."""
@@ -175,8 +176,9 @@ class LiveAnalyser(Analyser):
         self._identity.recognise(gallery)
 
     def _prepare(self, named: bool) -> None:
-        """Also for several at a time, and run the networks once on nothing: the first time takes long."""
+        """Also for several at a time, and do once all that takes long the first time: a live picture would wait."""
         super()._prepare(named)
+        assignment(np.zeros((2, 2)))  # two that want the same: what settles that takes a second to import
         self.looker.prepare(self._most)
         self.looker.rehearse(self._most)
         if self._embedder is not None:

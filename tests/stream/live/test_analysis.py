@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from engine.embedder import Embedder
 from engine.photos import Photos
 from stream.frames import Frame, LabelledFrame, VideoInfo
 from stream.live.analysis import KEPT_GONE, KEPT_LOOKS, LiveAnalyser
+from tests.conftest import ROOT
 from tests.stream.live import feeds
 
 BASE = Fraction(1, 25)
@@ -157,3 +161,32 @@ def test_getting_ready_leaves_no_trace(feed: Feed) -> None:
     feed.analyser.ready.result()
     assert names(feed.show([feeds.ANN])) == ["ann"]
     assert feed.analyser.ended() == []
+
+
+FIRST_LOOKS = """
+import sys
+import numpy as np
+from engine.detector import Detector
+from engine.embedder import Embedder
+from stream.frames import Frame
+from stream.live.analysis import LiveAnalyser
+from stream.tracker import assignment
+from tests.stream.live import feeds
+from tests.stream.live.test_analysis import BASE, INFO
+
+embedder = Embedder.open(sys.argv[2], threads=1)
+analyser = LiveAnalyser(INFO, Detector.open(sys.argv[1], threads=1), embedder, feeds.gallery_of(embedder, "ann"))
+analyser.ready.result()
+pictures = [feeds.picture(people) for people in ([feeds.ANN, feeds.SOMEBODY], [feeds.ANN], [])]
+before = set(sys.modules)
+for index, picture in enumerate(pictures):
+    analyser.look(Frame(picture, index, index, BASE))
+assert assignment(np.array([[0.1, 0.2], [0.15, 9e9]])) == [(0, 1), (1, 0)]
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_once_all_is_ready_nothing_is_imported_while_pictures_wait(detector_file: Path, embedder_file: Path) -> None:
+    command = [sys.executable, "-c", FIRST_LOOKS, str(detector_file), str(embedder_file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
