@@ -32,7 +32,12 @@ def test_who_waits_for_room_is_woken_when_half_of_it_is_free(monkeypatch: pytest
     crew = Crew()
     numbers: Channel[int] = crew.channel(4, "numbers")
     waits, wait = threading.Event(), numbers._drained.wait
-    monkeypatch.setattr(numbers._drained, "wait", lambda: (waits.set(), wait()))
+
+    def told() -> bool:
+        waits.set()
+        return wait()
+
+    monkeypatch.setattr(numbers._drained, "wait", told)
     for n in range(4):
         numbers.put(n)
     crew.start("count", lambda: numbers.put(4))
