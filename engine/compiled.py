@@ -32,7 +32,10 @@ class Compiled(Generic[P, R]):
         kinds: list[Any] = []
         words: list[Any] = []
         for value in args:
-            if isinstance(value, np.ndarray):
+            if type(value) is int:
+                kinds.append(int)
+                words.append(value)
+            elif isinstance(value, np.ndarray):
                 memory = value.__array_interface__
                 shape, strides = memory["shape"], memory["strides"]
                 kinds.append((memory["typestr"], len(shape), strides is None))

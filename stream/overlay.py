@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from math import ceil, floor
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from stream.frames import Face, Rotation, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import Box, wipe
 from stream.planes import PixelLayout, Samples, is_full_range, matrix_of, reference_white, stored_format
-from stream.strokes import outline, plate
+from stream.strokes import paint
 from stream.styles import DARK, GREY, RED, Colour, Marks, Style, Unknown, colour_of, text_colour
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _place(
     flush with its left edge, odd ones with its right."""
     best, least, tops = None, 0, (box.top - high, box.bottom, box.top, box.bottom - high)
     spare = high // 2 if before is not None and before >= INSIDE else 0
-    for side in sorted(range(8), key=lambda side: (side >= INSIDE, side != before)):
+    for side in _order(before):
         top, room = tops[side // 2], spare if side < INSIDE else 0
         if not room <= top <= height - high - room:
             continue
@@ -219,6 +220,12 @@ def _place(
         top = max(0, min(box.top, height - high))
         return Rect(left, top, left + wide, top + high), INSIDE
     return best
+
+
+@lru_cache(maxsize=16)
+def _order(before: int | None) -> list[int]:
+    """Sides in the order in which they are tried."""
+    return sorted(range(8), key=lambda side: (side >= INSIDE, side != before))
 
 
 class Overlay:
@@ -326,7 +333,7 @@ def draw_rgb(
     height, width, channels = rgb.shape
     style = style or Style()
     todo = marks(faces, width, height, glyphs or Glyphs(), unknown, style.marks, people)
-    signal = _Signal(PixelLayout.of("rgba" if channels == 4 else "rgb24"), 0, True, 1.0)
+    signal = _Signal("rgba" if channels == 4 else "rgb24", 0, True, 1.0)
     views: list[Samples] = [rgb[..., i] for i in range(channels)]
     _hide(views, signal.layout, hidden, style, 0, (width, height))
     _paint(views, signal, todo, 0, (width, height))
@@ -335,15 +342,18 @@ def draw_rgb(
 class _Signal(NamedTuple):
     """What the numbers in a picture mean."""
 
-    layout: PixelLayout
+    pixel_format: str
     matrix: int
     full_range: bool
     white: float
 
+    @property
+    def layout(self) -> PixelLayout:
+        return PixelLayout.of(self.pixel_format)
+
 
 def _signal_of(picture: av.VideoFrame) -> _Signal:
-    layout = PixelLayout.of(stored_format(picture))
-    return _Signal(layout, matrix_of(picture), is_full_range(picture), reference_white(picture))
+    return _Signal(stored_format(picture), matrix_of(picture), is_full_range(picture), reference_white(picture))
 
 
 @lru_cache(maxsize=256)
@@ -408,17 +418,22 @@ def _paint(
     rotation: Rotation,
     displayed: tuple[int, int],
 ) -> None:
+    if not todo:
+        return
     width, height = displayed
     stored = (height, width) if rotation in (90, 270) else displayed
-    shifts = [(c.shift_x, c.shift_y) for c in signal.layout.components]
+    table, masks, first = [], [_NO_MASK], 0
     for mark in inked(todo, signal, rotation, displayed):
-        if mark.mask is None:
-            for view, (shift_x, shift_y), value in zip(views, shifts, mark.back, strict=True):
-                outline(view, *mark.rect, mark.thickness, *stored, shift_x, shift_y, value)
-        else:
-            left, top = mark.rect.left, mark.rect.top
-            for view, (shift_x, shift_y), plain, text in zip(views, shifts, mark.back, mark.text, strict=True):
-                plate(view, left, top, mark.mask, *stored, shift_x, shift_y, plain, text)
+        table.append([*mark.rect, mark.thickness, first, *chain(*zip(mark.back, mark.text or mark.back, strict=True))])
+        if mark.mask is not None:
+            masks.append(mark.mask.ravel())
+            first += mark.mask.size
+    rows, mask = np.array(table, np.int64), np.concatenate(masks)
+    for i, (view, place) in enumerate(zip(views, signal.layout.components, strict=True)):
+        paint(view, rows, mask, i, *stored, place.shift_x, place.shift_y)
+
+
+_NO_MASK = np.empty(0, np.uint8)
 
 
 def stored_rect(rect: Rect, rotation: Rotation, width: int, height: int) -> Rect:
