@@ -28,11 +28,8 @@ from stream.journal import WorkFolder, content_of, mark_of, marked
 from stream.labelled_copy import CopyPlan, LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
-from stream.renaming import settle
-from stream.render import draw
 from stream.result import LabelResult
 from stream.sink import CONTAINERS, check_output
-from stream.soft import soft_copy, soft_output, soft_plan
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
@@ -117,6 +114,8 @@ def label_video(
         if video:
             check_output(target, overwrite or (resume and encoded and marked(work, "video")), [source])
         if video and soft:
+            from stream.soft import soft_output, soft_plan
+
             soft_output(target, source, style, overwrite)
             soft_plan(reader, target, omit)
         record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
@@ -152,6 +151,9 @@ def label_video(
             pipeline = analyse(None)
             done, seen, damage = pipeline.done, pipeline.people, reader.damage
             if video:
+                from stream.renaming import settle
+                from stream.soft import soft_copy
+
                 with clock("join"):
                     final = settle(record)
                     notes += soft_copy(
@@ -170,6 +172,9 @@ def label_video(
             ) as copy:
                 before_rename = partial(_note_record, copy.work, record)
                 if later:
+                    from stream.renaming import settle
+                    from stream.render import draw
+
                     analysed = _analysed(record, work) if resume else None
                     if analysed is None:
                         analyse(None, before_rename)

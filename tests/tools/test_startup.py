@@ -38,6 +38,9 @@ NOT_NEEDED = {
     "rich": "draws bars on terminals",
     "pysubs2": "writes subtitles",
     "jsonschema": "checks records of others",
+    "stream.soft": "writes subtitle tracks",
+    "stream.render": "draws from a record",
+    "stream.renaming": "settles a record for a second pass",
     "onnxruntime": "the other backend",
     "email": "reads the versions of installed packages",
 }
