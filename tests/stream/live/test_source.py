@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -369,6 +371,33 @@ def test_mpeg_ts_over_udp(tmp_path: Path) -> None:
         sender.join()
         reader.stop(10)
     assert {(p.picture.width, p.picture.height) for p in kept.pictures} == {(320, 240)}
+
+
+def test_udp_that_loses_every_twentieth_datagram(tmp_path: Path) -> None:
+    source = feeds.clip(tmp_path / "stage.ts", 300, options={"preset": "ultrafast", "g": "10", "bf": "0"})
+    stream = source.read_bytes()
+    datagrams = [stream[at : at + 7 * 188] for at in range(0, len(stream), 7 * 188)]
+    port = feeds.free_port(socket.SOCK_DGRAM)
+    over = threading.Event()
+    lost = 0
+    kept = Kept()
+    reader = kept.read(Address.parse(f"udp://127.0.0.1:{port}"), connect, timeout=3)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+        for number, datagram in enumerate(itertools.cycle(datagrams)):
+            if number % 20 == 19:
+                lost += 1
+            else:
+                sending.sendto(datagram, ("127.0.0.1", port))
+            if len(kept.pictures) >= 100 or done(reader) or number > 50 * len(datagrams):
+                break
+            over.wait(0.002)
+    reader.stop(10)
+    assert lost
+    assert len(kept.pictures) >= 100
+    assert reader.connections == 1, "damage is no reason to give a source up"
+    assert {(p.picture.width, p.picture.height) for p in kept.pictures} == {(320, 240)}
+    pts = [p.pts for p in kept.pictures]
+    assert pts == sorted(set(pts))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
