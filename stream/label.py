@@ -59,6 +59,7 @@ def label_video(
     two_pass: bool = False,
     every_frame: bool = False,
     resume: bool = False,
+    decoder: str = "auto",
 ) -> LabelResult:
     """Label a video file: the same video with every known face boxed and named, and a per-frame record.
 
@@ -85,13 +86,14 @@ def label_video(
         every_frame: look for faces on every frame, not only where the picture changes; styles that hide always do.
         resume: go on with what an earlier run, killed or interrupted, has finished; the files come out as if it had
             never stopped. The video is analysed again up to there, but neither drawn nor encoded.
+        decoder: one of `stream.decoders.DECODERS`.
 
     Raises:
         UsageError: a soft copy that is to hide somebody, or is not to be MKV; the run to go on with was of another
             video, or with other settings, networks or another gallery.
         InputError: the source or the gallery cannot be used.
         OutputError: an output exists, or cannot be written or hold a track of the source.
-        MissingError: an encoder or backend that was asked for is not here.
+        MissingError: an encoder, decoder or backend that was asked for is not here.
         InterruptedByUser: Ctrl-C; what was finished is kept under a partial name.
 
     Example:
@@ -102,7 +104,7 @@ def label_video(
     started = time.perf_counter()
     source = Path(source)
     clock = StageClock()
-    with FileSource(source, threads, deinterlace=deinterlace) as reader, ExitStack() as stack:
+    with FileSource(source, threads, deinterlace=deinterlace, decoder=decoder) as reader, ExitStack() as stack:
         target = Path(output) if output is not None else video_output(source, soft=soft)
         record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
         style = style or Style()
@@ -124,7 +126,7 @@ def label_video(
         detector, embedder, people = open_networks(gallery, detector, embedder)
         placement = Placement.of(reader.info, detector, embedder, clock)
         stack.callback(placement.close)
-        reader.on_gpu = placement.on_gpu
+        reader.on_gpu = placement.on_gpu and reader.decoder.on_gpu
         plan = placement.plan(plan) if plan is not None else None
         analyser = Analyser(
             *(reader.info, detector, embedder, people),
@@ -161,7 +163,8 @@ def label_video(
                     )
         else:
             settings = {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
-            job = _job(header, detector, embedder, {**settings, "pictures": "gpu" if placement.on_gpu else "cpu"})
+            pictures = {"decoder": reader.decoder.chip, "pictures": "gpu" if placement.on_gpu else "cpu"}
+            job = _job(header, detector, embedder, {**settings, **pictures})
             with LabelledCopy(
                 *(reader, target, plan, overwrite, unknown, clock),
                 style=style,
@@ -180,7 +183,7 @@ def label_video(
                         analyse(None, before_rename)
                         analysed = settle(record)
                         copy.work.mark("analysed", content_of(record))
-                    with FileSource(source, threads, deinterlace=deinterlace) as again:
+                    with FileSource(source, threads, deinterlace=deinterlace, decoder=decoder) as again:
                         again.on_gpu = reader.on_gpu
                         draw(again, analysed, record, copy, clock, progress)
                     done, damage = len(analysed.frames), again.damage

@@ -139,6 +139,26 @@ class PixelLayout:
         return tuple(min(top, max(0, int(v + 0.5))) << self.shift for v in values)
 
 
+def same_samples(one: str, other: str) -> bool:
+    """Whether two pixel formats hold the same samples, in another order at most.
+
+    Example:
+        >>> same_samples("nv12", "yuv420p"), same_samples("p010le", "yuv420p")
+        (True, False)
+    """
+    if one == other:
+        return True
+    try:
+        layouts = PixelLayout.of(one), PixelLayout.of(other)
+    except InputError:
+        return False
+    first, second = (
+        (layout.colour, layout.alpha, layout.bits, [(part.shift_x, part.shift_y) for part in layout.components])
+        for layout in layouts
+    )
+    return first == second
+
+
 def on_gpu(picture: av.VideoFrame) -> bool:
     """Whether the samples are in a GPU's memory, where no view reaches them."""
     return picture.format.name == "cuda"

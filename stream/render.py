@@ -51,6 +51,7 @@ def render_video(
     omit: Collection[int] = (),
     threads: int | None = None,
     resume: bool = False,
+    decoder: str = "auto",
 ) -> LabelResult:
     """Draw the final verdicts of a record on the video it was made of.
 
@@ -69,12 +70,14 @@ def render_video(
         omit: numbers of tracks of the video that may be left out of the copy.
         threads: decoder threads; None for as many as there are processors.
         resume: go on with what an earlier run, killed or interrupted, has finished.
+        decoder: one of `stream.decoders.DECODERS`.
 
     Raises:
         InputError: the video or the record cannot be read, or they do not belong together.
         OutputError: the output exists, or cannot be written or hold a track of the video.
         UsageError: a soft copy that is to hide somebody, or is not to be MKV; the run to go on with was of another
             video or record, or with other settings.
+        MissingError: an encoder or decoder that was asked for is not here.
         InterruptedByUser: Ctrl-C; what was finished is kept under a partial name.
 
     Example:
@@ -83,13 +86,13 @@ def render_video(
     started = time.perf_counter()
     style, clock, target = style or Style(), StageClock(), Path(output)
     record = read(Path(tracks))
-    with FileSource(video, threads, deinterlace=deinterlace) as reader:
+    with FileSource(video, threads, deinterlace=deinterlace, decoder=decoder) as reader:
         check_belongs(record, tracks, reader.info)
         unknown = unknown or usual_unknown(record.header.gallery)
         if soft:
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         else:
-            job = {"record": content_of(tracks), "iznet": VERSION}
+            job = {"record": content_of(tracks), "iznet": VERSION, "decoder": reader.decoder.chip}
             with LabelledCopy(
                 *(reader, target, CopyPlan.of(reader, target, encoder, omit), overwrite, unknown, clock),
                 style=style,

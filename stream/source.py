@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -24,11 +25,13 @@ import av.error
 from av.container import InputContainer
 from av.filter import Graph
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from engine.cuda_driver import no_room
 from stream.clock import Clock, with_next
+from stream.decoders import Decoder, arranged, attempt, choose, opened_chip
 from stream.frames import Frame, VideoInfo
 from stream.nvdec import opened_on_gpu
 from stream.planes import on_gpu
@@ -109,9 +112,12 @@ class FileSource:
         threads: decoder threads; None for as many as there are processors.
         thread_type: how the decoder shares its work; which is faster differs from file to file.
         deinterlace: turn interlaced pictures into whole ones (bwdif, one frame out for each frame in).
+        decoder: one of `stream.decoders.DECODERS`.
 
     Raises:
         InputError: the file cannot be opened, holds no video, or no frame of it can be decoded.
+        UsageError: an unknown decoder.
+        MissingError: a hardware decoder that was named is not here, or does not take the file.
 
     Example:
         >>> with FileSource("mv.mp4") as source:      # doctest: +SKIP
@@ -125,10 +131,14 @@ class FileSource:
         *,
         thread_type: ThreadType = "auto",
         deinterlace: bool = False,
+        decoder: str = "auto",
     ) -> None:
         facts = probe(path)
         self.path = os.fspath(path)
-        self.notes: list[str] = _notes(facts, deinterlace)
+        self.decoder: Decoder = choose(decoder, facts, partial(attempt, path=path, facts=facts))
+        """What decodes it."""
+        self.notes: list[str] = [self.decoder.note] if self.decoder.note else []
+        self.notes += _notes(facts, deinterlace)
         self.damage = Damage()
         self._threads = threads
         self._thread_type = thread_type
@@ -175,10 +185,16 @@ class FileSource:
         with opened_on_gpu(self.path) if gpu else opened(self.path) as container:
             stream = container.streams[self.facts.stream_index]
             assert isinstance(stream, VideoStream)
-            # A chip gains nothing from threads, and each takes a few more of its pictures.
-            stream.codec_context.thread_count = 1 if stream.codec_context.is_hwaccel else self._threads or 0
-            stream.codec_context.thread_type = self._thread_type.upper()
-            pictures = self._decode(container, stream)
+            context = stream.codec_context
+            if self.decoder.chip is not None and not context.is_hwaccel:
+                context = opened_chip(self.decoder.chip, stream)
+            else:
+                # A chip gains nothing from threads, and each takes a few more of its pictures.
+                context.thread_count = 1 if context.is_hwaccel else self._threads or 0
+                context.thread_type = self._thread_type.upper()
+            pictures = self._decode(container, stream, context)
+            if context is not stream.codec_context:
+                pictures = (arranged(picture, self.info.pixel_format) for picture in pictures)
             if self.on_gpu:
                 pictures = self._told_where(pictures, stream.codec_context.is_hwaccel)
             if self._deinterlace:
@@ -203,7 +219,7 @@ class FileSource:
         for index, picture in enumerate(pictures):
             if index == 0:
                 self.decoded_on_gpu = on_gpu(picture)
-            if index == 0 and not self.decoded_on_gpu:
+            if index == 0 and not self.decoded_on_gpu and self.decoder.chip is None:
                 why = "as the GPU's decoder does not take it" if tried else "as FFmpeg has no decoder on the GPU for it"
                 why = "to be deinterlaced" if self._deinterlace else why
                 note = f"{self.facts.codec} {self.info.pixel_format} is decoded on the CPU, {why}"
@@ -211,7 +227,9 @@ class FileSource:
                     self.notes.append(note)
             yield picture
 
-    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    def _decode(
+        self, container: InputContainer, stream: VideoStream, context: VideoCodecContext
+    ) -> Iterator[av.VideoFrame]:
         damage = self.damage
         # AVI knows no display times, and the demuxer's guess is wrong where H.264 or HEVC reorders pictures:
         # the times of the packets are right, but they belong to the pictures in the order they come out.
@@ -223,7 +241,7 @@ class FileSource:
             if reorder and packet.pts is not None:
                 heapq.heappush(waiting, packet.pts)
             try:
-                pictures = stream.codec_context.decode(packet)
+                pictures = context.decode(packet)
             except av.error.FFmpegError as error:
                 if self.on_gpu and error.errno == errno.ENOMEM:
                     raise no_room() from error  # the look-ahead holds pictures there

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from engine.errors import UsageError
+from stream.decoders import DECODERS
 from stream.encoders import ENCODERS
 from stream.styles import STYLES
 from tools.options import Command
@@ -68,9 +69,22 @@ def encoder_options(command: Command) -> Command:
     return _with_options(command, options)
 
 
+def decoder_option(command: Command) -> Command:
+    """What decodes a video: `--decoder`."""
+    return click.option(
+        "--decoder",
+        type=click.Choice(DECODERS),
+        default="auto",
+        show_default=True,
+        help="auto is software (with --device gpu: nvdec, where it takes the video); hardware is the first chip that "
+        "does, else software, and says so. A chip that is named is used, or the command fails. Not tried on hardware "
+        "yet.",
+    )(command)
+
+
 ENCODING = ("encoder", "preset", "crf", "deinterlace", "resume")
 """What has no meaning where nothing is encoded."""
-OF_VIDEOS = (*ENCODING, "omit", "soft", "lookahead", "two_pass", "every_frame")
+OF_VIDEOS = (*ENCODING, "decoder", "omit", "soft", "lookahead", "two_pass", "every_frame")
 """What has no meaning for a photo."""
 
 

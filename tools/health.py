@@ -14,6 +14,7 @@ from importlib import metadata
 from engine.errors import IznetError
 from engine.version import VERSION
 from engine.wording import install
+from stream.decoders import CHIPS
 from stream.encoders import KINDS, Kind
 
 LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba", "numpy", "scipy", "pillow")
@@ -31,7 +32,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """The modules behind each optional part of the package, and the distribution of what is a program alone."""
 
-DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores", "h264_cuvid", "hevc_cuvid")
+DECODERS = ("h264", "hevc", "libdav1d", "vp9", "mpeg2video", "prores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def examine() -> dict[str, object]:
         "auto": choice,
         "models": [asdict(item) for item in models],
         "encoders": [asdict(encoder(*item)) for item in KINDS.items()],
-        "decoders": [asdict(decoder(name)) for name in DECODERS],
+        "decoders": [asdict(decoder(name)) for name in DECODERS] + [asdict(chip(name)) for name in CHIPS],
         "extras": [asdict(extra(name)) for name in EXTRAS],
         "problems": problems,
     }
@@ -114,9 +115,21 @@ def decoder(name: str) -> Finding:
         av.CodecContext.create(name, "r")
     except (ImportError, OSError, ValueError) as error:
         return Finding(name, False, _absent(error))
-    if name.endswith("cuvid"):
-        return Finding(name, True, "compiled in, not used yet")
     return Finding(name, True, "compiled in")
+
+
+def chip(name: str) -> Finding:
+    """Whether a hardware decoder that `--decoder` names answers."""
+    from stream.decoders import answers
+
+    try:
+        with _quiet_ffmpeg():
+            answers(name)
+    except ImportError as error:
+        return Finding(name, False, _absent(error))
+    except IznetError as error:
+        return Finding(name, False, str(error).removeprefix(f"decoder {name}: ").partition(";")[0])
+    return Finding(name, True, f"{CHIPS[name].maker}, decodes on this machine")
 
 
 def inference() -> tuple[dict[str, str], list[Finding]]:

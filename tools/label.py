@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.lazy import importing
-from tools.copy_options import ENCODING, OF_VIDEOS, encoder_options, refuse, style_options
+from tools.copy_options import ENCODING, OF_VIDEOS, decoder_option, encoder_options, refuse, style_options
 from tools.options import FILE, EngineOptions, engine_options, json_option
 from tools.progress import FrameProgress
 from tools.wording import nobody_known, result_dict, result_lines
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--no-video", is_flag=True, help="Write the record only.")
 @style_options
 @encoder_options
+@decoder_option
 @click.option(
     "--lookahead",
     type=click.FloatRange(0, 60),
@@ -66,6 +67,7 @@ def label(
     deinterlace: bool,
     omit: tuple[int, ...],
     resume: bool,
+    decoder: str,
     lookahead: float,
     two_pass: bool,
     every_frame: bool,
@@ -131,6 +133,7 @@ def label(
                 tracks=tracks,
                 video=not no_video,
                 encoder=EncoderSettings(encoder, preset, crf),
+                decoder=decoder,
                 overwrite=overwrite,
                 progress=progress,
                 deinterlace=deinterlace,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tools.copy_options import ENCODING, OF_VIDEOS, encoder_options, refuse, style_options
+from tools.copy_options import ENCODING, OF_VIDEOS, decoder_option, encoder_options, refuse, style_options
 from tools.options import FILE, json_option
 from tools.progress import FrameProgress
 from tools.wording import result_dict, result_lines
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=FILE, required=True, help="The copy.")
 @style_options
 @encoder_options
+@decoder_option
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @json_option
 @click.pass_context
@@ -40,6 +41,7 @@ def render(
     deinterlace: bool,
     omit: tuple[int, ...],
     resume: bool,
+    decoder: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,7 @@ def render(
         result = render_photo(video, tracks, output, style=style, unknown=unknown, overwrite=overwrite)
     else:
         if soft:
-            refuse(context, ENCODING, "with --soft, which encodes nothing")
+            refuse(context, (*ENCODING, "decoder"), "with --soft, which encodes nothing")
         with FrameProgress(video.name, quiet=as_json) as progress:
             result = render_video(
                 video,
@@ -72,6 +74,7 @@ def render(
                 unknown=unknown,
                 soft=soft,
                 encoder=EncoderSettings(encoder, preset, crf),
+                decoder=decoder,
                 overwrite=overwrite,
                 progress=progress,
                 deinterlace=deinterlace,

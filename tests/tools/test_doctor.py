@@ -13,9 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from engine import modelfile
+from engine.errors import MissingError
+from stream import decoders
+from stream.decoders import CHIPS, DECODERS
 from stream.encoders import ENCODERS, KINDS
 from tools import cli, health
 
@@ -186,3 +190,33 @@ def test_encoders_are_those_that_label_takes(shipped: Path, capsys: pytest.Captu
     assert cli.run(["doctor", "--json"]) == 0
     listed = [item["name"] for item in json.loads(capsys.readouterr().out)["encoders"]]
     assert ["auto", "hardware", *listed] == list(ENCODERS)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_hardware_decoders_are_tried_not_believed(name: str) -> None:
+    finding = health.chip(name)
+    answers = {
+        True: "decodes on this machine",
+        False: f"no {CHIPS[name].maker} device|this FFmpeg was built without it|this FFmpeg cannot decode",
+    }
+    assert re.search(answers[finding.ok], finding.detail)
+
+
+def test_a_decoder_that_answers_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture is decoded, as some decoders open without a device."""
+
+    def create(name: str, codec: str) -> Any:
+        if name == "qsv":
+            raise MissingError(f"decoder {name}: no device; buy one")
+        return av.CodecContext.create(codec if name == "vaapi" else "hevc", "r")
+
+    monkeypatch.setattr(decoders, "_create", create)
+    assert health.chip("vaapi") == health.Finding("vaapi", True, "Intel or AMD, decodes on this machine")
+    assert health.chip("qsv") == health.Finding("qsv", False, "no device")
+    assert not health.chip("nvdec").ok
+
+
+def test_decoders_are_those_that_label_takes(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json"]) == 0
+    listed = [item["name"] for item in json.loads(capsys.readouterr().out)["decoders"]]
+    assert ["auto", "software", "hardware", *listed[-len(CHIPS) :]] == list(DECODERS)

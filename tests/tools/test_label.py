@@ -22,8 +22,9 @@ import pytest
 from PIL import Image
 
 from engine.embedder import Embedder
+from engine.errors import MissingError
 from engine.gallery import Gallery
-from stream import tracks
+from stream import decoders, tracks
 from tests.networks import PEOPLE, scene
 from tests.stream import media
 from tools import cli
@@ -210,6 +211,7 @@ def test_networks_and_galleries_that_cannot_be(
         ["--crf", "abc"],
         ["--crf", "99"],
         ["--encoder", "h263"],
+        ["--decoder", "cuvid"],
         ["--preset", "hasty"],
         ["--size", "0"],
         ["--threads", "0"],
@@ -238,11 +240,26 @@ def test_a_photo_in_words(tmp_path: Path, gallery: Path, networks: list[str], ca
     assert "Found: ann" in capsys.readouterr().out
 
 
+def test_a_decoder_that_was_named_is_used_or_missed(
+    video: Path, networks: list[str], capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str, codec: str) -> Any:
+        raise MissingError(f"decoder {name}: no device; use --decoder software")
+
+    monkeypatch.setattr(decoders, "_create", absent)
+    assert _label(video, "--decoder", "nvdec", *networks) == 4
+    assert "decoder nvdec: no device; use --decoder software" in capsys.readouterr().err
+    assert [p.name for p in video.parent.iterdir()] == ["mv.mp4"]
+    assert _label(video, "--no-video", "--decoder", "hardware", *networks) == 0
+    assert "Decoder: software, since none of nvdec, qsv, vaapi, videotoolbox" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--encoder", "x264"],
         ["--encoder", "auto"],
+        ["--decoder", "software"],
         ["--preset", "slow"],
         ["--crf", "20"],
         ["--deinterlace"],

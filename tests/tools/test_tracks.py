@@ -284,6 +284,7 @@ def test_render_refuses_another_video(video: Path, record: Path, capsys: Out) ->
         (["--style", "blur", "--unknown", "box"], "--unknown would do nothing"),
         (["--soft"], "name it .mkv"),
         (["--soft", "--crf", "20", "--encoder", "x264"], "--encoder, --crf would do nothing with --soft"),
+        (["--soft", "--decoder", "software"], "--decoder would do nothing with --soft"),
     ],
 )
 def test_render_options_that_make_no_sense(arguments: list[str], said: str, video: Path, capsys: Out) -> None:

@@ -236,17 +236,25 @@ def test_hidden_faces_are_wiped_out_on_the_cpu_and_go_up_again(
         assert (np.abs(one.astype(int) - other).max(axis=2) > 40).mean() < 0.01
 
 
+@pytest.mark.parametrize("decoder", ["auto", "software"])
 def test_what_the_gpu_does_not_decode_is_looked_at_there_all_the_same(
-    seeing: Machine, clip: Path, gallery: Gallery, detector_file: Path, embedder_file: Path, tmp_path: Path
+    decoder: str,
+    seeing: Machine,
+    clip: Path,
+    gallery: Gallery,
+    detector_file: Path,
+    embedder_file: Path,
+    tmp_path: Path,
 ) -> None:
-    """Only frames that are looked at go up, and every frame goes up to the encoder."""
+    """Only frames that are looked at go up, and every frame goes up to the encoder; also where that was asked for."""
     files = detector_file, embedder_file
-    seeing.nvdec = False
-    there = label(clip, tmp_path / "gpu.mkv", gallery, files, "gpu", "nvenc")
+    seeing.nvdec = decoder == "software"
+    there = label(clip, tmp_path / "gpu.mkv", gallery, files, "gpu", "nvenc", decoder=decoder)
     here = label(clip, tmp_path / "cpu.mkv", gallery, files, "cpu", "x264")
     assert_alike(read_tracks(there.tracks), read_tracks(here.tracks))
-    assert there.notes[:2] == (
-        "h264 yuv420p is decoded on the CPU, as FFmpeg has no decoder on the GPU for it",
+    why = ["h264 yuv420p is decoded on the CPU, as FFmpeg has no decoder on the GPU for it"] * (decoder == "auto")
+    assert there.notes[: len(why) + 1] == (
+        *why,
         "on the GPU: scaling, networks, cutting of faces, encoding; the frames that are looked at go up once; "
         "drawing is done on the CPU",
     )
