@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from stream.probe import VideoFacts
 
-_PATIENCE = 100
-"""Packets that may go by before the first picture comes out."""
+PATIENCE = 100
+"""Packets that a chip may refuse in a row, or take before its first picture comes out."""
 
 # What a container says of a stream and its decoder has to know.
 _PARAMETERS = (
@@ -137,7 +137,7 @@ def attempt(name: str, path: str | os.PathLike[str], facts: VideoFacts) -> None:
                 pictures = context.decode(packet)
             except av.error.FFmpegError as error:
                 pictures, why = [], error.strerror or str(error)
-            if pictures or count >= _PATIENCE:
+            if pictures or count >= PATIENCE:
                 break
         if not pictures:
             picture = f"{facts.codec} {info.coded_width}x{info.coded_height} {info.pixel_format}"
@@ -164,6 +164,11 @@ def opened_chip(name: str, stream: VideoStream) -> VideoCodecContext:
         context.sample_aspect_ratio = source.sample_aspect_ratio
     context.thread_count = 1  # a chip gains nothing from threads, and each takes a few more of its pictures
     return context
+
+
+def gave_up(name: str, why: str) -> MissingError:
+    """What to raise where a chip takes no packet any more, so that the rest of a video is not lost as damaged."""
+    return _missing(name, f"the {CHIPS[name].maker} device stopped decoding in the middle of the video ({why})")
 
 
 def arranged(picture: av.VideoFrame, pixel_format: str) -> av.VideoFrame:

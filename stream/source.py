@@ -31,7 +31,7 @@ from av.video.stream import VideoStream
 
 from engine.cuda_driver import no_room
 from stream.clock import Clock, with_next
-from stream.decoders import Decoder, arranged, attempt, choose, opened_chip
+from stream.decoders import PATIENCE, Decoder, arranged, attempt, choose, gave_up, opened_chip
 from stream.frames import Frame, VideoInfo
 from stream.nvdec import opened_on_gpu
 from stream.planes import on_gpu
@@ -176,6 +176,9 @@ class FileSource:
         `frame.pts` counts ticks of `info.time_base`; `frame.picture.pts` is the same. Each call starts at the file's
         beginning and counts `damage` anew. Pictures share memory with the decoder: read from them as you like,
         make them writable (`stream.pictures.writable`) before drawing.
+
+        Raises:
+            MissingError: a hardware decoder stopped taking packets.
         """
         self.damage = Damage()
         base = self.info.time_base
@@ -235,6 +238,7 @@ class FileSource:
         # the times of the packets are right, but they belong to the pictures in the order they come out.
         reorder = container.format.name == "avi" and self.facts.codec in ("h264", "hevc")
         waiting: list[int] = []
+        refused = 0
         for packet in self._packets(container, stream):
             if packet.is_corrupt:
                 damage.corrupt_packets += 1
@@ -245,6 +249,9 @@ class FileSource:
             except av.error.FFmpegError as error:
                 if self.on_gpu and error.errno == errno.ENOMEM:
                     raise no_room() from error  # the look-ahead holds pictures there
+                refused += 1
+                if self.decoder.chip is not None and refused > PATIENCE:
+                    raise gave_up(self.decoder.chip, _words(error)) from error
                 damage.undecodable_packets += 1
                 damage.reasons[_words(error)] += 1
                 if reorder and packet.pts in waiting:
@@ -252,6 +259,7 @@ class FileSource:
                     heapq.heapify(waiting)
                 continue
             for picture in pictures:
+                refused = 0
                 if picture.is_corrupt:
                     damage.damaged_frames += 1
                 if waiting:

@@ -172,6 +172,10 @@ KINDS: dict[str, tuple[str, Video]] = {
     "10 bit": ("a.mkv", Video(frames=12, codec="libx265", pixel_format="yuv420p10le", options={"preset": "ultrafast"})),
     "4:4:4": ("a.mkv", Video(frames=6, pixel_format="yuv444p")),
     "vp9": ("a.webm", Video(frames=12, codec="libvpx-vp9", options={"cpu-used": "8"})),
+    "vp9, colours of the container alone": (
+        "a.webm",
+        Video(frames=6, codec="libvpx-vp9", colour=(1, 9, 16, 9), options={"cpu-used": "8"}),
+    ),
     "av1": ("a.mkv", Video(frames=12, codec="libsvtav1", options={"preset": "12"})),
     "mpeg-2": ("a.mkv", Video(frames=12, codec="mpeg2video", time_base=Fraction(1, 25), options={"bf": "2"})),
 }
@@ -288,6 +292,26 @@ def test_a_chip_that_gives_nothing_is_given_up_soon(tmp_path: Path, machine: Mac
     with pytest.raises(MissingError):
         FileSource(path, decoder="qsv")
     assert machine.opened[0].packets <= 101
+
+
+def test_a_chip_that_stops_in_the_middle_loses_nothing_quietly(tmp_path: Path, machine: Machine) -> None:
+    """A few packets that are refused are damage; when it refuses all the rest, that is said, and not the file's."""
+    path = write(tmp_path / "a.mp4", Video(frames=300))
+    left = 50
+
+    def stopping(picture: av.VideoFrame) -> list[av.VideoFrame]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise av.error.FFmpegError(5, "Input/output error")
+        return [picture]
+
+    machine.give = stopping
+    with FileSource(path, 1, decoder="qsv") as source:
+        frames: list[int] = []
+        with pytest.raises(MissingError, match=r"decoder qsv: the Intel device stopped .*; use --decoder software"):
+            frames.extend(frame.index for frame in source.frames())
+    assert frames == list(range(48))  # one went into the attempt, and the last one's duration is never known
 
 
 def test_its_own_words_are_handed_on(tmp_path: Path, machine: Machine) -> None:
