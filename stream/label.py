@@ -163,8 +163,7 @@ def label_video(
                     )
         else:
             settings = {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
-            pictures = {"decoder": reader.decoder.chip, "pictures": "gpu" if placement.on_gpu else "cpu"}
-            job = _job(header, detector, embedder, {**settings, **pictures})
+            job = _job(header, detector, embedder, {**settings, "pictures": "gpu" if placement.on_gpu else "cpu"})
             with LabelledCopy(
                 *(reader, target, plan, overwrite, unknown, clock),
                 style=style,

@@ -92,7 +92,7 @@ def render_video(
         if soft:
             notes = soft_copy(reader, record, target, style=style, unknown=unknown, overwrite=overwrite, omit=omit)
         else:
-            job = {"record": content_of(tracks), "iznet": VERSION, "decoder": reader.decoder.chip}
+            job = {"record": content_of(tracks), "iznet": VERSION}
             with LabelledCopy(
                 *(reader, target, CopyPlan.of(reader, target, encoder, omit), overwrite, unknown, clock),
                 style=style,

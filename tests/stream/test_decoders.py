@@ -357,3 +357,27 @@ def test_labelled_and_rendered_through_a_chip(
         assert not result.damage
     assert made["software"] == made["hardware"]
     assert len([1 for chip in machine.opened if chip.packets > 10]) == 2
+
+
+def test_a_run_goes_on_in_software_where_the_chip_stopped(
+    tmp_path: Path, machine: Machine, detector: Detector, embedder: Embedder
+) -> None:
+    """As the message says."""
+    path = write(tmp_path / "mv.mp4", Video(frames=500, width=96, height=64))
+    common: dict[str, Any] = {"detector": detector, "embedder": embedder, "encoder": EncoderSettings("x264")}
+    label_video(path, tmp_path / "whole.mp4", **common)
+    left = 320
+
+    def stopping(picture: av.VideoFrame) -> list[av.VideoFrame]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise av.error.FFmpegError(5, "Input/output error")
+        return semi_planar(picture)
+
+    machine.give = stopping
+    with pytest.raises(MissingError, match=r"use --decoder software.*; --resume goes on from there"):
+        label_video(path, tmp_path / "cut.mp4", decoder="qsv", **common)
+    result = label_video(path, tmp_path / "cut.mp4", decoder="software", resume=True, **common)
+    assert any("went on after 250 frames" in note for note in result.notes)
+    assert (tmp_path / "cut.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
