@@ -19,6 +19,7 @@ from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
 from stream.journal import content_of
 from stream.labelled_copy import CopyPlan, LabelledCopy
+from stream.live.timeline import TICK
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
 from stream.soft import soft_copy
@@ -26,7 +27,7 @@ from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast, seen
-from stream.tracks import Tracks, read
+from stream.tracks import Header, Tracks, read
 
 UNSEEN = (
     "the record was made without --every-frame, so a face that came and went between two looks is not hidden; make it "
@@ -123,9 +124,11 @@ def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInf
     """Refuse a video that the record cannot have been made of, before anything is written.
 
     Raises:
-        InputError: size, rotation, time base or duration differ.
+        InputError: size, rotation, time base or duration differ, or the record is of a live source.
     """
     header = record.header
+    if may_be_live(header) and (info.time_base, info.duration) != (header.time_base, header.duration):
+        raise InputError(live_words(header, tracks))
 
     def refuse(what: str, here: object, there: object) -> InputError:
         return InputError(
@@ -142,6 +145,19 @@ def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInf
     here, there = info.duration, header.duration
     if here is not None and there is not None and abs(here - there) > DURATION_SLACK:
         raise refuse("duration", f"{here:.3f} s", f"{there:.3f} s")
+
+
+def may_be_live(header: Header) -> bool:
+    """Whether the source had no length and times as `iznet live` counts them. A file is like this very rarely."""
+    return header.duration is None and header.time_base == TICK
+
+
+def live_words(header: Header, tracks: str | os.PathLike[str]) -> str:
+    """Why nothing can be drawn from the record of a live source."""
+    return (
+        f"{os.fspath(tracks)} is the record of a live source ({header.path}): its times are of when the pictures came, "
+        "and no video has these; `iznet tracks summary` and `iznet tracks convert` read it"
+    )
 
 
 def draw(

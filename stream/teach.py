@@ -10,7 +10,7 @@ from PIL import Image
 
 from engine.errors import InputError, UsageError
 from stream.cuttings import Sight, choose, cut_out
-from stream.render import check_belongs
+from stream.render import check_belongs, live_words, may_be_live
 from stream.source import FileSource
 from stream.tracks import Tracks, read
 
@@ -83,7 +83,7 @@ def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None)
     """Where the video of a record is: as is said, where the record says, or beside it.
 
     Raises:
-        InputError: in none of these places.
+        InputError: in none of these places, or the record is of a live source.
     """
     if video is not None:
         return Path(video)
@@ -91,4 +91,6 @@ def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None)
     for place in (named, tracks.parent / named.name):
         if place.is_file():
             return place
+    if may_be_live(record.header):
+        raise InputError(live_words(record.header, tracks))
     raise InputError(f"{named}, which {tracks} was made of, is not there; say where it is with --video")

@@ -15,6 +15,7 @@ import click
 import pytest
 
 from stream.live.address import Address
+from tools.cli import INTERRUPTED
 from tools.live import live
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,7 @@ def test_the_service_runs_what_the_command_takes() -> None:
     text = (DEPLOY / "iznet-live.service").read_text("utf-8")
     (command,) = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
     assert "LoadCredential=live.toml:" in text
+    assert f"\nSuccessExitStatus={INTERRUPTED}\n" in text
     words = shlex.split(command.replace("%d", str(DEPLOY)))
     assert words[1] == "live"
     assert understood(words[2:]).params["log_place"] == "-"

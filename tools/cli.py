@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import FrameType
 from typing import NoReturn
 
@@ -45,9 +46,9 @@ class Entry:
 
 COMMANDS = {
     "label": Entry("tools.label:label", "Label the known faces of a video or photo.", leaves=True),
-    "live": Entry("tools.live:live", "Name the people on cameras and streams as they come."),
+    "live": Entry("tools.live:live", "Name the people on cameras and streams as they come.", leaves=True),
     "render": Entry("tools.render:render", "Draw a record on its video again, in another style or corrected."),
-    "review": Entry("tools.review:review", "Correct a record's names on a page, beside its video."),
+    "review": Entry("tools.review:review", "Correct a record's names on a page, beside its video.", leaves=True),
     "tracks": Entry("tools.tracks:tracks", "Convert, sum up, show and correct records."),
     "enroll": Entry("tools.enroll:enroll", "Make a gallery of people from folders of photos."),
     "gallery": Entry("tools.gallery:gallery", "Look into a gallery, take people out, rename them."),
@@ -183,7 +184,7 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
     import tempfile
     import traceback
 
-    from stream.live.address import without_secrets
+    from stream.live.address import HIDDEN, without_secrets
     from tools.config_file import config_texts
 
     given, arguments = arguments, [*arguments, *config_texts(arguments)]
@@ -196,7 +197,10 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
             with tempfile.NamedTemporaryFile(
                 "w", prefix="iznet-error-", suffix=".txt", delete=False, encoding="utf-8"
             ) as file:
-                command = [without_secrets(argument, arguments) for argument in given]
+                command = [
+                    HIDDEN if before == "--token" else without_secrets(argument, arguments)
+                    for before, argument in pairwise(["", *given])
+                ]
                 file.write(f"iznet {VERSION} {command}\n{sys.version}\n\n{text}")
             where = f"the traceback is in {file.name}"
         except OSError:

@@ -188,15 +188,16 @@ def live(
         wanted.outputs(address, len(addresses), header, little)
         for address, little in zip(addresses, thumbnails, strict=True)
     ]
-    place, listening = None, None
+    place, guard, listening = None, None, None
     if serve is not None:
-        from stream.live.guard import Guard, Place, new_token
+        from stream.live.guard import Guard, Place
         from stream.live.naming import NameDesk
         from stream.live.screen import Screen
         from stream.live.server import LivePage, Server
         from stream.live.serving import bound
 
         place = Place.parse(serve)
+        guard = Guard.of(place, token)
         listening = bound(place)
     with run_log(log_place, quiet=as_json) as log:
         detector = engine.open_detector(video=True)
@@ -212,25 +213,24 @@ def live(
             slate=slate,
             batch_wait=batch_wait,
         )
-        server, made = None, None
+        server = None
         if place is not None:
             screens = [Screen() for _ in addresses]
             for own, little, screen in zip(outputs, thumbnails, screens, strict=True):
                 own += [screen] if little in own else [little, screen]
         began = time.monotonic()
         run = Live(addresses, detector, embedder, people, settings, outputs)
-        if place is not None:
-            made = new_token() if token is None and not place.loopback else None
+        if place is not None and guard is not None:
             desk = NameDesk(run, gallery) if gallery is not None else None
-            guard = Guard(place.loopback, token or made)
             server = Server(LivePage(run, screens, thumbnails, guard, desk), place, listening)
         if not as_json:
             click.echo(f"Networks: {engine.explain()}", err=True)
         broken: IznetError | None = None
         try:
             with server or nullcontext():  # the run ends first, since its files matter most
-                if server is not None:
-                    click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
+                if server is not None and guard is not None:
+                    made = f"?token={guard.token}" if token is None and guard.token is not None else ""
+                    click.echo(f"Page: {server.url}{made}", err=True)
                 log.info("started", extra={"event": "run", "state": "started"})
                 with run:
                     run.wait()

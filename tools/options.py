@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FILE = click.Path(path_type=Path)
-"""Whether a file exists is for the code that opens it to say, with the right exit code."""
+FILE = click.Path(readable=False, path_type=Path)
+"""Whether a file exists and may be read is for the code that opens it to say, with the right exit code."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def review(
     from engine.gallery import Gallery
     from stream.encoding import EncoderSettings
     from stream.label import video_output
-    from stream.live.guard import Guard, Place, new_token
+    from stream.live.guard import Guard, Place
     from stream.live.serving import Server, bound
     from stream.render import render_video
     from stream.review.review import Review
@@ -103,6 +103,7 @@ def review(
     if gallery is None:
         refuse(context, ("embedder",), "without --gallery")
     place = Place.parse(serve)
+    guard = Guard.of(place, token)
     people = Gallery.load(gallery).people if gallery is not None else ()
 
     listening = bound(place)  # what is quickly told comes first
@@ -129,10 +130,10 @@ def review(
         )
 
     opened.draws(target, draw)
-    made = new_token() if token is None and not place.loopback else None
-    server = Server(ReviewPage(opened, Guard(place.loopback, token or made)), place, listening)
+    made = f"?token={guard.token}" if token is None and guard.token is not None else ""
+    server = Server(ReviewPage(opened, guard), place, listening)
     with suppress(KeyboardInterrupt), opened, server:  # the usual end
-        click.echo(f"Page: {server.url}{f'?token={made}' if made else ''}", err=True)
+        click.echo(f"Page: {server.url}{made}", err=True)
         while True:
             time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
     _tell(opened, as_json)

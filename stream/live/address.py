@@ -32,6 +32,14 @@ QUICK = {"analyzeduration": "2000000", "fpsprobesize": "0"}
 """Two seconds, in microseconds, to find out what a stream holds, and none for its frame rate: that it tells itself."""
 
 _NAMED = re.compile(r"(?P<name>[\w .-]{1,40})=(?P<rest>.+)", re.DOTALL)
+_MISNAMED = re.compile(
+    rf"(?P<name>[^:=]*)=(?:lavfi:|webcam:|/dev/video|(?:{'|'.join(NETWORK)})://).*", re.DOTALL | re.I
+)
+"""What plainly is a name before a source, but no name that can be."""
+_IN_PATH = re.compile(r"(?P<key>[^/&;_=]*)=(?P<value>.*?)(?=[/&;]|_[^/&;_=]+=|$)", re.DOTALL)
+"""A parameter in the path, where many cameras have theirs. It ends at / & ; or where _ begins another, since a mere _
+may be part of the value."""
+_LETTER = r"[^\W_]"
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
@@ -62,7 +70,7 @@ class Address:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What must not be shown, longest first."""
     keys: tuple[str, ...] = field(default=(), repr=False)
-    """The names of the query's parameters, whose values are among the secrets."""
+    """The names of the parameters in path and query, whose values are among the secrets."""
 
     @property
     def paced(self) -> bool:
@@ -86,6 +94,8 @@ class Address:
         # Addresses have equals signs of their own, behind a scheme, a slash or a filter's name.
         if (named := _NAMED.fullmatch(text)) and not text.startswith("lavfi:"):
             name, text = named["name"].strip(), named["rest"]
+        elif misnamed := _MISNAMED.fullmatch(text):
+            raise UsageError(_no_name(misnamed["name"]))
         scheme = text.partition("://")[0].lower() if "://" in text else ""
         if scheme:
             return _network(text, scheme, name, transport)
@@ -138,12 +148,13 @@ class Address:
         return self.shown.join(map(self._without_secrets, parts))
 
     def _without_secrets(self, words: str) -> str:
-        keyed = "|".join(rf"(?<!\w){re.escape(key)}\s?[=:]\s?" for key in self.keys)
+        keyed = "|".join(rf"(?<!{_LETTER}){re.escape(key)}\s?[=:]\s?" for key in self.keys)
         short = f"[?&#]|{keyed}" if keyed else "[?&#]"
         for secret in self.secrets:
             # Whole words: nothing of a word on either side, unless that is the end of an escape (%20).
-            before = r"(?<!\w)|(?<=%[\dA-Fa-f]{2})|(?=\W)" if len(secret) >= LONG else short
-            words = re.sub(rf"({before}){re.escape(secret)}(?:(?!\w)|(?<=\W))", rf"\g<1>{HIDDEN}", words)
+            before = rf"(?<!{_LETTER})|(?<=%[\dA-Fa-f]{{2}})|(?=[\W_])" if len(secret) >= LONG else short
+            after = rf"(?:(?!{_LETTER})|(?<=[\W_]))"
+            words = re.sub(rf"({before}){re.escape(secret)}{after}", rf"\g<1>{HIDDEN}", words)
         return _USERINFO.sub("", words)
 
 
@@ -157,14 +168,21 @@ def without_secrets(words: str, arguments: Sequence[str]) -> str:
     for before, argument in pairwise(["", *arguments]):
         option, _, token = argument.partition("=")
         if before == "--token":
-            words = words.replace(argument, HIDDEN)
+            words = _without_token(words, argument)
         elif option == "--token":
-            words = words.replace(token, HIDDEN) if token else words
+            words = _without_token(words, token)
         elif "://" in argument:
             with suppress(UsageError):
                 words = Address.parse(argument).clean(words)
             words = _guessed(argument).clean(words)
     return words
+
+
+def _without_token(words: str, token: str) -> str:
+    """A short one is taken out where it is called a token, and left as what it is everywhere else: a letter."""
+    if len(token) >= LONG:
+        return words.replace(token, HIDDEN)
+    return re.sub(rf"(token\W+){re.escape(token)}(?!\w)", rf"\g<1>{HIDDEN}", words) if token else words
 
 
 def _guessed(text: str) -> Address:
@@ -173,8 +191,15 @@ def _guessed(text: str) -> Address:
     place, *behind = re.split(r"[?#]", rest, maxsplit=1)
     query, _, fragment = "".join(behind).partition("#")
     userinfo, _, host = place.rpartition("@")
-    secrets = _secrets(userinfo, query, fragment)
-    return Address("network", "", f"{scheme}://{host}", text, secrets=secrets, keys=_keys(query))
+    secrets = _secrets(userinfo, place, query, fragment)
+    return Address("network", "", f"{scheme}://{_path(host)}", text, secrets=secrets, keys=_keys(place, query))
+
+
+def _no_name(name: str) -> str:
+    """Why a source cannot be called so."""
+    odd = "".join(dict.fromkeys(re.findall(r"[^\w .-]", name)))
+    wrong = f"it holds {odd}" if odd else f"it is {len(name)} long"
+    return f"{name[:40]} cannot be a source's name: {wrong}; take 1 to 40 letters, digits, spaces and . _ -"
 
 
 def _either(schemes: Sequence[str]) -> str:
@@ -194,9 +219,9 @@ def _network(text: str, scheme: str, name: str, transport: Transport, schemes: S
     options = dict(QUICK)
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = transport
-    secrets = _secrets(parts.netloc.rpartition("@")[0], parts.query, parts.fragment)
+    secrets = _secrets(parts.netloc.rpartition("@")[0], parts.path, parts.query, parts.fragment)
     shown = _shown(parts, host or "", port)
-    return Address("network", name or shown, shown, text, None, options, secrets, _keys(parts.query))
+    return Address("network", name or shown, shown, text, None, options, secrets, _keys(parts.path, parts.query))
 
 
 def _reason(error: ValueError) -> str:
@@ -206,23 +231,35 @@ def _reason(error: ValueError) -> str:
 
 def _shown(parts: SplitResult, host: str, port: int | None) -> str:
     place = f"[{host}]" if ":" in host else host
-    shown = f"{parts.scheme.lower()}://{place}{'' if port is None else f':{port}'}{parts.path}"
+    shown = f"{parts.scheme.lower()}://{place}{'' if port is None else f':{port}'}{_path(parts.path)}"
     # Which parameter is a key to the camera, nobody can tell: only the names are shown, of those that have one.
     named = [pair.partition("=") for pair in parts.query.split("&") if pair]
     keys = "&".join(f"{key}={HIDDEN}" if equals else HIDDEN for key, equals, _ in named)
     return f"{shown}?{keys}" if keys else shown
 
 
-def _secrets(userinfo: str, query: str, fragment: str) -> tuple[str, ...]:
-    values = [value if equals else pair for pair in query.split("&") for _, equals, value in [pair.partition("=")]]
+def _path(path: str) -> str:
+    """What may be shown of a path: of its parameters, the names."""
+    return _IN_PATH.sub(rf"\g<key>={HIDDEN}", path)
+
+
+def _parameters(path: str, query: str) -> list[tuple[str, str]]:
+    """Name and value of all that stand in path and query; the name is empty where there is none."""
+    behind = [pair.partition("=") for pair in query.split("&")]
+    return [(found["key"], found["value"]) for found in _IN_PATH.finditer(path)] + [
+        (key, value) if equals else ("", key) for key, equals, value in behind
+    ]
+
+
+def _secrets(userinfo: str, path: str, query: str, fragment: str) -> tuple[str, ...]:
+    values = [value for _, value in _parameters(path, query)]
     raw = [userinfo, *userinfo.split(":", 1), query, fragment, *values]
     found = {text for each in raw for text in (each, unquote(each)) if text}
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
 
-def _keys(query: str) -> tuple[str, ...]:
-    pairs = [pair.partition("=") for pair in query.split("&")]
-    return tuple(dict.fromkeys(key for key, equals, _ in pairs if key and equals))
+def _keys(path: str, query: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for key, _ in _parameters(path, query) if key))
 
 
 def _webcam(text: str, name: str) -> Address:

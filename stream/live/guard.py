@@ -82,6 +82,10 @@ class Place:
             return False
 
 
+SHORTEST = 8
+"""Characters of a token that others cannot try out."""
+
+
 def new_token() -> str:
     """A token that nobody guesses: 128 bits."""
     return secrets.token_urlsafe(16)
@@ -102,6 +106,24 @@ class Guard:
     def __post_init__(self) -> None:
         if not self.loopback and not self.token:
             raise ValueError("a server that others can reach needs a token")
+
+    @classmethod
+    def of(cls, place: Place, token: str | None) -> Guard:
+        """The guard of a place; where others reach it and no token is given, one is made.
+
+        Raises:
+            UsageError: the token is empty, or too short for a place that others reach.
+        """
+        if token is None:
+            return cls(place.loopback, None if place.loopback else new_token())
+        if not token:
+            raise UsageError("--token is empty; give one, or leave the option out")
+        if not place.loopback and len(token) < SHORTEST:
+            raise UsageError(
+                f"--token is shorter than {SHORTEST} characters, and others reach {place.host}; give a longer one, or "
+                "none and one is made up"
+            )
+        return cls(place.loopback, token)
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and words for a request that is not answered; None for one that is. Header names in lower case."""

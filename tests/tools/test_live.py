@@ -224,6 +224,9 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--out", "rtsp://h/a", "--encoder", "svtav1"], "svtav1"),
         (["udp://h:1", "udp://h:1"], "NAME=SOURCE"),
         (["udp://h:1", "--token", "x"], "--serve"),
+        (["udp://h:1", "--serve", "0.0.0.0:0", "--token", ""], "--token is empty"),
+        (["udp://h:1", "--serve", "0.0.0.0:0", "--token", "7 chars"], "shorter than 8"),
+        (["a b/c=lavfi:testsrc"], "it holds /"),
         (["udp://h:1", "--batch-wait", "0.1"], "with one source"),
     ],
 )
@@ -414,6 +417,43 @@ def test_a_crash_report_holds_no_password(monkeypatch: pytest.MonkeyPatch, capfd
     assert "s3cret" not in said
     assert "t0ken" not in said
     assert "rtsp://h/1" in said
+
+
+def test_an_empty_token_in_a_settings_file_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "live.toml"
+    config.write_text('sources = ["udp://127.0.0.1:1"]\nserve = "0.0.0.0:0"\ntoken = ""\n', "utf-8")
+    assert run(["live", "--config", str(config)]) == 2
+    assert capfd.readouterr().err.splitlines() == ["iznet: error: --token is empty; give one, or leave the option out"]
+
+
+def test_a_crash_report_stays_readable_with_a_short_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(text: str) -> guard.Place:
+        raise RuntimeError("an example")
+
+    monkeypatch.setattr(guard.Place, "parse", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(["live", "udp://127.0.0.1:1", "--token", "e", "--serve", "0"]) == 1
+    assert "RuntimeError: an example" in capfd.readouterr().err
+    (report,) = tmp_path.glob("iznet-error-*.txt")
+    first = report.read_text("utf-8").splitlines()[0]
+    assert first.endswith("['live', 'udp://127.0.0.1:1', '--token', '***', '--serve', '0']")
+
+
+def test_a_settings_file_that_may_not_be_read_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "live.toml"
+    config.write_text("", "utf-8")
+
+    def shut(path: Path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.access", lambda *arguments, **others: False)  # whoever runs this may be root
+    monkeypatch.setattr(Path, "open", shut)
+    assert run(["live", "--config", str(config)]) == 3
+    assert capfd.readouterr().err == f"iznet: error: cannot read {config}: Permission denied\n"
 
 
 def test_a_crash_report_holds_no_password_of_a_settings_file(

@@ -132,6 +132,10 @@ def test_an_end_while_it_draws_keeps_what_was_finished(path: Path, tmp_path: Pat
         ("text", ["{path}", "--video", "{folder}/text.mp4"], 3, "text.mp4"),
         ("none", ["{path}", "-g", "{folder}/no.gallery"], 3, "no.gallery"),
         ("none", ["{path}", "--serve", "host:port"], 2, "--serve"),
+        ("none", ["{path}", "--serve", "0.0.0.0:0", "--token", ""], 2, "--token is empty"),
+        ("none", ["{path}", "--serve", "0.0.0.0:0", "--token", "7 chars"], 2, "shorter than 8"),
+        ("live", ["{path}"], 3, "is the record of a live source (rtsp://h/1)"),
+        ("live", ["{path}", "--video", "{folder}/mv.mp4"], 3, "is the record of a live source (rtsp://h/1)"),
         ("none", ["{path}", "-o", "{folder}/mv.mp4"], 5, "not replaced"),
         ("none", ["{path}", "-o", "{folder}/no/out.mp4"], 5, "does not exist"),
         ("none", ["{path}", "--style", "blur", "--unknown", "box"], 2, "--unknown would do nothing"),
@@ -157,6 +161,11 @@ def test_what_cannot_be_reviewed_is_refused(
         (tmp_path / "mv.mp4").rename(tmp_path / "moved.mp4")
     elif change == "text":
         (tmp_path / "text.mp4").write_text("hello", "utf-8")
+    elif change == "live":
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        lines[0]["source"] |= {"path": "rtsp://h/1", "time_base": "1/90000", "duration": None}
+        lines = [line | {"pts": round(line["time"] * 90_000)} if line["type"] == "frame" else line for line in lines]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     before = path.read_bytes()
     given = [argument.format(path=path, folder=tmp_path) for argument in arguments]
     assert run(["review", *given, *(["--serve", "127.0.0.1:0"] if "--serve" not in given else [])]) == code

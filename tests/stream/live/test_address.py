@@ -21,6 +21,17 @@ from stream.live.address import Address, without_secrets
         ("rtsp://admin:s3cret@10.0.0.7:554/ch1", "rtsp://10.0.0.7:554/ch1", "network"),
         ("RTSPS://u@cam.example/x", "rtsps://cam.example/x", "network"),
         ("http://cam/video.mjpg?user=me&pwd=s3cret", "http://cam/video.mjpg?user=***&pwd=***", "network"),
+        (
+            "rtsp://10.0.0.7:554/user=admin&password=geheim&channel=1&stream=0.sdp?real_stream",
+            "rtsp://10.0.0.7:554/user=***&password=***&channel=***&stream=***?***",
+            "network",
+        ),
+        (
+            "rtsp://h/user=admin_password=ge_heim_channel=1_stream=0.sdp",
+            "rtsp://h/user=***_password=***_channel=***_stream=***",
+            "network",
+        ),
+        ("rtsp://h/live;pw=geheim/a_b/c.sdp", "rtsp://h/live;pw=***/a_b/c.sdp", "network"),
         ("https://[2001:db8::1]:8443/a.m3u8", "https://[2001:db8::1]:8443/a.m3u8", "network"),
         ("udp://127.0.0.1:5004", "udp://127.0.0.1:5004", "network"),
         ("udp://@:5004", "udp://:5004", "network"),
@@ -44,6 +55,24 @@ def test_rtsp_goes_over_tcp_unless_told_otherwise() -> None:
     assert Address.parse("rtsp://h/1").options["rtsp_transport"] == "tcp"
     assert Address.parse("rtsp://h/1", transport="udp").options["rtsp_transport"] == "udp"
     assert "rtsp_transport" not in Address.parse("http://h/1", transport="udp").options
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b/c=lavfi:testsrc", "a b/c cannot be a source's name: it holds /"),
+        ("a/b=rtsp://u:s3cret@h/1", "it holds /"),
+        (f"{'x' * 41}=udp://h:1", "it is 41 long"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_as_such(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as refusal:
+        Address.parse(text)
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_a_file_whose_path_has_an_equals_sign_is_a_file() -> None:
+    assert Address.parse("a/b=c.mp4", realtime=True).target == "a/b=c.mp4"
 
 
 def test_a_file_is_refused_unless_it_is_to_be_played_at_its_own_speed() -> None:
@@ -108,6 +137,18 @@ def test_secrets_are_hidden_in_urls_behind_their_keys_and_as_words(said: str, cl
     assert Address.parse("rtsp://u:pw@10.0.0.1/1?pin=07&main&long=k3yk3y").clean(said) == cleaned
 
 
+@pytest.mark.parametrize(
+    ("said", "cleaned"),
+    [
+        ("GET /user=admin_password=ge_heim_pin=07.sdp failed", "GET /user=***_password=***_pin=*** failed"),
+        ("no ge_heim here, 404 of 07.sdp", "no *** here, 404 of ***"),
+        ("password: ge_heim", "password: ***"),
+    ],
+)
+def test_values_in_a_path_are_hidden_in_the_words_of_others(said: str, cleaned: str) -> None:
+    assert Address.parse("rtsp://h/user=admin_password=ge_heim_pin=07.sdp").clean(said) == cleaned
+
+
 @settings(deadline=None)
 @given(
     user=st.text("abcXYZ019-_.~", min_size=2, max_size=12),
@@ -126,6 +167,29 @@ def test_a_command_lines_secrets_are_taken_out_of_a_report() -> None:
     assert "hunter" not in words
     assert "--serve" in words
     assert "rtsp://h/1" in words
+
+
+def test_what_has_no_sense_hides_its_path_too() -> None:
+    arguments = ["live", "rtsp://h:x/user=admin&password=geheim1"]
+    assert without_secrets(f"cannot open {arguments[1]}", arguments) == "cannot open rtsp://h:x/user=***&password=***"
+    with pytest.raises(UsageError, match=r"password=\*\*\*") as refusal:
+        Address.server("bad://h/user=admin&password=geheim1", ["rtsp"])
+    assert "geheim1" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("token", "cleaned"),
+    [
+        ("", "a --token= and a cat"),
+        ("a", "a --token=*** and a cat"),
+        ("cat", "a --token=a and a cat"),
+        ("a cat", "a --token=a and ***"),
+    ],
+)
+def test_a_short_token_is_hidden_where_it_is_called_one(token: str, cleaned: str) -> None:
+    said = f"a --token={'a' if token else ''} and a cat"
+    assert without_secrets(said, ["live", "--token", token]) == cleaned
+    assert without_secrets(said, ["live", f"--token={token}"]) == cleaned
 
 
 def test_webcams_by_number_path_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,15 @@ def secret_urls(draw: st.DrawFn) -> str:
     scheme = draw(st.sampled_from(["rtsp", "RTSPS", "http", "https", "udp", "mqtt", "mqtts", "ftp", "a b", "1+x"]))
     user = draw(st.one_of(st.just(""), _PLAIN.map(lambda name: f"{name}:{SECRET}@"), st.just(f"{SECRET}@")))
     query = draw(st.sampled_from(["", f"?key={SECRET}", f"?{SECRET}", f"?a=b&token={SECRET}#x", f"#{SECRET}"]))
-    tail = draw(st.one_of(st.just("/1"), _PLAIN.map(lambda path: f"/{path}"), st.just("")))
+    keyed = st.builds(
+        "/{}{}{}={}{}".format,
+        st.sampled_from(["", "live", "user=me", "a=b"]),
+        st.sampled_from(["/", "&", ";", "_"]),
+        st.sampled_from(["pw", "password", "pass_word"]),
+        st.just(SECRET),
+        st.sampled_from(["", "/1", "&channel=1.sdp", "_channel=1.sdp", ";x", ".sdp"]),
+    )
+    tail = draw(st.one_of(st.just("/1"), _PLAIN.map(lambda path: f"/{path}"), st.just(""), keyed))
     return f"{draw(st.sampled_from(['', 'door=']))}{scheme}://{user}{draw(_HOSTS)}{tail}{query}"
 
 

@@ -116,6 +116,25 @@ def test_tokens_differ_and_are_long() -> None:
     assert min(map(len, tokens)) >= 22
 
 
+@pytest.mark.parametrize(
+    ("place", "token", "words"),
+    [("0.0.0.0:80", "", "empty"), ("8080", "", "empty"), ("0.0.0.0:80", "7 chars", "shorter than 8")],
+)
+def test_a_token_that_keeps_nobody_out_is_refused(place: str, token: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"--token is {words}") as refusal:
+        Guard.of(Place.parse(place), token)
+    assert not token or token not in str(refusal.value)
+
+
+def test_a_token_is_taken_as_given_and_made_only_where_others_reach_the_place() -> None:
+    assert Guard.of(Place.parse("8080"), None) == Guard(loopback=True)
+    assert Guard.of(Place.parse("8080"), "short") == Guard(loopback=True, token="short")
+    assert Guard.of(Place.parse("0.0.0.0:80"), "8 signs!") == Guard(loopback=False, token="8 signs!")
+    made = Guard.of(Place.parse("0.0.0.0:80"), None)
+    assert made.token is not None
+    assert len(made.token) >= 22
+
+
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=60))
 def test_no_header_breaks_the_guard(host: str, authorization: str, cookie: str) -> None:
     for guard in (OPEN, SHUT):
