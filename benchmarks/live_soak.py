@@ -8,7 +8,8 @@ A web server on the loopback sends the clip in a loop as an MPEG transport strea
 it with a record. Once a second its page is asked for the latency of the latest frames and the system for its memory.
 When so many minutes have been sent, the feed ends, and three counts have to agree: the frames that were sent, the
 frames that the run says it decoded, and the frames in the record plus those it says were dropped, by cause. The result
-goes to `live_soak.json` and `live_soak.png`.
+goes to `live_soak.json` and `live_soak.png`: beside what was asked for, how long it took and how many frames a second
+arrived, which is less where the machine does not take them.
 """
 
 from __future__ import annotations
@@ -176,6 +177,33 @@ def account(sent: int, source: dict[str, Any], record: Path) -> dict[str, Any]:
     return counts
 
 
+def measured(counts: dict[str, Any], samples: Sequence[Sample]) -> dict[str, Any]:
+    """What came of what was asked for, from the page's first answer to its last.
+
+    Example:
+        >>> ends = [Sample(at, 300.0, 30.0, 60.0, 20.0) for at in (4.0, 124.0)]
+        >>> measured({"sent": 6000, "recorded": 2000}, ends)["frames_arrived_per_second"]
+        50.0
+    """
+    seconds = samples[-1].seconds - samples[0].seconds
+    return {
+        "minutes": round(seconds / 60, 1),
+        "frames_arrived_per_second": round(counts["sent"] / seconds, 2),
+        "frames_arrived_per_named": round(counts["sent"] / counts["recorded"], 2),
+        "peak_mb": max(sample.memory for sample in samples),
+        "growth_mb_per_hour": growth([(s.seconds, s.memory) for s in samples], max(WARM, seconds * WARMING)),
+    }
+
+
+def heading(result: dict[str, Any]) -> str:
+    """A result in a line."""
+    return (
+        f"{result['minutes']:g} minutes of {result['clip']}, {result['frames_arrived_per_second']:.0f} frames/s, "
+        f"{result['frames_arrived_per_named']:g} for each one named: p95 {result['latency']['p95_ms']:.0f} ms, "
+        f"at most {result['peak_mb']:.0f} MB"
+    )
+
+
 def curves(samples: Sequence[Sample], title: str) -> Image.Image:
     """Latency and memory over time."""
     seconds = [sample.seconds for sample in samples]
@@ -241,22 +269,16 @@ def main(
         counts = account(sender.sent, source, record)
     result = {
         "clip": clip.name,
-        "minutes": minutes,
-        "frames_sent_per_second": round(rate, 2),
-        "frames_sent_per_named": round(counts["sent"] / counts["recorded"], 2),
+        "asked": {"minutes": minutes, "frames_per_second": round(rate, 2)},
+        **measured(counts, samples),
         "frames": counts,
         "latency": source["latency"],
         "machine": host,
         "versions": versions(),
-        "peak_mb": max(sample.memory for sample in samples),
-        "growth_mb_per_hour": growth([(s.seconds, s.memory) for s in samples], max(WARM, 60 * minutes * WARMING)),
         "samples": [[s.seconds, s.memory, s.p50, s.p95, s.fps] for s in samples],
     }
     output.write_text(json.dumps(result) + "\n", "utf-8")
-    title = (
-        f"{minutes:g} minutes of {clip.name}, {rate:.0f} frames/s, {result['frames_sent_per_named']:g} sent per named: "
-        f"p95 {source['latency']['p95_ms']:.0f} ms, at most {result['peak_mb']:.0f} MB"
-    )
+    title = heading(result)
     curves(samples, title).save(output.with_suffix(".png"))
     click.echo(f"{title}; {result['growth_mb_per_hour']:+g} MB/h")
     click.echo(f"{counts['sent']} frames sent = {counts['recorded']} named + dropped {counts['dropped']}")

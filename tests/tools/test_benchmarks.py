@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import others, profile, results, segments, soak
+from benchmarks import live_soak, others, profile, results, segments, soak
 from benchmarks.loops import nearest, stepped
 from stream.accuracy import Panel, PanelShot
 from tests.tools.test_label import FRAMES, write_video
@@ -54,6 +54,19 @@ def test_the_memory_curve_is_a_picture() -> None:
     blue = np.asarray(image)[:, :, 2].astype(int) - np.asarray(image)[:, :, 0]
     rows = np.nonzero((blue > 100).any(axis=1))[0]
     assert rows[-1] - rows[0] > 200, "the curve rises"
+
+
+def test_a_live_soak_says_what_arrived() -> None:
+    samples = [live_soak.Sample(5 + t, 300 + max(0, 20 - t), None, None, 10.0) for t in range(0, 601, 10)]
+    found = live_soak.measured({"sent": 12_000, "recorded": 3000}, samples)
+    assert (found["minutes"], found["frames_arrived_per_second"], found["frames_arrived_per_named"]) == (10, 20, 4)
+    assert (found["peak_mb"], found["growth_mb_per_hour"]) == (320, 0)
+
+
+def test_the_live_soak_that_is_kept_says_what_its_samples_do() -> None:
+    kept = json.loads(live_soak.RESULT.read_text("utf-8"))
+    samples = [live_soak.Sample(*sample) for sample in kept["samples"]]
+    assert live_soak.measured(kept["frames"], samples).items() <= kept.items()
 
 
 def test_names_by_cosine_and_by_distance() -> None:
