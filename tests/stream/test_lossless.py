@@ -13,6 +13,7 @@ import pytest
 
 from stream.encoding import EncoderSettings
 from stream.probe import probe, side_data_of
+from tests.needs import need
 from tests.stream.media import (
     ASS,
     CHAPTERS,
@@ -381,8 +382,8 @@ def test_a_damaged_file_becomes_a_sound_one(tmp_path: Path) -> None:
     assert not any(p.is_corrupt for p in copy.pictures)
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="no ffprobe program here")
 def test_ffprobe_sees_the_same_streams(tmp_path: Path) -> None:
+    need("ffprobe", shutil.which("ffprobe"), "ffprobe is not installed: apt install ffmpeg")
     path = write(
         tmp_path / "a.mp4",
         Video(frames=40, pts=vfr(40, 512), rotation=90, colour=(1, 1, 1, 1)),

@@ -6,10 +6,12 @@ The people are the coloured rectangles of `tests.networks`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +31,7 @@ from engine.gallery import Gallery
 from stream.live.address import Address
 from stream.live.source import Arrival, Connect, Lost
 from tests import networks
+from tests.needs import need
 from tests.stream import media
 
 STRANGER = (230, 120, 120)
@@ -192,12 +195,16 @@ def folder(path: Path) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-RTSP_SERVER = """
-import sys
+RTSP_BINDINGS = """
 import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
+"""
+RTSP_SERVER = (
+    RTSP_BINDINGS
+    + """
+import sys
 Gst.init(None)
 server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
@@ -216,12 +223,22 @@ else:
         "! rtph264pay name=pay0 pt=96 )"
     )
 server.get_mount_points().add_factory("/stage", factory)
-server.attach(None)
+if not server.attach(None):
+    sys.exit("the port is taken")
 print("serving", flush=True)
 GLib.MainLoop().run()
 """
+)
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's, which has the bindings of its GStreamer."""
+
+
+@functools.cache
+def has_rtsp_server() -> bool:
+    """Whether GStreamer's RTSP server is installed; whether it works is for the tests to find out."""
+    if not Path(SYSTEM_PYTHON).exists():
+        return False
+    return not subprocess.run([SYSTEM_PYTHON, "-c", RTSP_BINDINGS], capture_output=True).returncode
 
 
 class RtspServer:
@@ -231,11 +248,15 @@ class RtspServer:
     def __init__(self, clip: Path, port: int, *, takes: bool = False) -> None:
         self.url = f"rtsp://127.0.0.1:{port}/stage"
         command = [SYSTEM_PYTHON, "-c", RTSP_SERVER, str(port), str(clip), "takes" if takes else "gives"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != b"serving":
-            self.kill()
-            pytest.skip("GStreamer's RTSP server is not installed: apt install gir1.2-gst-rtsp-server-1.0 python3-gi")
+        cure = "apt install gir1.2-gst-rtsp-server-1.0 python3-gi"
+        need("rtsp", has_rtsp_server(), f"GStreamer's RTSP server is not installed: {cure}")
+        with tempfile.TemporaryFile() as errors:
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+            assert self._process.stdout is not None
+            if self._process.stdout.readline().strip() != b"serving":
+                self.kill()
+                errors.seek(0)
+                pytest.fail(f"GStreamer's RTSP server did not start: {errors.read().decode('utf-8', 'replace')}")
 
     def kill(self) -> None:
         """As a power cut would."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,14 +15,20 @@ import pytest
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from tests.needs import need
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+need(
+    "browser", importlib.util.find_spec("starlette"), "the page's packages are not installed: pip install 'iznet[live]'"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+need("browser", CHROMIUM, "Chromium is not installed: apt install chromium")
+need("browser", importlib.util.find_spec("playwright"), "Playwright is not installed: pip install playwright")
+playwright = importlib.import_module("playwright.sync_api")
 expect = playwright.expect
 
 from stream.live import server  # noqa: E402
@@ -29,8 +37,6 @@ NO_WEBRTC = "WebRTC is not installed: pip install 'iznet[webrtc]'"
 
 PATIENCE = 30_000
 """Milliseconds."""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +138,39 @@ def test_the_picture_moves_and_names_appear(
         assert visit.names() == ["Unknown"]
         feeds.until(lambda: visit.page.evaluate(REDDEST) < 40)
         assert {"ann", "Unknown"} <= set(visit.page.locator(".lately .who").all_inner_texts())
+        expect(visit.page.locator(".window")).to_have_text("The last 10 minutes")
+        expect(visit.page.locator(".scale span").first).to_have_text(re.compile(r"^(now|−\d+ (s|min))$"))
         assert run.screen.viewers == 1
         visit.page.goto("about:blank")
         feeds.until(lambda: run.screen.viewers == 0)
         assert visit.complaints == []
         visit.page.close()
+
+
+def test_how_outputs_are_doing_and_how_long_ago_things_were(run: Watched, browser: Browser) -> None:
+    state = run.state()
+    (camera,) = state["cameras"]
+    camera["outputs"] = [
+        {"name": "new.mkv", "state": "not begun", "problem": None},
+        {"name": "here.mkv", "state": "on", "problem": None, "skipped": 3},
+        {"name": "full.mkv", "state": "failed", "problem": "the disk is full"},
+    ]
+    camera["timeline"] = {"now": 1000.0, "window": 600.0, "rows": [{"name": "ann", "stays": [[700.0, 800.0]]}]}
+    with browser.new_context() as context:
+        told = f"data: {json.dumps(state)}\n\n"
+        context.route("**/events*", lambda route: route.fulfill(content_type="text/event-stream", body=told))
+        page = context.new_page()
+        page.goto(run.url)
+        expect(page.locator(".outputs li")).to_have_text(
+            ["new.mkv: nothing yet", "here.mkv: on, 3 pictures left out", "full.mkv: given up (the disk is full)"],
+            timeout=PATIENCE,
+        )
+        assert page.locator(".scale span").all_inner_texts() == ["−2 min", "−4 min", "−6 min", "−8 min", "−10 min"]
+        tick, bar = page.locator(".scale span", has_text="−4 min"), page.locator(".lately rect")
+        at, stay = tick.bounding_box(), bar.bounding_box()
+        assert at
+        assert stay
+        assert at["x"] - stay["x"] == pytest.approx(stay["width"] * 0.6, abs=1.5), "760 lies between 700 and 800"
 
 
 @pytest.mark.skipif(server.Peers is None, reason=NO_WEBRTC)

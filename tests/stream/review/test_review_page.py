@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stream.tracks import read
+from tests.needs import need
 from tests.stream import media
 from tests.stream.live import feeds
 from tests.stream.review import stage
@@ -20,8 +22,13 @@ from tests.stream.review import stage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page, Route
 
-pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'iznet[live]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+need(
+    "browser", importlib.util.find_spec("starlette"), "the page's packages are not installed: pip install 'iznet[live]'"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+need("browser", CHROMIUM, "Chromium is not installed: apt install chromium")
+need("browser", importlib.util.find_spec("playwright"), "Playwright is not installed: pip install playwright")
+playwright = importlib.import_module("playwright.sync_api")
 expect = playwright.expect
 
 from engine.embedder import Embedder  # noqa: E402
@@ -31,8 +38,6 @@ from tests.stream.review.served import Served, served  # noqa: E402
 
 PATIENCE = 30_000
 """Milliseconds."""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium")
 
 SQUARE = """() => {
   const shown = [document.querySelector('#video'), document.querySelector('#still')].find((each) => !each.hidden);
