@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderSettings
 from stream.live.encoded import Encoded
-from stream.live.outputs import Seen
+from stream.live.outputs import Seen, check_writable
 from stream.live.piece import Container, Piece
 
 PLAYLIST = "live.m3u8"
@@ -47,6 +47,7 @@ class HlsFolder(Encoded):
             raise OutputError(f"{folder}: there is no folder {self._folder.parent}; make it first")
         if self.playlist.exists() and not overwrite:
             raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
+        check_writable(self._folder if self._folder.exists() else self._folder.parent)
         self._piece: Piece | None = None
         self._begun = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Literal
 
 from engine.errors import IznetError
 from stream.frames import TrackVerdict
@@ -33,9 +34,14 @@ class Outlet:
         self._begun = False
 
     @property
+    def state(self) -> Literal["not begun", "on", "waiting", "failed"]:
+        """Nothing has been seen yet · working · lost for now and asked for again · given up."""
+        return self.health.state if self._begun or self.health.state != "on" else "not begun"
+
+    @property
     def up(self) -> bool:
         """Whether it takes what is seen: something has been, and it works."""
-        return self._begun and self.health.state == "on"
+        return self.state == "on"
 
     @property
     def reported(self) -> bool:

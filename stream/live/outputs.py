@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -136,7 +138,7 @@ def check_new(path: Path, overwrite: bool) -> None:
     """Refuse a file that exists, or that cannot be there.
 
     Raises:
-        OutputError: it may not be replaced, or its folder is missing.
+        OutputError: it may not be replaced, or its folder is missing or cannot be written to.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file name")
@@ -146,3 +148,19 @@ def check_new(path: Path, overwrite: bool) -> None:
         )
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise OutputError(f"{path} may not be written; give another name")
+    check_writable(path.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that takes no files. It is tried, with a file without a name: permissions alone do not tell.
+
+    Raises:
+        OutputError: it does not.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"no file can be written into {folder} ({error.strerror}); give another folder") from error

@@ -37,7 +37,7 @@ def camera_state(camera: Camera, now: float) -> dict[str, Any]:
 
 def _output_state(outlet: Outlet) -> dict[str, Any]:
     health, output = outlet.health, outlet.output
-    state: dict[str, Any] = {"name": health.name, "state": health.state, "problem": health.problem}
+    state: dict[str, Any] = {"name": health.name, "state": outlet.state, "problem": health.problem}
     if isinstance(output, Encoded):
         state["skipped"] = output.skipped
     if isinstance(output, Events):

@@ -4,7 +4,8 @@ import { $, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, sa
 import { show as showPicture, visit } from "./picture.js";
 
 const STATES = { connecting: "connecting", live: "live", waiting: "no signal, trying again", ended: "ended", failed: "given up" };
-const WORKS = { on: "on", waiting: "waiting, trying again", failed: "given up" };
+const WORKS = { "not begun": "nothing yet", on: "on", waiting: "waiting, trying again", failed: "given up" };
+const STEPS = [10, 30, 60, 120, 300, 600, 3600]; // seconds between two ticks
 const cards = new Map();
 let undoShown = 0; // the number of the latest naming that was told of
 
@@ -62,7 +63,7 @@ function showCamera(section, camera, number, { naming: nameable, webrtc }) {
   const faces = camera.state === "live" ? camera.faces : [];
   showBoxes(section.querySelector(".boxes"), faces, camera, number, nameable);
   showFaces(section.querySelector(".now"), faces, camera, number, nameable);
-  showLately(section.querySelector(".lately"), camera.timeline);
+  showLately(section, camera.timeline);
   showOutputs(section.querySelector(".outputs"), camera.outputs);
   showFigures(section.querySelector(".figures"), camera);
 }
@@ -72,7 +73,7 @@ function showOutputs(parent, outputs) {
   const byKey = new Map(outputs.map((output, at) => [`${at} ${output.name}`, output]));
   for (const item of keyed(parent, [...byKey.keys()], () => make("li"))) {
     const { name, state, problem, skipped } = byKey.get(item.dataset.key);
-    item.className = state;
+    item.className = state.replace(" ", "-");
     const why = state === "on" || !problem ? "" : ` (${problem})`;
     put(item, `${name}: ${WORKS[state] ?? state}${why}${skipped ? `, ${skipped} pictures left out` : ""}`);
   }
@@ -129,7 +130,9 @@ function showFaces(parent, faces, camera, number, nameable) {
   }
 }
 
-function showLately(parent, timeline) {
+// The last minutes end now and grow to the left until the window is full.
+function showLately(section, timeline) {
+  const parent = section.querySelector(".lately");
   const rows = new Map(timeline.rows.map((row) => [row.name ?? "", row]));
   const build = () => {
     const item = make("li");
@@ -145,6 +148,20 @@ function showLately(parent, timeline) {
     const seconds = row.stays.reduce((sum, [from, to]) => sum + to - from, 0);
     put(item.querySelector(".sr"), `${Math.round(seconds / 10) * 10} seconds in ${row.stays.length} appearances`);
     drawBars(item.querySelector("svg"), row.stays, start, length);
+  }
+  put(section.querySelector(".window"), `The last ${Math.round(timeline.window / 60)} minutes`);
+  showScale(section.querySelector(".scale"), timeline.now - start, length);
+}
+
+// How long ago things were: ticks in minutes, in seconds while there is no minute yet.
+function showScale(parent, past, length) {
+  const step = STEPS.find((step) => past / step < 6);
+  const ticks = Array.from({ length: Math.floor(past / step) + 1 }, (_, at) => at * step).filter((ago) => (past - ago) / length < 0.9);
+  const words = (ago) => (ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min`);
+  for (const tick of keyed(parent, ticks.map(String), () => make("span"))) {
+    const ago = Number(tick.dataset.key);
+    put(tick, words(ago));
+    tick.style.left = `${(100 * (past - ago)) / length}%`;
   }
 }
 

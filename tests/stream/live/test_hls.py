@@ -78,6 +78,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         HlsFolder(tmp_path / "hls", EncoderSettings("svtav1"))
     with pytest.raises(OutputError, match="there is no folder"):
         HlsFolder(tmp_path / "no" / "hls")
+    for folder in ("/proc/hls", "/proc/self"):
+        with pytest.raises(OutputError, match="no file can be written into /proc"):
+            HlsFolder(folder)
     (tmp_path / "hls").mkdir()
     (tmp_path / "hls" / "live.m3u8").touch()
     with pytest.raises(OutputError, match="exists"):

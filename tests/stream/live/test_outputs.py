@@ -219,6 +219,24 @@ def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         Recording(str(tmp_path / "a.mkv"))
     with pytest.raises(OutputError, match="no folder"):
         Recording(str(tmp_path / "no" / "a.mkv"))
+    with pytest.raises(OutputError, match="no folder"):
+        Recording(str(tmp_path / "a.mkv" / "b.mkv"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that takes no files of anybody")
+def test_a_folder_that_takes_no_files_is_told_before_any_picture_comes() -> None:
+    def header(info: VideoInfo) -> Header:
+        return Header.of(info)
+
+    for make in (lambda: Recording("/proc/x.mkv"), lambda: Record("/proc/x.jsonl", header)):
+        with pytest.raises(OutputError, match="no file can be written into /proc") as refused:
+            make()
+        assert refused.value.exit_code == 5
+
+
+def test_that_a_folder_takes_files_is_found_out_without_a_trace(tmp_path: Path) -> None:
+    Recording(str(tmp_path / "a.mkv"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_later_piece_that_is_in_the_way_is_told(tmp_path: Path) -> None:

@@ -479,6 +479,9 @@ def test_an_output_that_fails_is_left_out_and_told_and_nothing_else_suffers(dete
         b=feeds.Script(lockstep([feeds.picture()] * 8, others)),
     )
     live = Live(cameras("a", "b"), detector, settings=PATIENT, outputs=[[full, kept], [far]], opens=opens)
+    (state,) = camera_state(live.cameras[0], 0.0)["outputs"]
+    assert state == {"name": "full.mkv", "state": "not begun", "problem": None}
+    assert 'iznet_output_up{camera="a",output="full.mkv"} 0' in exposition(metrics(live))
     live.start()
     feeds.until(lambda: len(kept.seen) == 5)
     (state,) = camera_state(live.cameras[0], 0.0)["outputs"]
