@@ -64,7 +64,7 @@ def build(
     An engine that says something else than its network is refused. The plan can be read by
     `trtexec --loadEngine`; beside it lies a JSON file that says what it is.
     """
-    from engine.devices import choose
+    from engine.devices import gpu
     from engine.errors import UsageError
     from engine.modelfile import ModelFile
     from engine.tensorrt_build import BuildOptions
@@ -77,7 +77,7 @@ def build(
     if given and (len(given) < 3 or len(model) != 1):
         raise UsageError("--min, --opt and --max go together, and with one network")
     files = [ModelFile.read(path) for path in model] or [ModelFile.shipped(kind) for kind in ("detector", "embedder")]
-    choose("gpu")
+    gpu()  # or it is said what is missing
     pictures = sample_pictures(frames) if frames else None
     for file in files:
         profiles = (explicit_profile(file, *given),) if given else default_profiles(file, size)
