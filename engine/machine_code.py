@@ -70,6 +70,12 @@ class Loop:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
     @property
+    def file(self) -> Path | None:
+        """Where its source lies; None where it was typed in."""
+        path = Path(self.function.__code__.co_filename)
+        return path if path.is_file() else None
+
+    @property
     def returns(self) -> str:
         """`None`, `int`, `float` or `bool`."""
         found = str(self.function.__annotations__.get("return", "nothing"))
@@ -112,7 +118,8 @@ _loading = threading.RLock()
 
 def _code(loop: Loop, kinds: tuple[Kind, ...], symbol: str) -> bytes:
     """From the disk, if it has been made before."""
-    folder = cache_folder("code", KEPT)
+    # What was typed in leans on what was typed in before it, which no name for it could tell.
+    folder = cache_folder("code", KEPT) if loop.file else None
     code = kept(folder / symbol) if folder else None
     if code is None:
         code = _made(loop, kinds, symbol)
@@ -123,7 +130,7 @@ def _code(loop: Loop, kinds: tuple[Kind, ...], symbol: str) -> bytes:
 
 def _fingerprint(loop: Loop, kinds: tuple[Kind, ...]) -> str:
     """A name for code that says all that it depends on."""
-    source = Path(loop.function.__code__.co_filename).read_bytes()
+    source = loop.file.read_bytes() if loop.file else loop.function.__code__.co_code
     about = [loop.name, kinds, loop.fastmath, _host(), llvmlite.__version__, _numba_stamp()]
     return f"loop_{hashlib.sha256(repr(about).encode() + source).hexdigest()}"
 
