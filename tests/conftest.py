@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import pytest
 with contextlib.suppress(ImportError):
     # Before TensorFlow, whose own copy of OpenSSL it would else be bound to, and crash. Only tests load both.
     import pylibsrtp  # noqa: F401
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and with them every program they start.
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from engine.detector import Detector
 from engine.embedder import Embedder
