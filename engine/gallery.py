@@ -231,11 +231,11 @@ class Gallery:
         Raises:
             InputError: as `build`.
         """
-        together = self._photos_by_name()
+        together = self.photos_by_name()
         for given, photos in more.items():
             name = clean_name(given)
             together[name] = Photos.join([together[name], photos]) if name in together else photos
-        return self._rebuilt(together, method or self.method)
+        return self.rebuilt(together, method)
 
     def without(self, names: Iterable[str]) -> Gallery:
         """The gallery without these people; nothing of them is left in it.
@@ -244,10 +244,10 @@ class Gallery:
             UsageError: somebody is not in it, or nobody would be left.
         """
         gone = {person_at(self.people, name) for name in names}
-        left = {name: photos for n, (name, photos) in enumerate(self._photos_by_name().items()) if n not in gone}
+        left = {name: photos for n, (name, photos) in enumerate(self.photos_by_name().items()) if n not in gone}
         if not left:
             raise UsageError("nobody would be left in the gallery; delete the file instead")
-        return self._rebuilt(left, self.method)
+        return self.rebuilt(left)
 
     def renamed(self, old: str, new: str) -> Gallery:
         """The gallery with another name for somebody.
@@ -259,19 +259,26 @@ class Gallery:
         taken = [other for n, other in enumerate(self.people) if n != at and same_person(other, name)]
         if taken:
             raise UsageError(f"{old!r} cannot be renamed to {name!r}: {taken[0]!r} is in the gallery already")
-        return self._rebuilt(
-            {name if n == at else other: photos for n, (other, photos) in enumerate(self._photos_by_name().items())},
-            self.method,
+        return self.rebuilt(
+            {name if n == at else other: photos for n, (other, photos) in enumerate(self.photos_by_name().items())}
         )
 
-    def _photos_by_name(self) -> dict[str, Photos]:
+    def photos_by_name(self) -> dict[str, Photos]:
+        """Everybody's photos."""
         starts = accumulate((len(p.photos) for p in self.persons), initial=0)
         return {
             p.name: self._photos_from(n, start) for n, (p, start) in enumerate(zip(self.persons, starts, strict=False))
         }
 
-    def _rebuilt(self, people: Mapping[str, Photos], method: Method) -> Gallery:
-        made = Gallery.build(people, self.embedder_sha256, self.threshold, self.embedder, self.made_by, method)
+    def rebuilt(self, people: Mapping[str, Photos], method: Method | None = None) -> Gallery:
+        """A gallery of these people and no others, with this one's threshold, and its method unless one is named.
+
+        Raises:
+            InputError: as `build`.
+        """
+        made = Gallery.build(
+            people, self.embedder_sha256, self.threshold, self.embedder, self.made_by, method or self.method
+        )
         return replace(made, calibration=self.calibration)
 
     def to_bytes(self) -> bytes:

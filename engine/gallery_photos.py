@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,11 +10,6 @@ from engine.errors import InputError
 from engine.gallery import Gallery
 from engine.names import same_person
 from engine.photos import Photos
-
-
-def photos_by_name(gallery: Gallery) -> dict[str, Photos]:
-    """Everybody's photos."""
-    return {person: gallery.photos(at) for at, person in enumerate(gallery.people)}
 
 
 def take_out(people: dict[str, Photos], name: str, files: Collection[str]) -> Photos | None:
@@ -47,7 +41,4 @@ def rebuilt(gallery: Gallery, people: Mapping[str, Photos]) -> Gallery:
     """
     if not people:
         raise InputError("nobody would be left in the gallery; delete the file instead")
-    made = Gallery.build(
-        people, gallery.embedder_sha256, gallery.threshold, gallery.embedder, gallery.made_by, gallery.method
-    )
-    return replace(made, calibration=gallery.calibration)
+    return gallery.rebuilt(people)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from engine.errors import InputError
 from engine.gallery import Gallery
-from engine.gallery_photos import photos_by_name, put_in, rebuilt, take_out
+from engine.gallery_photos import put_in, rebuilt, take_out
 from engine.names import asked_name
 from engine.photos import Photos
 from stream.live.analysis import LiveAnalyser
@@ -98,7 +98,7 @@ class NameDesk:
             def change(gallery: Gallery) -> Gallery:
                 nonlocal given
                 self._check(gallery)
-                people = photos_by_name(gallery)
+                people = gallery.photos_by_name()
                 withdrawn = take_out(people, earlier.name, earlier.photos.files) if earlier is not None else None
                 known = put_in(people, name, photos)
                 corrects = Withdrawn(earlier, withdrawn) if earlier is not None and withdrawn is not None else None
@@ -128,7 +128,7 @@ class NameDesk:
 
             def change(gallery: Gallery) -> Gallery:
                 self._check(gallery)
-                people = photos_by_name(gallery)
+                people = gallery.photos_by_name()
                 if given.name not in people:
                     raise InputError(f"{given.name!r} is not in the gallery any more")
                 take_out(people, given.name, given.photos.files)

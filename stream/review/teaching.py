@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.embedder import Embedder
 from engine.errors import UsageError
 from engine.gallery import Gallery
-from engine.gallery_photos import photos_by_name, put_in, rebuilt, take_out
+from engine.gallery_photos import put_in, rebuilt, take_out
 from engine.photos import Photos
 from stream.cuttings import Sight, choose
 from stream.identity import face_quality
@@ -122,7 +122,7 @@ class Teacher:
             gallery.check_embedder(embedder, self.path)
             left.clear()
             left.update((look, kept) for look, kept in self._kept.items() if look not in superfluous)
-            people = photos_by_name(gallery)
+            people = gallery.photos_by_name()
             for look in superfluous:
                 take_out(people, self._kept[look].spelt, [self._kept[look].file])
             for look, file, embedding in zip(absent, files, embeddings, strict=True):

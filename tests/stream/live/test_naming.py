@@ -14,7 +14,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, IznetError, UsageError
 from engine.gallery import Gallery
-from engine.gallery_photos import photos_by_name, rebuilt, take_out
+from engine.gallery_photos import rebuilt, take_out
 from engine.names import LONGEST_NAME
 from stream.live.address import Address
 from stream.live.naming import NameDesk
@@ -207,7 +207,7 @@ def test_another_gallery_that_took_the_files_place_is_left_alone(scene: Scene, e
 
 def test_a_gallery_is_never_emptied(embedder: Embedder) -> None:
     gallery = feeds.gallery_of(embedder, "ann")
-    people = photos_by_name(gallery)
+    people = gallery.photos_by_name()
     assert rebuilt(gallery, people).to_bytes() == gallery.to_bytes()
     assert take_out(people, "zoe", ["0"]) is None
     assert take_out(people, "ann", ["1"]) is None

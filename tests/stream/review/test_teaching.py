@@ -12,7 +12,6 @@ from engine.alignment import align_face
 from engine.embedder import Embedder
 from engine.errors import InputError, OutputError, UsageError
 from engine.gallery import Gallery
-from engine.gallery_photos import photos_by_name
 from engine.photos import Photos
 from stream.review.corrections import NeedsConsent
 from stream.review.review import Review
@@ -45,7 +44,7 @@ def review(path: Path, group: Path, embedder: Embedder) -> Iterator[Review]:
 
 def files(group: Path) -> dict[str, tuple[str, ...]]:
     """The photos of everybody in the gallery."""
-    return {name: photos.files for name, photos in photos_by_name(Gallery.load(group)).items()}
+    return {name: photos.files for name, photos in Gallery.load(group).photos_by_name().items()}
 
 
 def test_a_face_is_learned_when_it_is_saved_and_not_before(review: Review, group: Path) -> None:
@@ -65,7 +64,7 @@ def test_a_face_is_learned_when_it_is_saved_and_not_before(review: Review, group
 def test_what_is_learned_is_what_the_video_shows(review: Review, group: Path, embedder: Embedder) -> None:
     review.name(1, "ann", learn=True)  # whom the gallery knows already
     review.save()
-    photos = photos_by_name(Gallery.load(group))["ann"]
+    photos = Gallery.load(group).photos_by_name()["ann"]
     frames = {
         int(name.split(",")[1].split()[1]): vector
         for name, vector in zip(photos.files, photos.embeddings, strict=True)
