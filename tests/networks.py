@@ -17,6 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+
 STRIDES = (8, 16, 32)
 POOL = 4
 """Pixels that the detector averages before it looks."""
@@ -27,6 +30,16 @@ POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0
 PEOPLE = {"ann": (230, 20, 20), "ben": (230, 20, 235), "cho": (230, 235, 20), "대현": (230, 235, 235)}
 """Colours that the embedder tells apart: cosine 0 or less between any two."""
 GROUND = (40, 90, 90)
+
+
+def gallery_of(embedder: Embedder, *names: str) -> Gallery:
+    """A gallery of some of the people; without names, of all."""
+    people = {}
+    for name in names or PEOPLE:
+        crop = np.empty((1, 112, 112, 3), np.uint8)
+        crop[...] = PEOPLE[name]
+        people[name] = embedder.embed(crop)
+    return Gallery.build(people, embedder.sha256, threshold=embedder.threshold)
 
 
 def paint(rgb: NDArray[np.uint8], box: Sequence[float], colour: Sequence[int]) -> None:

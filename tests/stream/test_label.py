@@ -63,12 +63,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gallery(embedder: Embedder) -> Gallery:
-    people = {}
-    for name, colour in networks.PEOPLE.items():
-        crop = np.empty((1, 112, 112, 3), np.uint8)
-        crop[...] = colour
-        people[name] = embedder.embed(crop)
-    return Gallery.build(people, embedder_sha256=embedder.sha256, threshold=embedder.threshold)
+    return networks.gallery_of(embedder)
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.embedder import Embedder
-from engine.gallery import Gallery
 from stream.live.address import Address
 from stream.live.source import Arrival, Connect, Lost
 from tests import networks
@@ -39,16 +37,7 @@ Box = tuple[int, int, int, int]
 People = Sequence[tuple[Box, tuple[int, int, int]]]
 ANN: tuple[Box, tuple[int, int, int]] = ((40, 60, 88, 120), networks.PEOPLE["ann"])
 SOMEBODY: tuple[Box, tuple[int, int, int]] = ((200, 100, 248, 160), STRANGER)
-
-
-def gallery_of(embedder: Embedder, *names: str) -> Gallery:
-    """A gallery of some of the synthetic people."""
-    people = {}
-    for name in names:
-        crop = np.empty((1, 112, 112, 3), np.uint8)
-        crop[...] = networks.PEOPLE[name]
-        people[name] = embedder.embed(crop)
-    return Gallery.build(people, embedder.sha256, threshold=embedder.threshold)
+gallery_of = networks.gallery_of
 
 
 def picture(people: People = (ANN,), width: int = 320, height: int = 240) -> av.VideoFrame:
