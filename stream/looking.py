@@ -165,7 +165,7 @@ class Looker:
 
     def _detect(self, frame: Frame) -> Detections:
         self._ready()
-        least = WEAK * self._detector.threshold
+        least = weakest(self._detector)
         if self._cadence.longest == EVERY_FRAME and self._waiting:
             self._eyes.expect(self._waiting[0][0], least)
         return self._eyes.faces(frame, least, self._wants_coarse())
@@ -193,6 +193,11 @@ class Looker:
         return not len(boxes) or bool((boxes[:, 3] - boxes[:, 1]).max() >= tall)
 
 
+def weakest(detector: Detector) -> float:
+    """The least score of what is looked for, weak detections too."""
+    return WEAK * detector.threshold
+
+
 def find_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
     """The faces of a frame of each of several videos, weak ones too; from now on each is the latest of its video that
     was looked at. Those whose small pictures are of one size are looked at in one inference.
@@ -218,7 +223,7 @@ def find_together(looks: Sequence[tuple[Looker, Frame]]) -> list[Detections]:
     with clock("detect"):
         for job, members in jobs:
             boxes = [looks[number][0].box for number in members]
-            job.start(boxes, WEAK * detector.threshold, coarse=[coarse[number] for number in members])
+            job.start(boxes, weakest(detector), coarse=[coarse[number] for number in members])
         for job, members in jobs:
             found.update(zip(members, job.result(), strict=True))
     for number, (looker, frame) in enumerate(looks):

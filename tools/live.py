@@ -229,8 +229,7 @@ def live(
         try:
             with server or nullcontext():  # the run ends first, since its files matter most
                 if server is not None and guard is not None:
-                    made = f"?token={guard.token}" if token is None and guard.token is not None else ""
-                    click.echo(f"Page: {server.url}{made}", err=True)
+                    click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
                 log.info("started", extra={"event": "run", "state": "started"})
                 with run:
                     run.wait()

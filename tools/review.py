@@ -130,10 +130,9 @@ def review(
         )
 
     opened.draws(target, draw)
-    made = f"?token={guard.token}" if token is None and guard.token is not None else ""
     server = Server(ReviewPage(opened, guard), place, listening)
     with suppress(KeyboardInterrupt), opened, server:  # the usual end
-        click.echo(f"Page: {server.url}{made}", err=True)
+        click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
         while True:
             time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
     _tell(opened, as_json)

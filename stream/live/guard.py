@@ -125,6 +125,10 @@ class Guard:
             )
         return cls(place.loopback, token)
 
+    def opened_with(self, given: str | None) -> str:
+        """What the page's address needs at its end: a token that was made, which nobody knows yet."""
+        return f"?token={self.token}" if given is None and self.token is not None else ""
+
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Status and words for a request that is not answered; None for one that is. Header names in lower case."""
         if path in OPEN and method in ("GET", "HEAD"):
