@@ -90,6 +90,7 @@ class Visit:
         self.page.wait_for_selector("dialog[open]")
         self.page.keyboard.type(name)
         self.page.keyboard.press("Enter")
+        expect(self.page.locator("#naming")).to_be_hidden()
 
 
 WAYS = ["mjpeg", pytest.param("webrtc", marks=pytest.mark.skipif(server.Peers is None, reason=NO_WEBRTC))]
@@ -221,6 +222,7 @@ def test_a_correction_moves_the_looks_and_undoing_gives_them_back(run: Watched, 
     visit.page.get_by_role("button", name="Correct the name Dora").last.click()
     visit.page.locator("#name").fill("BEN")
     visit.page.keyboard.press("Enter")
+    expect(visit.page.locator("#naming")).to_be_hidden()
     visit.sees_name("ben")
     gallery = Gallery.load(group)
     assert gallery.people == ("ann", "ben")
@@ -269,6 +271,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(run: Watched, browser: Browser,
     keyboard.press("Control+A")
     keyboard.type("Dora")
     keyboard.press("Enter")
+    expect(visit.page.locator("dialog")).to_be_hidden()
     visit.sees_name("Dora")
     reach("Undo")
     keyboard.press("Enter")

@@ -129,6 +129,11 @@ class Visit:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def submit(self) -> None:
+        """Answer the dialog with Enter; keys are the dialog's until it is closed."""
+        self.press("Enter")
+        expect(self.page.locator("#naming")).to_be_hidden()
+
     def done(self) -> None:
         assert self.complaints == []
         self.page.close()
@@ -222,8 +227,7 @@ def test_a_stranger_is_named_everywhere_by_a_click_in_the_picture(run: Served, b
     expect(visit.page.locator("#everywhere")).to_be_checked()
     expect(visit.page.locator("#scope")).to_contain_text("Unknown 1 everywhere (3 tracks)")
     visit.page.locator("#name").fill("minju")
-    visit.press("Enter")
-    expect(visit.page.locator("#naming")).to_be_hidden()
+    visit.submit()
     assert visit.people() == ["Minju", "Chaewon", "Yuri", "Unknown 2"]
     expect(visit.page.locator("#unsaved")).to_have_text("3 tracks corrected, not saved")
     expect(visit.page.locator("#now")).to_contain_text("Minju")
@@ -270,6 +274,7 @@ def test_what_is_doubtful_is_asked_twice(run: Served, browser: Browser) -> None:
     # A face can be said to be nobody's that is known.
     visit.press("Enter")
     visit.page.locator("#nobody").click()
+    expect(visit.page.locator("#naming")).to_be_hidden()
     expect(visit.page.locator("#now li").last).to_contain_text("Unknown")
     # Refusals are answers with a status, which the browser itself writes down.
     assert all("the server responded with a status of 409" in said for said in visit.complaints)
@@ -293,14 +298,14 @@ def test_all_of_it_can_be_done_with_the_keyboard(run: Served, browser: Browser) 
     visit.press("Shift+N", "Enter")
     expect(visit.page.locator("#name")).to_be_focused()
     visit.page.keyboard.type("Minju")
-    visit.press("Enter")
+    visit.submit()
     expect(visit.page.locator("#cast")).to_contain_text("Minju")
     visit.press("u")
     expect(visit.page.locator("#said")).to_contain_text("Taken back")
     assert "Minju" not in visit.people()
     visit.press("Enter")
     visit.page.keyboard.type("Minju")
-    visit.press("Enter")
+    visit.submit()
     expect(visit.page.locator("#cast")).to_contain_text("Minju")
     visit.press("Control+s")
     expect(visit.page.locator("#said")).to_contain_text("Saved")
@@ -321,10 +326,10 @@ def test_several_steps_are_undone_and_done_again(run: Served, browser: Browser) 
         visit.press("Enter")
         visit.page.locator("#here").check()
         visit.page.locator("#name").fill(name)
-        visit.press("Enter")
         if name != "Minju":
-            expect(visit.page.locator("#submit")).to_have_text("Name, as somebody new")
             visit.press("Enter")
+            expect(visit.page.locator("#submit")).to_have_text("Name, as somebody new")
+        visit.submit()
         expect(visit.page.locator("#selected")).to_contain_text(name)
     expect(visit.page.locator("#again")).to_be_disabled()
     for key, name in (("u", "Yuri B"), ("Control+z", "Minju"), ("u", "Unknown 1")):
@@ -413,7 +418,7 @@ def test_it_is_drawn_again_and_how_far_it_is_is_shown(run: Served, browser: Brow
     visit = Visit(browser, run.url)
     visit.press("n", "Enter")
     visit.page.locator("#name").fill("Minju")
-    visit.press("Enter")
+    visit.submit()
     expect(visit.page.locator("#save")).to_be_enabled()
     visit.page.locator("#render").click()  # saves first
     expect(visit.page.locator("#drawing")).to_contain_text("mv.labelled.mp4 is drawn anew, 45 frames", timeout=PATIENCE)
@@ -435,7 +440,7 @@ def test_two_pages_show_the_same(run: Served, browser: Browser) -> None:
     one, other = Visit(browser, run.url), Visit(browser, run.url)
     one.press("n", "Enter")
     one.page.locator("#name").fill("Minju")
-    one.press("Enter")
+    one.submit()
     expect(other.page.locator("#cast")).to_contain_text("Minju", timeout=PATIENCE)
     other.page.locator("#back").click()
     expect(one.page.locator("#cast")).not_to_contain_text("Minju", timeout=PATIENCE)
@@ -473,7 +478,7 @@ def test_it_fits_and_everybody_can_use_it(
     visit = Visit(browser, learning.url, viewport={"width": width, "height": height}, color_scheme=scheme)
     visit.press("n", "n", "Enter")
     visit.page.locator("#name").fill("Minju")
-    visit.press("Enter")
+    visit.submit()
     expect(visit.page.locator("#cast")).to_contain_text("Minju")
     for summary in visit.page.locator("#cast summary").all():
         summary.click()
@@ -505,7 +510,7 @@ def test_leaving_with_something_unsaved_is_asked_about(run: Served, browser: Bro
     visit.page.wait_for_selector("#cast .person", timeout=PATIENCE)
     visit.press("n", "Enter")
     visit.page.locator("#name").fill("Minju")
-    visit.press("Enter")
+    visit.submit()
     expect(visit.page.locator("#unsaved")).to_have_text(re.compile("not saved"))
     visit.page.reload()
     assert asked == ["beforeunload"]
