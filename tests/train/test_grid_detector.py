@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -47,7 +48,8 @@ PLAIN = AugmentSettings(
     mosaic=0, smallest=30, largest=0.6, learnable=10, rotate=0, turned=0, paste=0, tint=0, haze=0, strobe=0, grey=0,
     blur=0, jpeg=0, noise=0, occlude=0,
 )  # fmt: skip
-RECIPE = GridRecipe("tiny", 3e-3, steps=4, phases=(Phase(2, 64, 0.5), Phase(1, 96, 0.5)), warmup=1, augment=PLAIN)
+PHASES = (Phase(2, 64, 0.5), Phase(1, 96, 0.5, settled=True))
+RECIPE = GridRecipe("tiny", 3e-3, steps=4, phases=PHASES, measured=3, warmup=1, augment=PLAIN)
 
 
 def face_picture(seed: int) -> Picture:
@@ -149,6 +151,28 @@ def test_canvases_become_grids() -> None:
     assert batch.images.shape == (2, 96, 96, 3)
     assert batch.target.shape == (2, 3, 3, 2, 5)
     assert batch.ignore.shape == (2, 3, 3, 2)
+
+
+def test_averages_are_measured_once_and_kept_in_a_settled_phase(uncompiled: None) -> None:
+    trainer, pool = GridTrainer(RECIPE, TINY), Pool(some_data().true)
+
+    def averages() -> list[np.ndarray]:
+        return [v.numpy() for v in trainer.model.non_trainable_variables if "moving" in v.path]
+
+    def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+        return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+    seen = [averages()]
+    for _ in range(4):
+        trainer.train_step(pool)
+        seen.append(averages())
+    assert [same(a, b) for a, b in pairwise(seen)] == [False, False, False, True]
+    weights = trainer.model.get_weights()
+    trainer._settle(pool, PHASES[1])
+    assert not same(averages(), seen[-1])  # they were those of the weights of that time
+    learnt = {v.path for v in trainer.model.trainable_variables}
+    for variable, before in zip(trainer.model.weights, weights, strict=True):
+        assert np.array_equal(variable.numpy(), before) or variable.path not in learnt
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: None) -> None:

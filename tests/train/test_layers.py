@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from train.models.layers import FusedBatchNormalization
+from train.models.layers import FusedBatchNormalization, measure_statistics
 
 
 def pair() -> tuple[keras.layers.Layer, keras.layers.Layer]:
@@ -53,3 +53,23 @@ def test_a_frozen_layer_keeps_its_averages() -> None:
     answer = fused(tf.random.normal((2, 4, 4, 5)), training=True)
     assert answer.shape == (2, 4, 4, 5)
     np.testing.assert_array_equal(fused.moving_mean.numpy(), before)
+
+
+def test_measured_averages_are_those_of_the_batches_whatever_the_training_left() -> None:
+    images = keras.Input((None, None, 3))
+    inner = FusedBatchNormalization(momentum=0.97, name="inner")
+    model = keras.Model(images, FusedBatchNormalization(momentum=0.9, name="outer")(2 * inner(images)))
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.uniform(0.5, 2, w.shape) for w in model.get_weights()])
+    scale = [layer.get_weights()[:2] for layer in model.layers if isinstance(layer, FusedBatchNormalization)]
+    batches = [rng.normal(k, k + 1, (2, 4, 5, 3)) for k in range(5)]
+    measure_statistics(model, iter(batches))
+    np.testing.assert_allclose(inner.moving_mean, np.mean([b.mean((0, 1, 2)) for b in batches], 0), atol=1e-5)
+    variances = [b.var((0, 1, 2), ddof=1) for b in batches]  # TensorFlow's kernel estimates the population's
+    np.testing.assert_allclose(inner.moving_variance, np.mean(variances, 0), rtol=1e-5)
+    outer = model.get_layer("outer")
+    np.testing.assert_allclose(outer.moving_mean, 2 * scale[0][1], atol=1e-5)  # each batch came in normalised
+    assert (inner.momentum, outer.momentum) == (0.97, 0.9)
+    for (gamma, beta), layer in zip(scale, (inner, outer), strict=True):
+        np.testing.assert_array_equal(layer.gamma, gamma)
+        np.testing.assert_array_equal(layer.beta, beta)
