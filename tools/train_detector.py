@@ -34,6 +34,7 @@ PRECISION = 0.95
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
+@click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
@@ -48,6 +49,7 @@ def detector(
     seed: int,
     threads: int,
     decay_from: float | None,
+    warm_start: Path | None,
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -71,6 +73,8 @@ def detector(
     if arch in ONE_GRID:
         if show_batch is not None:
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
+        if warm_start is not None:
+            raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
         load = partial(
@@ -88,7 +92,7 @@ def detector(
         return
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
-    trainer = train_detector(pictures, recipe, out, resume=resume, say=click.echo)
+    trainer = train_detector(pictures, recipe, out, resume=resume, warm_start=warm_start, say=click.echo)
     if export_to is not None:
         curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
         threshold = round(threshold_for(curve, PRECISION), 2)

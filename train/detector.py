@@ -201,6 +201,19 @@ class Trainer:
             head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
         return heads
 
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of a `detector.keras` of the same architecture.
+
+        Raises:
+            InputError: it is missing, damaged, or of another architecture.
+        """
+        try:
+            earlier = keras.saving.load_model(path, compile=False)
+            for model in (self.model, self.average):
+                model.set_weights(earlier.get_weights())
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is no earlier detector of architecture {self.recipe.arch}: {error}") from error
+
     def save(self, path: Path, record: dict[str, Any]) -> None:
         """Write a checkpoint (`train.checkpoint.save`)."""
         parts = {
@@ -254,14 +267,26 @@ def train_detector(
     folder: Path,
     *,
     resume: bool = False,
+    warm_start: Path | None = None,
     save_every: float = 180.0,
     judge_every: int = 1000,
     say: Say = print,
 ) -> Trainer:
     """Train to `recipe.steps`, with checkpoints in `folder` every `save_every` seconds and a log a line of JSON each.
 
+    Args:
+        data: what to learn from.
+        recipe: how.
+        folder: for checkpoints and log.
+        resume: go on from the checkpoint in `folder`.
+        warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
+        save_every: seconds.
+        judge_every: steps after which the pictures kept aside are looked at.
+        say: where progress goes, a line at a time.
+
     Raises:
-        InputError: `resume` without a checkpoint, or with one of another architecture.
+        InputError: `resume` without a checkpoint, or with one of another architecture; `warm_start` is missing,
+            damaged, or of another architecture.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -270,6 +295,8 @@ def train_detector(
     if resume:
         spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
+    elif warm_start is not None:
+        trainer.begin_with(warm_start)
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
 

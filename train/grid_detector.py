@@ -37,7 +37,7 @@ from train.loop import Logged, Say, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
-from train.models.layers import measure_statistics
+from train.models.layers import measure_averages
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
@@ -203,7 +203,7 @@ class GridTrainer:
     def _settle(self, pool: Pool, phase: Phase) -> None:
         """Measure the averages of batch normalisation on canvases of the phase."""
         rng = np.random.default_rng((self.recipe.seed, self.step, 1))
-        measure_statistics(
+        measure_averages(
             self.model,
             (
                 np.stack([make_sample(pool, phase.side, self.recipe.augment, rng).rgb for _ in range(phase.pictures)])

@@ -96,6 +96,19 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(tmp_path: Path) -> 
     assert all(np.isfinite(line["loss"]) for line in lines)
 
 
+def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
+    earlier = train_detector(some_data(), RECIPE, tmp_path / "a", say=quiet).average
+    export_detector(earlier, tmp_path / "a", threshold=0.5)
+    still = replace(RECIPE, steps=1, learning_rate=0.0)
+    warm = train_detector(some_data(), still, tmp_path / "b", warm_start=tmp_path / "a" / "detector.keras", say=quiet)
+    for ours, theirs in zip(warm.model.trainable_variables, earlier.trainable_variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    with pytest.raises(InputError, match=r"none\.keras is no earlier detector of architecture tiny"):
+        train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
+    with pytest.raises(InputError, match="is no earlier detector of architecture small"):
+        Trainer(Recipe()).begin_with(tmp_path / "a" / "detector.keras")
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Trainer(RECIPE).save(tmp_path / "checkpoint.npz", {})
     monkeypatch.setitem(networks.ARCHITECTURES, "other", TINY)

@@ -13,6 +13,7 @@ from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import (
     AugmentSettings,
     Pool,
+    Sample,
     assemble,
     crop_faces,
     half_sizes,
@@ -66,6 +67,32 @@ def test_boxes_follow_the_picture(mosaic: float) -> None:
                     assert np.abs(np.array([left, top, left + width, top + height]) - box).max() < 4
                     checked += 1
     assert checked > 10
+
+
+def test_small_faces_can_be_made_common() -> None:
+    pool = Pool([picture_with_disc(seed) for seed in range(8)])
+
+    def sizes(small: float) -> NDArray[np.float32]:
+        settings = replace(PLAIN, small=small, smallest=12.0, largest=1.0, turned=0)
+        samples = [make_sample(pool, 192, settings, np.random.default_rng(seed)) for seed in range(60)]
+        return np.concatenate([(s.boxes[:, 2:] - s.boxes[:, :2]).max(1) for s in samples])
+
+    assert (sizes(1.0) < 3 * 12 * 1.3).mean() > 0.6  # the others stand in pictures that fill the canvas as they are
+    assert (sizes(0.0) < 3 * 12 * 1.3).mean() < 0.4
+
+
+def test_a_soft_canvas_has_lost_its_fine_detail_and_nothing_else() -> None:
+    pool = Pool([picture_with_disc(3)])
+    sharp, soft = (
+        make_sample(pool, 128, replace(PLAIN, turned=0, soft=soft), np.random.default_rng(1)) for soft in (1e-9, 1.0)
+    )
+    assert np.array_equal(sharp.boxes, soft.boxes)
+
+    def detail(sample: Sample) -> float:
+        return float(np.abs(np.diff(sample.rgb.astype(float), axis=1)).max())
+
+    assert detail(soft) < 0.8 * detail(sharp)
+    assert abs(soft.rgb.mean() - sharp.rgb.mean()) < 1
 
 
 def test_a_mirrored_face_keeps_its_left_on_the_left() -> None:

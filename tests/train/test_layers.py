@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from train.models.layers import FusedBatchNormalization, measure_statistics
+from train.models.layers import FusedBatchNormalization, measure_averages
 
 
 def pair() -> tuple[keras.layers.Layer, keras.layers.Layer]:
@@ -63,7 +63,7 @@ def test_measured_averages_are_those_of_the_batches_whatever_the_training_left()
     model.set_weights([rng.uniform(0.5, 2, w.shape) for w in model.get_weights()])
     scale = [layer.get_weights()[:2] for layer in model.layers if isinstance(layer, FusedBatchNormalization)]
     batches = [rng.normal(k, k + 1, (2, 4, 5, 3)) for k in range(5)]
-    measure_statistics(model, iter(batches))
+    measure_averages(model, iter(batches))
     np.testing.assert_allclose(inner.moving_mean, np.mean([b.mean((0, 1, 2)) for b in batches], 0), atol=1e-5)
     variances = [b.var((0, 1, 2), ddof=1) for b in batches]  # TensorFlow's kernel estimates the population's
     np.testing.assert_allclose(inner.moving_variance, np.mean(variances, 0), rtol=1e-5)

@@ -28,6 +28,9 @@ class AugmentSettings:
     mosaic: float = 0.6
     smallest: float = 9.0
     """Pixels of the smallest face that is zoomed to; its neighbours may be smaller."""
+    small: float = 0.0
+    """Odds that a face is zoomed to a small one, of at most three times the smallest; else sizes up to the largest are
+    as likely as the logarithm of their range."""
     largest: float = 1.35
     """Largest face that is zoomed to, as a part of the canvas side."""
     learnable: float = 6.0
@@ -49,6 +52,8 @@ class AugmentSettings:
     haze: float = 0.08
     strobe: float = 0.04
     grey: float = 0.05
+    soft: float = 0.0
+    """Enlarged from a smaller picture, as small videos and photos are before they are looked at."""
     blur: float = 0.12
     jpeg: float = 0.15
     noise: float = 0.1
@@ -143,6 +148,8 @@ def _zoom_map(
         box = picture.boxes[rng.choice(known)]
         extent = max(1.0, float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]))))
         largest = max(settings.smallest, settings.largest * min(size))
+        if settings.small and rng.random() < settings.small:
+            largest = min(largest, 3 * settings.smallest)
         target = np.exp(rng.uniform(np.log(settings.smallest), np.log(largest)))
         anchor = (box[:2] + box[2:]) / 2
         zoom = min(target / extent, float(np.clip(extent * settings.zoom_per_pixel, 2.2, 6.0)))
@@ -219,6 +226,14 @@ def _haze(rgb: Image, rng: np.random.Generator) -> Image:
     return np.asarray(rgb * (1 - veil) + colour * veil, np.uint8)
 
 
+def _enlarged(rgb: Image, rng: np.random.Generator) -> Image:
+    """As if it had been enlarged from 0.4 to 0.85 of its size."""
+    height, width = rgb.shape[:2]
+    factor = rng.uniform(0.4, 0.85)
+    small = cv2.resize(rgb, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def _blur(rgb: Image, rng: np.random.Generator) -> Image:
     """Defocus, motion, or a picture that was enlarged."""
     kind = rng.integers(3)
@@ -233,10 +248,7 @@ def _blur(rgb: Image, rng: np.random.Generator) -> Image:
         start, end = (round(middle - tip[0]), round(middle - tip[1])), (round(middle + tip[0]), round(middle + tip[1]))
         cv2.line(kernel, start, end, 1.0)
         return np.asarray(cv2.filter2D(rgb, -1, kernel / max(kernel.sum(), 1)), np.uint8)
-    height, width = rgb.shape[:2]
-    factor = rng.uniform(0.4, 0.85)
-    small = cv2.resize(rgb, (int(width * factor), int(height * factor)), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return _enlarged(rgb, rng)
 
 
 def _occlude(sample: Sample, rng: np.random.Generator) -> None:
@@ -268,6 +280,8 @@ def _finish(sample: Sample, settings: AugmentSettings, rng: np.random.Generator)
     rgb = np.asarray(cv2.LUT(rgb, _colour_table(settings, rng)), np.uint8)
     if rng.random() < settings.haze:
         rgb = _haze(rgb, rng)
+    if settings.soft and rng.random() < settings.soft:
+        rgb = _enlarged(rgb, rng)
     if rng.random() < settings.blur:
         rgb = _blur(rgb, rng)
     if rng.random() < settings.noise:

@@ -44,7 +44,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         )[0]
 
 
-def measure_statistics(model: keras.Model, batches: Iterable[np.ndarray[Any, Any]]) -> None:
+def measure_averages(model: keras.Model, batches: Iterable[np.ndarray[Any, Any]]) -> None:
     """Set the averages of all `FusedBatchNormalization` layers to those of `batches`, all weighing the same.
 
     Averages that moved along with the training belong to the canvases it used and to weights that have changed
@@ -58,7 +58,7 @@ def measure_statistics(model: keras.Model, batches: Iterable[np.ndarray[Any, Any
     Example:
         >>> images = keras.Input((None, None, 3))
         >>> model = keras.Model(images, FusedBatchNormalization()(images))
-        >>> measure_statistics(model, [np.full((1, 2, 2, 3), 4.0), np.full((1, 2, 2, 3), 6.0)])
+        >>> measure_averages(model, [np.full((1, 2, 2, 3), 4.0), np.full((1, 2, 2, 3), 6.0)])
         >>> model.layers[-1].moving_mean.numpy().tolist()
         [5.0, 5.0, 5.0]
     """
