@@ -255,6 +255,45 @@ class RtspServer:
         self._process.stdout.close()
 
 
+class TlsDoor:
+    """Talks TLS outside and hands on what it hears to a port of the loopback, as stunnel does.
+
+    Args:
+        inner: the port.
+        context: with the certificate to show.
+    """
+
+    def __init__(self, inner: int, context: ssl.SSLContext) -> None:
+        self._inner = inner
+        self._outer = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+        self.port = self._outer.getsockname()[1]
+        threading.Thread(target=self._open, daemon=True).start()
+
+    def _open(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                try:
+                    guest = self._outer.accept()[0]
+                except ssl.SSLError:
+                    continue
+                host = socket.create_connection(("127.0.0.1", self._inner))
+                for ways in ((guest, host), (host, guest)):
+                    threading.Thread(target=self._hand_on, args=ways, daemon=True).start()
+
+    @staticmethod
+    def _hand_on(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # either side has gone
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._outer.close()
+
+
 class Posted:
     """A web server that keeps what is posted to it and answers as it is told: one status after another, the last one
     for ever."""

@@ -17,6 +17,7 @@ from stream.live.reader import STEADY, Fresh, Reader, paced
 from stream.live.reconnect import Backoff
 from stream.live.source import Arrival, Connect, Lost, connect
 from tests.stream.live import feeds
+from tests.stream.live.authority import Authority
 
 LAVFI = Address.parse("lavfi:testsrc=size=64x48:rate=25:duration=0.4")
 
@@ -411,6 +412,23 @@ def test_rtsp(transport: str, tmp_path: Path) -> None:
         feeds.until(lambda: len(kept.pictures) >= 40)
         feeds.until(lambda: done(reader))
     finally:
+        server.kill()
+    assert {(p.picture.width, p.picture.height) for p in kept.pictures} == {(320, 240)}
+
+
+def test_rtsps(tmp_path: Path) -> None:
+    """By TLS, with a certificate that nobody vouches for, as cameras have it."""
+    source = feeds.clip(tmp_path / "stage.mkv", 50, options={"preset": "ultrafast", "bf": "0", "g": "10"})
+    port = feeds.free_port()
+    server = feeds.RtspServer(source, port)
+    door = feeds.TlsDoor(port, Authority(tmp_path).server())
+    try:
+        kept = Kept()
+        reader = kept.read(Address.parse(f"cam=rtsps://127.0.0.1:{door.port}/stage"), connect, timeout=4)
+        feeds.until(lambda: len(kept.pictures) >= 40)
+        feeds.until(lambda: done(reader))
+    finally:
+        door.close()
         server.kill()
     assert {(p.picture.width, p.picture.height) for p in kept.pictures} == {(320, 240)}
 
