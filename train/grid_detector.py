@@ -46,7 +46,6 @@ PARTS = ("xy", "wh", "object", "background")
 RATES = {"darknet53": 1.5e-3, "mobilenet": 3e-3, "shufflenet": 3e-3}
 """Learning rates: smaller where a neuron sums more inputs (3×3 dense against depthwise and 1×1)."""
 AUGMENT = AugmentSettings(
-    mosaic=0.6,
     smallest=28.0,
     largest=0.95,
     learnable=22.0,
@@ -73,6 +72,10 @@ class Phase:
     """Of the canvas in pixels, a multiple of 32."""
     part: float
     """Of all steps."""
+    rate: float = 1.0
+    """Its highest learning rate, as a part of the recipe's."""
+    mosaic: float = 0.6
+    """Odds that a canvas is a mosaic of four pictures."""
     settled: bool = False
     """Whether batch normalisation takes averages that are measured before the phase, instead of each batch's own."""
 
@@ -83,14 +86,18 @@ class GridRecipe:
 
     arch: str
     learning_rate: float
-    steps: int = 1760
-    phases: tuple[Phase, ...] = (Phase(16, 128, 0.85), Phase(4, SIDE, 0.15, settled=True))
-    """24,992 pictures."""
+    steps: int = 2500
+    phases: tuple[Phase, ...] = (
+        Phase(16, 128, 0.88),
+        Phase(4, SIDE, 0.12, rate=0.1, mosaic=0.3, settled=True),
+    )
+    """36,400 pictures."""
     measured: int = 40
     """Batches of canvases on which the averages of batch normalisation are measured."""
     warmup: int = 40
+    """Steps at the beginning of each phase."""
     decay_from: float = 0.0
-    """Part of the steps after which the rate falls (half a cosine) to a hundredth."""
+    """Part of each phase after which the rate falls (half a cosine) to a hundredth."""
     weight_decay: float = 0.01
     true_share: float = 0.6
     """Odds of a picture with true boxes against one with pseudo-labels."""
@@ -114,15 +121,25 @@ class GridRecipe:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0-based)."""
-        warm = min(1.0, (step + 1) / self.warmup)
-        progress = (step / max(1, self.steps) - self.decay_from) / (1 - self.decay_from)
+        phase, begin, end = self._place(step)
+        warm = min(1.0, (step - begin + 1) / self.warmup)
+        progress = ((step - begin) / (end - begin) - self.decay_from) / (1 - self.decay_from)
         fall = 0.505 + 0.495 * np.cos(np.pi * np.clip(progress, 0, 1))
-        return float(self.learning_rate * warm * fall)
+        return float(self.learning_rate * phase.rate * warm * fall)
 
     def phase(self, step: int) -> Phase:
         """The phase that a step (0-based) belongs to."""
-        ends = np.cumsum([phase.part for phase in self.phases])
-        return self.phases[min(len(self.phases) - 1, int(np.searchsorted(ends, (step + 0.5) / self.steps)))]
+        return self._place(step)[0]
+
+    def begins(self, step: int) -> bool:
+        """Whether a step (0-based) is the first of its phase."""
+        return self._place(step)[1] == step
+
+    def _place(self, step: int) -> tuple[Phase, int, int]:
+        """A step's phase, the phase's first step, and the first one after it."""
+        ends = np.rint(np.cumsum([0.0, *(phase.part for phase in self.phases)]) * self.steps).astype(int)
+        number = min(int(np.searchsorted(ends, step, side="right")), len(self.phases)) - 1
+        return self.phases[number], int(ends[number]), max(int(ends[number + 1]), int(ends[number]) + 1)
 
     @property
     def pictures(self) -> int:
@@ -189,10 +206,10 @@ class GridTrainer:
         """One step on the batch that belongs to the step number."""
         recipe = self.recipe
         phase = recipe.phase(self.step)
-        if phase.settled and (self.step == 0 or recipe.phase(self.step - 1) != phase):
+        if phase.settled and recipe.begins(self.step):
             self._settle(pool, phase)
         rng = np.random.default_rng((recipe.seed, self.step))
-        batch = assemble_grid([make_sample(pool, phase.side, recipe.augment, rng) for _ in range(phase.pictures)])
+        batch = assemble_grid(self._canvases(pool, phase, rng))
         self.optimizer.learning_rate.assign(recipe.rate(self.step))
         parts = self._compiled(
             tf.constant(batch.images), tf.constant(batch.target), tf.constant(batch.ignore), phase.settled
@@ -200,16 +217,16 @@ class GridTrainer:
         self.step += 1
         return {name: float(value) for name, value in parts.items()}
 
+    def _canvases(self, pool: Pool, phase: Phase, rng: np.random.Generator) -> list[Sample]:
+        """As many as a step of the phase takes."""
+        settings = replace(self.recipe.augment, mosaic=phase.mosaic)
+        return [make_sample(pool, phase.side, settings, rng) for _ in range(phase.pictures)]
+
     def _settle(self, pool: Pool, phase: Phase) -> None:
         """Measure the averages of batch normalisation on canvases of the phase."""
         rng = np.random.default_rng((self.recipe.seed, self.step, 1))
-        measure_averages(
-            self.model,
-            (
-                np.stack([make_sample(pool, phase.side, self.recipe.augment, rng).rgb for _ in range(phase.pictures)])
-                for _ in range(self.recipe.measured)
-            ),
-        )
+        batches = (self._canvases(pool, phase, rng) for _ in range(self.recipe.measured))
+        measure_averages(self.model, (np.stack([s.rgb for s in samples]) for samples in batches))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Boxes `[N,R,C,2,5]` of `[N,H,W,3]`."""

@@ -48,7 +48,7 @@ PLAIN = AugmentSettings(
     mosaic=0, smallest=30, largest=0.6, learnable=10, rotate=0, turned=0, paste=0, tint=0, haze=0, strobe=0, grey=0,
     blur=0, jpeg=0, noise=0, occlude=0,
 )  # fmt: skip
-PHASES = (Phase(2, 64, 0.5), Phase(1, 96, 0.5, settled=True))
+PHASES = (Phase(2, 64, 0.5, mosaic=0), Phase(1, 96, 0.5, rate=0.5, mosaic=0, settled=True))
 RECIPE = GridRecipe("tiny", 3e-3, steps=4, phases=PHASES, measured=3, warmup=1, augment=PLAIN)
 
 
@@ -134,8 +134,16 @@ def test_phases_follow_each_other_and_the_rate_falls() -> None:
     assert RECIPE.pictures == 6
     recipe = GridRecipe.of("mobilenet")
     rates = [recipe.rate(step) for step in range(recipe.steps)]
-    assert rates.index(max(rates)) in range(recipe.warmup - 1, recipe.warmup + 1)
-    assert rates[-1] < 0.011 * max(rates)
+    second = next(step for step in range(1, recipe.steps) if recipe.begins(step))
+    assert [recipe.phase(step).side for step in (0, second - 1, second, recipe.steps - 1)] == [128, 128, 416, 416]
+    for part, top in ((rates[:second], recipe.learning_rate), (rates[second:], 0.1 * recipe.learning_rate)):
+        assert part.index(max(part)) in range(recipe.warmup - 1, recipe.warmup + 1)
+        assert 0.9 * top < max(part) <= top
+        assert part[0] < 0.03 * top
+        assert part[-1] < 0.011 * top
+    assert [RECIPE.begins(step) for step in range(4)] == [True, False, True, False]
+    short = replace(recipe, steps=3)
+    assert [short.phase(step).side for step in range(3)] == [128, 128, 128]
 
 
 def test_blurred_faces_are_ignored() -> None:
@@ -199,7 +207,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: 
 
 def test_trained_exported_and_run_by_the_engine(tmp_path: Path) -> None:
     """Faces of the engine are those of the network decoded by hand, and a few steps find discs on plain ground."""
-    recipe = replace(RECIPE, steps=60, phases=(Phase(6, 96, 1.0),), learning_rate=1e-2)
+    recipe = replace(RECIPE, steps=60, phases=(Phase(6, 96, 1.0, mosaic=0),), learning_rate=1e-2)
     trainer = train_grid_detector(some_data(), recipe, tmp_path, backbone=TINY, judge_every=1000, say=quiet)
     export_grid_detector(trainer.model, tmp_path / "final")
     engine = Detector.open(tmp_path / "final" / "detector.onnx", size=416, threads=1, precision="f32")
