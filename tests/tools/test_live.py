@@ -412,11 +412,16 @@ def test_a_crash_report_holds_no_password(monkeypatch: pytest.MonkeyPatch, capfd
         raise RuntimeError(f"{text} does not go with {url} and t0ken")
 
     monkeypatch.setattr(guard.Place, "parse", broken)
-    assert run(["--debug", "live", url, "--token", "t0ken", "--serve", "0"]) == 1
-    said = capfd.readouterr().err
-    assert "s3cret" not in said
-    assert "t0ken" not in said
-    assert "rtsp://h/1" in said
+    command = ["--debug", "live", url, "--serve", "0"]
+    assert run([*command, "--token", "t0ken"]) == 1
+    said = [capfd.readouterr().err]
+    monkeypatch.setenv("IZNET_TOKEN", "t0ken")
+    assert run(command) == 1
+    said.append(capfd.readouterr().err)
+    for each in said:
+        assert "s3cret" not in each
+        assert "t0ken" not in each
+        assert "rtsp://h/1" in each
 
 
 def test_an_empty_token_in_a_settings_file_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
