@@ -60,6 +60,7 @@ def detector(
     import tensorflow as tf
 
     from train.data.canvas_sheet import canvas_sheet
+    from train.data.dense_teacher import DenseTeacher
     from train.data.detection_augment import Pool
     from train.detector import Recipe, dev_curves, load_data, train_detector
     from train.detector_eval import threshold_for
@@ -92,7 +93,10 @@ def detector(
         return
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
-    trainer = train_detector(pictures, recipe, out, resume=resume, warm_start=warm_start, say=click.echo)
+    teacher = DenseTeacher(teachers / "yunet_n.onnx", threads) if recipe.weights.teacher else None
+    trainer = train_detector(
+        pictures, recipe, out, resume=resume, warm_start=warm_start, teacher=teacher, say=click.echo
+    )
     if export_to is not None:
         curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
         threshold = round(threshold_for(curve, PRECISION), 2)

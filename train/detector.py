@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from train.data.boxes import (
     load_pictures,
     split_dev,
 )
-from train.data.detection_augment import AugmentSettings, Batch, Pool, make_batch
+from train.data.dense_teacher import DenseTeacher
+from train.data.detection_augment import AugmentSettings, Batch, Pool, assemble, make_sample
 from train.data.face_teachers import FaceTeacher
 from train.data.portraits import load_portraits
 from train.data.pseudo_labels import (
@@ -41,7 +42,7 @@ from train.data.pseudo_labels import (
 )
 from train.detections import find_faces
 from train.loop import Logged, Say, run_steps
-from train.losses.detection import LossWeights, detection_loss, flatten_heads
+from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
 
 
@@ -152,11 +153,15 @@ def load_data(
 
 
 class Trainer:
-    """Network, averaged copy, optimiser and step counter, with one compiled training step."""
+    """Network, averaged copy, optimiser and step counter, with one compiled training step.
 
-    def __init__(self, recipe: Recipe) -> None:
+    `teacher` is asked about every canvas, if its weight is not 0.
+    """
+
+    def __init__(self, recipe: Recipe, teacher: DenseTeacher | None = None) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
+        self.teacher = teacher if recipe.weights.teacher else None
         self.step = 0
         self.model = build_detector(recipe.arch)
         self.average = keras.models.clone_model(self.model)
@@ -174,6 +179,10 @@ class Trainer:
         with tf.GradientTape() as tape:
             flat = flatten_heads(self.model(batch["images"], training=True), STRIDES)
             loss, parts = detection_loss(flat, batch, centres, strides, self.recipe.weights)
+            if "opinions" in batch:
+                taught = teacher_loss(flat, batch["opinions"], centres, strides)
+                loss += self.recipe.weights.teacher * (taught["taught_score"] + taught["taught_box"])
+                parts |= taught
         variables = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         for slow, fast in zip(self.average.variables, self.model.variables, strict=True):
@@ -186,11 +195,15 @@ class Trainer:
         rng = np.random.default_rng((recipe.seed, self.step))
         odds = np.array([shape[2] for shape in recipe.shapes])
         count, side, _ = recipe.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
-        batch = make_batch(pool, count, side, STRIDES, recipe.augment, rng)
+        samples = [make_sample(pool, side, recipe.augment, rng) for _ in range(count)]
+        batch = _tensors(assemble(samples, STRIDES))
+        if self.teacher is not None:
+            opinions = self.teacher.opinions(samples, STRIDES)
+            batch["opinions"] = {field.name: tf.constant(getattr(opinions, field.name)) for field in fields(opinions)}
         self.optimizer.learning_rate.assign(recipe.rate(self.step))
         keep = min(recipe.average, (1 + self.step) / (10 + self.step))
         centres, strides = self._cells[side]
-        parts = self._compiled(_tensors(batch), tf.constant(centres), tf.constant(strides), tf.constant(keep))
+        parts = self._compiled(batch, tf.constant(centres), tf.constant(strides), tf.constant(keep))
         self.step += 1
         return {name: float(value) for name, value in parts.items()}
 
@@ -268,6 +281,7 @@ def train_detector(
     *,
     resume: bool = False,
     warm_start: Path | None = None,
+    teacher: DenseTeacher | None = None,
     save_every: float = 180.0,
     judge_every: int = 1000,
     say: Say = print,
@@ -280,6 +294,7 @@ def train_detector(
         folder: for checkpoints and log.
         resume: go on from the checkpoint in `folder`.
         warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
+        teacher: is asked about every canvas.
         save_every: seconds.
         judge_every: steps after which the pictures kept aside are looked at.
         say: where progress goes, a line at a time.
@@ -290,7 +305,7 @@ def train_detector(
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe)
+    trainer = Trainer(recipe, teacher)
     spent = 0.0
     if resume:
         spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))

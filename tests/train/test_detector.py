@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -17,9 +18,12 @@ from engine.detector import Detector  # noqa: E402
 from engine.errors import InputError, OutputError, UsageError  # noqa: E402
 from engine.types import Detections  # noqa: E402
 from train.data.boxes import LoadReport, Picture  # noqa: E402
+from train.data.dense_teacher import DenseTeacher, Opinions  # noqa: E402
+from train.data.detection_augment import Sample  # noqa: E402
 from train.detections import decode_heads  # noqa: E402
 from train.detector import DetectionData, Recipe, Trainer, train_detector  # noqa: E402
 from train.detector_export import export_detector  # noqa: E402
+from train.losses.detection import LossWeights  # noqa: E402
 from train.models import detector as networks  # noqa: E402
 
 TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
@@ -107,6 +111,36 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
         train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
     with pytest.raises(InputError, match="is no earlier detector of architecture small"):
         Trainer(Recipe()).begin_with(tmp_path / "a" / "detector.keras")
+
+
+class Shouter:
+    """A teacher that sees the same face everywhere; it counts the canvases that it was shown."""
+
+    shown = 0
+
+    def opinions(self, samples: Sequence[Sample], strides: Sequence[int]) -> Opinions:
+        self.shown += len(samples)
+        side = samples[0].rgb.shape[0]
+        cells = sum((side // s) ** 2 for s in strides)
+        boxes = np.tile(np.array([8, 8, 40, 40], np.float32), (len(samples), cells, 1))
+        scores, known = np.ones((2, len(samples), cells), np.float32)
+        return Opinions(scores, boxes, np.ones(cells, np.float32), known)
+
+
+def test_a_teacher_is_asked_about_every_canvas_and_believed(tmp_path: Path) -> None:
+    taught = replace(RECIPE, weights=LossWeights(teacher=5.0), learning_rate=0.3, average=0.0)
+    teacher = Shouter()
+    heard = train_detector(some_data(), taught, tmp_path / "a", teacher=cast("DenseTeacher", teacher), say=quiet)
+    assert teacher.shown == 8
+    deaf = train_detector(some_data(), replace(taught, weights=LossWeights()), tmp_path / "b", say=quiet)
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    assert heard.predict(image)["head8"][..., 0].mean() > 2 * deaf.predict(image)["head8"][..., 0].mean()
+    line = json.loads((tmp_path / "a" / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    assert {"taught_score", "taught_box"} <= set(line)
+    train_detector(
+        some_data(), replace(RECIPE, steps=1), tmp_path / "c", teacher=cast("DenseTeacher", teacher), say=quiet
+    )
+    assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,13 @@ tf = pytest.importorskip("tensorflow")
 
 from train.data.boxes import cell_centres, encode_boxes, unknown_landmarks  # noqa: E402
 from train.data.detection_augment import Batch, Sample, assemble  # noqa: E402
-from train.losses.detection import LossWeights, choose_cells, detection_loss, iou_and_giou  # noqa: E402
+from train.losses.detection import (  # noqa: E402
+    LossWeights,
+    choose_cells,
+    detection_loss,
+    iou_and_giou,
+    teacher_loss,
+)
 
 STRIDES = (8, 16)
 SIDE = 32
@@ -148,3 +156,67 @@ def test_gradients_are_those_of_the_loss() -> None:
         step[tuple(place)] = 1e-2
         slope = (float(value(tf.constant(start + step))) - float(value(tf.constant(start - step)))) / 2e-2
         assert slope == pytest.approx(gradient[tuple(place)], rel=0.05, abs=2e-3)
+
+
+def opinions_of(
+    scores: dict[int, float], boxes: Mapping[int, list[float]] = MappingProxyType({}), known: tuple[int, ...] = ()
+) -> Any:
+    """A teacher's, that sees nothing but in these cells; it is asked about the first level only."""
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    said = {
+        "scores": np.zeros((1, len(centres)), np.float32),
+        "boxes": np.zeros((1, len(centres), 4), np.float32),
+        "heard": (strides == STRIDES[0]).astype(np.float32),
+        "known": np.zeros((1, len(centres)), np.float32),
+    }
+    for cell, score in scores.items():
+        said["scores"][0, cell] = score
+    for cell, box in boxes.items():
+        said["boxes"][0, cell] = box
+    said["known"][0, list(known)] = 1
+    return {name: tf.constant(value) for name, value in said.items()}
+
+
+def taught(flat: np.ndarray, opinions: Any) -> dict[str, float]:
+    parts = teacher_loss(tf.constant(flat), opinions, *cell_centres(SIDE, SIDE, STRIDES))
+    return {name: float(value) for name, value in parts.items()}
+
+
+def test_a_teacher_is_followed_as_the_formulas_say() -> None:
+    rng = np.random.default_rng(4)
+    flat = blank_prediction()
+    flat[..., 0] = rng.normal(-2, 2, flat.shape[:2])
+    flat[..., 1:5] = rng.uniform(0.2, 3, (*flat.shape[:2], 4))
+    wanted = {1: 0.9, 2: 0.35, 7: 0.2, 11: 0.6}
+    boxes = {cell: [2.0, 3.0, 20.0 + cell, 25.0] for cell in wanted}
+    centres, strides = cell_centres(SIDE, SIDE, STRIDES)
+    score = box = 0.0
+    for cell in np.flatnonzero(strides == STRIDES[0]):
+        target, now = wanted.get(int(cell), 0.0), 1 / (1 + np.exp(-float(flat[0, cell, 0])))
+        surprise = -target * np.log(now) - (1 - target) * np.log(1 - now)
+        score += max(target, (target - now) ** 2) * surprise
+        if target >= 0.3:
+            x, y = centres[cell]
+            x1, y1, x2, y2 = boxes[int(cell)]
+            true = np.maximum(np.array([x - x1, y - y1, x2 - x, y2 - y]) / 8, 0.01)
+            box += target * (1 - slow_giou(flat[0, cell, 1:5], true)[1])
+    parts = taught(flat, opinions_of(wanted, boxes))
+    assert parts["taught_score"] == pytest.approx(score / sum(wanted.values()), rel=1e-5)
+    assert parts["taught_box"] == pytest.approx(box / (0.9 + 0.35 + 0.6), rel=1e-5)
+
+
+def test_a_teacher_never_talks_a_student_out_of_a_known_face() -> None:
+    flat = blank_prediction()
+    flat[0, 5, 0] = 3.0
+    assert taught(flat, opinions_of({}))["taught_score"] > 1
+    assert taught(flat, opinions_of({}, known=(5,)))["taught_score"] < 1e-3
+    flat[0, 5, 0] = -3.0
+    shy, sure = (taught(flat, opinions_of({5: score}, known=(5,)))["taught_score"] for score in (0.0, 0.9))
+    assert shy < 1e-3 < 1 < sure
+
+
+def test_a_teacher_says_nothing_of_levels_it_is_not_asked_about() -> None:
+    flat = blank_prediction()
+    before = taught(flat, opinions_of({}))
+    flat[0, 16:, 0] = 5.0  # the second level
+    assert taught(flat, opinions_of({})) == before

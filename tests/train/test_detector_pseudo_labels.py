@@ -10,6 +10,8 @@ import pytest
 from engine.errors import InputError
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
+from train.data.dense_teacher import DenseTeacher
+from train.data.detection_augment import Sample
 from train.data.face_teachers import FaceTeacher, decode_centerface, decode_scrfd, decode_yunet
 from train.data.pseudo_labels import (
     View,
@@ -188,3 +190,33 @@ def test_teachers_find_the_faces_of_labelled_pictures(shared_data: Path) -> None
         seen = [teacher.detect(p.rgb, 416) for p in pictures]
         truths = [FaceTruth(p.boxes, p.ignore) for p in pictures]
         assert average_precision(seen, truths, minimum=20).ap > 0.75, teacher.name
+
+
+def test_opinions_lie_in_the_cells_they_are_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    strides, asked = (8, 16, 32), []
+    outputs: dict[str, np.ndarray] = {}
+    for stride in strides:
+        cells = (64 // stride) ** 2
+        outputs |= {f"{name}_{stride}": np.zeros((1, cells, n), np.float32) for name, n in (("bbox", 4), ("kps", 10))}
+        outputs |= {f"{name}_{stride}": np.full((1, cells, 1), 0.25, np.float32) for name in ("cls", "obj")}
+    outputs["cls_16"][0, 6] = 1.0  # row 1, column 2
+    outputs["bbox_16"][0, 6] = [0.5, 0.25, np.log(2), np.log(1.5)]
+
+    class Silent:
+        def answer(self, rgb: np.ndarray) -> dict[str, np.ndarray]:
+            asked.append(rgb)
+            return outputs
+
+    monkeypatch.setattr(FaceTeacher, "yunet", lambda path, threads: Silent())
+    faces = np.array([[24, 8, 56, 32], [0, 40, 8, 48]], np.float32)
+    sample = Sample(np.full((64, 64, 3), 7, np.uint8), faces, np.array([False, True]), unknown_landmarks(2))
+    said = DenseTeacher(Path("yunet_n.onnx")).opinions([sample, sample], strides)
+    assert len(asked) == 2
+    assert said.scores.shape == (2, 64 + 16 + 4)
+    assert said.heard.tolist() == [1.0] * 80 + [0.0] * 4
+    assert said.scores[1, 64 + 6] == 0.5
+    np.testing.assert_allclose(said.boxes[1, 64 + 6], [40 - 16, 20 - 12, 40 + 16, 20 + 12])
+    np.testing.assert_allclose(said.scores[0, :64], 0.25)
+    assert not said.scores[:, 80:].any()
+    assert said.known[0, :64].reshape(8, 8)[1:4, 3:7].all()
+    assert said.known[0, :64].sum() == 12  # the ignored face is not known

@@ -7,6 +7,7 @@ YuNet (libfacedetection.train, arXiv 2202.02298), CenterFace (arXiv 1911.03599),
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,39 @@ def _grid(height: int, width: int, stride: int) -> NDArray[np.float32]:
     return (np.stack([xs, ys], -1).reshape(-1, 2) * stride).astype(np.float32)
 
 
-def decode_yunet(outputs: Outputs, height: int, width: int, threshold: float) -> Detections:
+@dataclass(frozen=True, slots=True)
+class YuNetCells:
+    """What YuNet says about each of the N cells of one level."""
+
+    scores: NDArray[np.float32]
+    """`[N]` 0…1."""
+    boxes: NDArray[np.float32]
+    """`[N,4]` in pixels."""
+    points: NDArray[np.float32]
+    """`[N,5,2]` in pixels."""
+
+
+def yunet_cells(outputs: Outputs, height: int, width: int, stride: int) -> YuNetCells:
     """YuNet: score = √(cls·obj); box centre and log-size, and points, relative to the cell's corner in strides."""
-    boxes, scores, points = [], [], []
-    for stride in (8, 16, 32):
-        corner = _grid(height, width, stride)
-        cls, obj = outputs[f"cls_{stride}"][0, :, 0], outputs[f"obj_{stride}"][0, :, 0]
-        score = np.sqrt(np.clip(cls, 0, 1) * np.clip(obj, 0, 1))
-        keep = score >= threshold
-        box, kps = outputs[f"bbox_{stride}"][0][keep], outputs[f"kps_{stride}"][0][keep]
-        centre = corner[keep] + box[:, :2] * stride
-        half = np.exp(box[:, 2:]) * stride / 2
-        boxes.append(np.concatenate([centre - half, centre + half], 1))
-        points.append(corner[keep][:, None] + kps.reshape(-1, 5, 2) * stride)
-        scores.append(score[keep])
-    return _suppress(np.concatenate(boxes), np.concatenate(scores), np.concatenate(points), 0.45)
+    corner = _grid(height, width, stride)
+    cls, obj = outputs[f"cls_{stride}"][0, :, 0], outputs[f"obj_{stride}"][0, :, 0]
+    box, points = outputs[f"bbox_{stride}"][0], outputs[f"kps_{stride}"][0].reshape(-1, 5, 2)
+    centre = corner + box[:, :2] * stride
+    half = np.exp(box[:, 2:]) * stride / 2
+    return YuNetCells(
+        np.sqrt(np.clip(cls, 0, 1) * np.clip(obj, 0, 1)),
+        np.concatenate([centre - half, centre + half], 1),
+        corner[:, None] + points * stride,
+    )
+
+
+def decode_yunet(outputs: Outputs, height: int, width: int, threshold: float) -> Detections:
+    """Faces out of YuNet's cells of all levels."""
+    levels = [yunet_cells(outputs, height, width, stride) for stride in (8, 16, 32)]
+    scores = np.concatenate([level.scores for level in levels])
+    boxes, points = (np.concatenate([getattr(level, part) for level in levels]) for part in ("boxes", "points"))
+    keep = scores >= threshold
+    return _suppress(boxes[keep], scores[keep], points[keep], 0.45)
 
 
 def decode_centerface(outputs: Outputs, height: int, width: int, threshold: float) -> Detections:
@@ -138,10 +157,14 @@ class FaceTeacher:
         inner = max(1, round(width * factor)), max(1, round(height * factor))
         scaled = cv2.resize(rgb, inner, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
         padded_w, padded_h = (size, size) if self._square else (-(-inner[0] // 32) * 32, -(-inner[1] // 32) * 32)
-        canvas = np.zeros((padded_h, padded_w, 3), np.float32)
-        canvas[: inner[1], : inner[0]] = scaled[..., ::-1] if self._bgr else scaled
-        canvas[: inner[1], : inner[0]] = (canvas[: inner[1], : inner[0]] - self._mean) * self._scale
-        values = self._session.run(None, {self._input: canvas.transpose(2, 0, 1)[None]})
-        found = self._decode(dict(zip(self._names, values, strict=True)), padded_h, padded_w, threshold)
+        found = self._decode(self.answer(scaled, padded_h, padded_w), padded_h, padded_w, threshold)
         ratio = np.array([width / inner[0], height / inner[1]], np.float32)
         return Detections(found.boxes * np.tile(ratio, 2), found.scores, found.landmarks * ratio)
+
+    def answer(self, rgb: NDArray[np.uint8], height: int | None = None, width: int | None = None) -> Outputs:
+        """The network's own outputs for `rgb` `[H,W,3]`, padded at right and bottom up to `height` × `width`."""
+        tall, wide = rgb.shape[:2]
+        canvas = np.zeros((height or tall, width or wide, 3), np.float32)
+        canvas[:tall, :wide] = ((rgb[..., ::-1] if self._bgr else rgb) - np.float32(self._mean)) * self._scale
+        values = self._session.run(None, {self._input: canvas.transpose(2, 0, 1)[None]})
+        return dict(zip(self._names, values, strict=True))

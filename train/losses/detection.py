@@ -1,4 +1,4 @@
-"""The production detector's loss: score with IoU as its target, box, landmarks; cells chosen as in SimOTA.
+"""The production detector's losses: score with IoU as its target, box, landmarks; cells chosen as in SimOTA; a teacher.
 
 Data offers each face a handful of candidate cells (`train.data.boxes.candidate_cells`); the loss keeps the few that
 answer best already (YOLOX, arXiv 2107.08430, section 2.2), and trains their score towards the IoU they reach
@@ -26,6 +26,8 @@ class LossWeights:
     """Weight of background cells in the score part."""
     match_iou: float = 3.0
     """Weight of the overlap against the score when cells are chosen."""
+    teacher: float = 0.0
+    """Weight of what a teacher says about every cell (`teacher_loss`)."""
 
 
 def flatten_heads(heads: dict[str, Tensor], strides: tuple[int, ...]) -> Tensor:
@@ -123,3 +125,38 @@ def detection_loss(
     }
     details = {**parts, "iou": tf.reduce_sum(known_iou * picked) / count, "positives": count}
     return parts["score"] + parts["box"] + parts["landmarks"], details
+
+
+TAUGHT = 0.3
+"""Score of the teacher from which its boxes count."""
+
+
+def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, strides: Tensor) -> dict[str, Tensor]:
+    """How far a student is from a teacher that has seen the same canvases, cell by cell (`train.data.dense_teacher`).
+
+    Scores: cross-entropy with the teacher's as target; cells where it sees a face weigh as much as it is sure, others
+    by how far the student is off, squared (generalised focal loss, arXiv 2006.04388, Eq. 4). Inside faces that are
+    known the teacher may raise a score and never lower it. Boxes: generalised IoU with the teacher's, weighed by its
+    score, where that is at least `TAUGHT`.
+
+    Args:
+        flat: `[B,A,15]` score logits, distances and points in strides (`flatten_heads`).
+        opinions: `scores` `[B,A]`, `boxes` `[B,A,4]` in pixels, `heard` `[A]`, `known` `[B,A]`.
+        centres: `[A,2]` pixels.
+        strides: `[A]` pixels.
+
+    Returns:
+        `taught_score` and `taught_box`, both 0 where the teacher has nothing to say.
+    """
+    wanted, logits = opinions["scores"], flat[..., 0]
+    now = tf.stop_gradient(tf.sigmoid(logits))
+    heard = opinions["heard"] * (1.0 - opinions["known"] * tf.cast(wanted < now, tf.float32))
+    weight = heard * tf.maximum(wanted, tf.square(wanted - now))
+    surprise = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits)
+    score = tf.reduce_sum(weight * surprise) / tf.maximum(tf.reduce_sum(heard * wanted), 1.0)
+    sure = opinions["heard"] * tf.where(wanted >= TAUGHT, wanted, 0.0)
+    boxes = opinions["boxes"]
+    distances = tf.concat([centres - boxes[..., :2], boxes[..., 2:] - centres], -1) / strides[:, None]
+    giou = iou_and_giou(flat[..., 1:5], tf.maximum(distances, 0.01))[1]
+    box = tf.reduce_sum(sure * (1.0 - giou)) / tf.maximum(tf.reduce_sum(sure), 1.0)
+    return {"taught_score": score, "taught_box": box}
