@@ -113,34 +113,35 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
         Trainer(Recipe()).begin_with(tmp_path / "a" / "detector.keras")
 
 
-class Shouter:
-    """A teacher that sees the same face everywhere; it counts the canvases that it was shown."""
+class Stubborn:
+    """A teacher that always says the same of every cell; it counts the canvases that it was shown."""
 
-    shown = 0
+    def __init__(self, score: float) -> None:
+        self.score, self.shown = score, 0
 
     def opinions(self, samples: Sequence[Sample], strides: Sequence[int]) -> Opinions:
         self.shown += len(samples)
         side = samples[0].rgb.shape[0]
         cells = sum((side // s) ** 2 for s in strides)
         boxes = np.tile(np.array([8, 8, 40, 40], np.float32), (len(samples), cells, 1))
-        scores, known = np.ones((2, len(samples), cells), np.float32)
-        return Opinions(scores, boxes, np.ones(cells, np.float32), known)
+        scores = np.full((len(samples), cells), self.score, np.float32)
+        return Opinions(scores, boxes, np.ones(cells, np.float32), np.zeros_like(scores))
 
 
 def test_a_teacher_is_asked_about_every_canvas_and_believed(tmp_path: Path) -> None:
-    taught = replace(RECIPE, weights=LossWeights(teacher=5.0), learning_rate=0.3, average=0.0)
-    teacher = Shouter()
-    heard = train_detector(some_data(), taught, tmp_path / "a", teacher=cast("DenseTeacher", teacher), say=quiet)
-    assert teacher.shown == 8
-    deaf = train_detector(some_data(), replace(taught, weights=LossWeights()), tmp_path / "b", say=quiet)
-    image = np.zeros((1, 64, 64, 3), np.uint8)
-    assert heard.predict(image)["head8"][..., 0].mean() > 2 * deaf.predict(image)["head8"][..., 0].mean()
-    line = json.loads((tmp_path / "a" / "log.jsonl").read_text("utf-8").splitlines()[-1])
-    assert {"taught_score", "taught_box"} <= set(line)
-    train_detector(
-        some_data(), replace(RECIPE, steps=1), tmp_path / "c", teacher=cast("DenseTeacher", teacher), say=quiet
-    )
-    assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
+    taught = replace(RECIPE, weights=LossWeights(teacher=5.0), learning_rate=0.01, average=0.0)
+    image, scores = np.zeros((1, 64, 64, 3), np.uint8), {}
+    for says in (0.0, 1.0):
+        teacher, folder = Stubborn(says), tmp_path / str(says)
+        trainer = train_detector(some_data(), taught, folder, teacher=cast("DenseTeacher", teacher), say=quiet)
+        assert teacher.shown == 8
+        scores[says] = trainer.predict(image)["head8"][..., 0].mean()
+        line = json.loads((folder / "log.jsonl").read_text("utf-8").splitlines()[-1])
+        assert {"taught_score", "taught_box"} <= set(line)
+    assert scores[1.0] > 1.1 * scores[0.0]
+    teacher, deaf = Stubborn(1.0), replace(RECIPE, steps=1)
+    train_detector(some_data(), deaf, tmp_path / "c", teacher=cast("DenseTeacher", teacher), say=quiet)
+    assert teacher.shown == 0, "a teacher whose word has no weight is not asked"
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
