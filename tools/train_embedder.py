@@ -63,19 +63,24 @@ def embedder(
 @click.argument("network", type=FOLDER, required=False)
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv, lfw.zip.")
 @click.option("--teachers", type=FOLDER, default=None, help="Folder of the teachers, to be measured beside it.")
-@click.option("--markdown", type=FOLDER, default=None, help="Also write the table to this file.")
+@click.option("--experiments", type=FOLDER, default=None, help="Run of `train experiments`, to be measured beside it.")
+@click.option("--write", type=FOLDER, default=None, help="Also write embedder.md and embedder.json into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def eval_embedder(
-    network: Path | None, data: Path, teachers: Path | None, markdown: Path | None, as_json: bool
+    network: Path | None,
+    data: Path,
+    teachers: Path | None,
+    experiments: Path | None,
+    write: Path | None,
+    as_json: bool,
 ) -> None:
     """Verification figures of an embedder NETWORK.onnx (default: the shipped one)."""
-    from train.embedder_recipe import evaluate, table
+    from train.embedder_report import evaluate, page, table
+    from train.output import write_whole
 
-    rows = evaluate(network, data, teachers)
-    if markdown is not None:
-        markdown.write_text(table(rows), encoding="utf-8")
-    if as_json:
-        record: dict[str, Any] = {name: [dataclasses.asdict(f) for f in figures] for name, figures in rows.items()}
-        click.echo(json.dumps(record, indent=1))
-    else:
-        click.echo(table(rows))
+    rows = evaluate(network, data, teachers, experiments, lambda line: None if as_json else click.echo(line, err=True))
+    record: dict[str, Any] = {name: [dataclasses.asdict(f) for f in figures] for name, figures in rows.items()}
+    if write is not None:
+        write_whole(write / "embedder.json", json.dumps(record, indent=1) + "\n")
+        write_whole(write / "embedder.md", page(rows))
+    click.echo(json.dumps(record, indent=1) if as_json else table(rows))

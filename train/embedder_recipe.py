@@ -17,10 +17,10 @@ from engine.embedder import Embedder, unit
 from engine.errors import InputError, OutputError
 from engine.metrics import tar_at_far
 from train.data.dlib_network import installed_weights, read_dlib_network
-from train.data.faces import FACE, FaceSet, Split, read_pairs
+from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, ViewStore, degrade
 from train.embedder import Recipe, Targets, embed, train_embedder
-from train.embedder_eval import Embed, Figure, all_figures, all_pairs, dev_figures
+from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_views import make_projection, make_views, prepare
 from train.embedder_warm import FITTED, BothTargets, fit_reduction, go_on, own_answers, warm_start
@@ -241,27 +241,3 @@ def load_average(weights: Path, recipe: Recipe) -> keras.Model:
     network = recipe.design.build()
     network.load_weights(weights)
     return network
-
-
-def evaluate(network: Path | None, data: Path, teachers: Path | None = None) -> dict[str, list[Figure]]:
-    """All figures of the embedder at `network` (None: the shipped one), and of the teachers in their folder, if given.
-
-    Raises:
-        InputError: a network or an archive is missing or damaged.
-    """
-    split, lfw = prepare(data), read_pairs(data / "lfw.zip")
-    student = Embedder.open(network)
-    rows: dict[str, Embed] = {student.name: student.embed}
-    if teachers is not None:
-        rows["both teachers"] = Teachers(teachers)
-    return {name: all_figures(e, split.dev, split.group_test, lfw) for name, e in rows.items()}
-
-
-def table(rows: dict[str, list[Figure]]) -> str:
-    """Markdown: one line per figure, one column per network, 95 % bootstrap intervals in brackets."""
-    names = list(rows)
-    lines = ["| figure (%) | measured on | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
-    for figures in zip(*rows.values(), strict=True):
-        cells = [f"{100 * f.value:.2f} [{100 * f.low:.2f}, {100 * f.high:.2f}]" for f in figures]
-        lines.append(f"| {figures[0].name} | {figures[0].count} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -114,7 +114,11 @@ def vary(rng: np.random.Generator, crops: NDArray[np.uint8], side: int) -> NDArr
 def plain(crops: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """`crops` `[N,128,128,3]` as they are measured: the 112 px template, scaled to `[N,side,side,3]`."""
     margin = (CROP - FACE) // 2
-    faces = crops[:, margin : margin + FACE, margin : margin + FACE]
+    return scaled(crops[:, margin : margin + FACE, margin : margin + FACE], side)
+
+
+def scaled(faces: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """`faces` `[N,112,112,3]` as `[N,side,side,3]`."""
     if side == FACE:
         return faces
     how = cv2.INTER_AREA if side < FACE else cv2.INTER_CUBIC

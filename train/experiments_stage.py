@@ -32,6 +32,11 @@ OTHERS = 1024
 """Further targets that each face is compared with in the pretraining."""
 
 
+def architecture(stage: str, network: keras.Model, plan: Plan) -> str:
+    """What a checkpoint of a stage of that name has been made with."""
+    return f"{stage} {network.name} {plan.side} px {plan.normalisation}"
+
+
 class Stage(ABC):
     """A network, an optimiser and a position."""
 
@@ -64,7 +69,7 @@ class Stage(ABC):
     @property
     def architecture(self) -> str:
         """What a checkpoint must have been made with."""
-        return f"{self.name} {self.network.name} {self.plan.side} px {self.plan.normalisation}"
+        return architecture(self.name, self.network, self.plan)
 
     def _update(self, rate: tf.Tensor, *batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:

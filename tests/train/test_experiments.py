@@ -21,6 +21,7 @@ from train.analysis.people import EmbeddedPeople  # noqa: E402
 from train.experiments import Setting, measure_cost, run_experiments  # noqa: E402
 from train.experiments_data import plain, read_experiment_faces, vary  # noqa: E402
 from train.experiments_figures import markdown, order, row_title, triplet_accuracy  # noqa: E402
+from train.experiments_networks import finished_networks  # noqa: E402
 from train.experiments_plan import EXPERIMENTS, NetworkName, Plan  # noqa: E402
 from train.experiments_stage import Pretraining, TripletStage  # noqa: E402
 from train.snapshots import read_snapshots  # noqa: E402
@@ -301,3 +302,21 @@ def test_damaged_snapshots_are_named(tmp_path: Path) -> None:
     (tmp_path / "000001.snapshot.npz").write_bytes(b"x")
     with pytest.raises(InputError, match="no whole snapshot"):
         read_snapshots(tmp_path)
+
+
+def test_what_the_experiments_left_answers_as_it_did_in_the_end(setting: Setting) -> None:
+    run_experiments(setting, [("nn2", "binary"), ("nn1", "triplet")])
+    people = setting.faces.people
+    seen = []
+    for title, embed in finished_networks(setting.out, build=tiny):
+        seen.append(title)
+        key = {"NN1, triplet": "nn1-triplet", "NN2, binary": "nn2-binary"}[title]
+        last = read_snapshots(setting.out / key / "snapshots")[-1].people
+        np.testing.assert_allclose(embed(people.centre()), last.embeddings, atol=1e-5)
+    assert seen == ["NN1, triplet", "NN2, binary"]
+    with pytest.raises(InputError, match="holds no run of `iznet train experiments`"):
+        next(finished_networks(setting.out / "nowhere"))
+    for result in setting.out.glob("nn*-*/result.json"):
+        result.unlink()
+    with pytest.raises(InputError, match="no experiment is done yet"):
+        next(finished_networks(setting.out, build=tiny))
