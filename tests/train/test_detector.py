@@ -19,7 +19,7 @@ from engine.errors import InputError, OutputError, UsageError  # noqa: E402
 from engine.types import Detections  # noqa: E402
 from train.data.boxes import LoadReport, Picture  # noqa: E402
 from train.data.dense_teacher import DenseTeacher, Opinions  # noqa: E402
-from train.data.detection_augment import Sample  # noqa: E402
+from train.data.detection_augment import Pool, Sample  # noqa: E402
 from train.detections import decode_heads  # noqa: E402
 from train.detector import DetectionData, Recipe, Trainer, train_detector  # noqa: E402
 from train.detector_export import export_detector  # noqa: E402
@@ -128,20 +128,20 @@ class Stubborn:
         return Opinions(scores, boxes, np.ones(cells, np.float32), np.zeros_like(scores))
 
 
-def test_a_teacher_is_asked_about_every_canvas_and_believed(tmp_path: Path) -> None:
+def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     taught = replace(RECIPE, weights=LossWeights(teacher=5.0), learning_rate=0.01, average=0.0)
-    image, scores = np.zeros((1, 64, 64, 3), np.uint8), {}
+    pool, scores = Pool(some_data().true), {}
     for says in (0.0, 1.0):
-        teacher, folder = Stubborn(says), tmp_path / str(says)
-        trainer = train_detector(some_data(), taught, folder, teacher=cast("DenseTeacher", teacher), say=quiet)
+        teacher = Stubborn(says)
+        trainer = Trainer(taught, cast("DenseTeacher", teacher))
+        parts = [trainer.train_step(pool) for _ in range(4)]
         assert teacher.shown == 8
-        scores[says] = trainer.predict(image)["head8"][..., 0].mean()
-        line = json.loads((folder / "log.jsonl").read_text("utf-8").splitlines()[-1])
-        assert {"taught_score", "taught_box"} <= set(line)
+        assert {"taught_score", "taught_box"} <= set(parts[-1])
+        scores[says] = trainer.predict(np.zeros((1, 64, 64, 3), np.uint8))["head8"][..., 0].mean()
     assert scores[1.0] > 1.1 * scores[0.0]
-    teacher, deaf = Stubborn(1.0), replace(RECIPE, steps=1)
-    train_detector(some_data(), deaf, tmp_path / "c", teacher=cast("DenseTeacher", teacher), say=quiet)
-    assert teacher.shown == 0, "a teacher whose word has no weight is not asked"
+    deaf = Trainer(RECIPE, cast("DenseTeacher", teacher))
+    assert "taught_score" not in deaf.train_step(pool)
+    assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
