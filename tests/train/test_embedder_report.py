@@ -16,8 +16,8 @@ pytest.importorskip("tensorflow")
 from tests.train.test_faces import archive
 from tools.train_embedder import eval_embedder
 from train import embedder_report
+from train.embedder_eval import Embed
 from train.embedder_report import evaluate, page, table
-from train.experiments_networks import Embed
 
 
 def crop(person: int, shot: int, side: int) -> NDArray[np.uint8]:
