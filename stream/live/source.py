@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import av
@@ -21,6 +22,7 @@ from stream.probe import fraction
 
 _REMEMBERED = 256
 """Packets whose arrival is remembered until their picture comes out of the decoder."""
+_DEVICES = Path("/dev")
 _LISTS = ("hls", "dash")
 """Formats that name pieces of video, which are fetched one after another as quickly as the network allows."""
 
@@ -114,6 +116,9 @@ def _opened(address: Address, timeout: float) -> InputContainer:
     try:
         return av.open(address.target, format=address.format, options=dict(address.options), timeout=(timeout, timeout))
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and address.format == "v4l2":
+            there = ", ".join(sorted(map(str, _DEVICES.glob("video*")))) or "none"
+            raise Lost(f"{address.shown}: there is no webcam at {address.target}; there are: {there}") from None
         raise Lost(_words(address, "cannot be opened", error)) from None
 
 

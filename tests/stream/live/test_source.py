@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from stream.live import source
 from stream.live.address import Address
 from stream.live.reader import STEADY, Fresh, Reader, paced
 from stream.live.reconnect import Backoff
@@ -276,6 +278,20 @@ def test_nobody_there() -> None:
     with pytest.raises(Lost, match="cannot be opened: Connection refused") as loss:
         next(connect(address, 2, none_refused))
     assert "s3cret" not in str(loss.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="webcams are files on Linux alone")
+@pytest.mark.parametrize(("there", "words"), [((), "none"), (("video0", "video1"), "DEV/video0, DEV/video1")])
+def test_a_webcam_that_is_not_there_names_those_that_are(
+    there: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(source, "_DEVICES", tmp_path)
+    with pytest.raises(Lost) as loss:
+        next(connect(Address.parse("9734"), 2, none_refused))
+    words = words.replace("DEV", str(tmp_path))
+    assert str(loss.value) == f"9734: there is no webcam at /dev/video9734; there are: {words}"
 
 
 SEGMENTED = {"preset": "ultrafast", "g": "25", "bf": "0"}
