@@ -34,6 +34,7 @@ PRECISION = 0.95
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The highest.")
 @click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
@@ -49,6 +50,7 @@ def detector(
     seed: int,
     threads: int,
     decay_from: float | None,
+    learning_rate: float | None,
     warm_start: Path | None,
     export_to: Path | None,
     resume: bool,
@@ -69,7 +71,7 @@ def detector(
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from}
+    chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
     if arch in ONE_GRID:
         if show_batch is not None:

@@ -45,6 +45,11 @@ from train.loop import Logged, Say, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
 
+AUGMENT = AugmentSettings(
+    smallest=8.0, small=0.35, learnable=5.0, soft=0.35, paste=0.4, pasted=10, paste_sizes=(8.0, 72.0)
+)
+"""Small faces in soft pictures are what such a detector misses first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -69,8 +74,8 @@ class Recipe:
     """Odds of a portrait instead of a picture."""
     dev_pictures: int = 60
     seed: int = 7
-    weights: LossWeights = field(default_factory=LossWeights)
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    weights: LossWeights = field(default_factory=lambda: LossWeights(landmarks=1.5, teacher=1.0))
+    augment: AugmentSettings = AUGMENT
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0-based)."""
@@ -294,7 +299,7 @@ def train_detector(
         folder: for checkpoints and log.
         resume: go on from the checkpoint in `folder`.
         warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
-        teacher: is asked about every canvas.
+        teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         save_every: seconds.
         judge_every: steps after which the pictures kept aside are looked at.
         say: where progress goes, a line at a time.

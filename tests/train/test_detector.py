@@ -139,7 +139,7 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
         assert {"taught_score", "taught_box"} <= set(parts[-1])
         scores[says] = trainer.predict(np.zeros((1, 64, 64, 3), np.uint8))["head8"][..., 0].mean()
     assert scores[1.0] > 1.1 * scores[0.0]
-    deaf = Trainer(RECIPE, cast("DenseTeacher", teacher))
+    deaf = Trainer(replace(RECIPE, weights=LossWeights()), cast("DenseTeacher", teacher))
     assert "taught_score" not in deaf.train_step(pool)
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
