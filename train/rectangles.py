@@ -35,7 +35,7 @@ from train.rectangles_sheet import rectangles_sheet
 ARCHITECTURE = "rectangles"
 PARTS = ("xy", "wh", "object", "background")
 LEAST = 0.35
-"""Confidence from which a box is an answer. Confidences are guesses of the overlap that is reached, low where rectangles
+"""Confidence from which a box is an answer. Confidences are guesses of the overlap reached, low where rectangles
 cover each other. Chosen, as `SAME` was, on plots that are neither learnt from nor judged."""
 SAME = 0.6
 """IoU above which two boxes are the same answer; rectangles may well overlap, so it is high."""
