@@ -136,14 +136,17 @@ def test_phases_follow_each_other_and_the_rate_falls() -> None:
     rates = [recipe.rate(step) for step in range(recipe.steps)]
     second = next(step for step in range(1, recipe.steps) if recipe.begins(step))
     assert [recipe.phase(step).side for step in (0, second - 1, second, recipe.steps - 1)] == [128, 128, 416, 416]
-    for part, top in ((rates[:second], recipe.learning_rate), (rates[second:], 0.1 * recipe.learning_rate)):
+    for part, top in (
+        (rates[:second], recipe.learning_rate),
+        (rates[second:], recipe.phases[1].rate * recipe.learning_rate),
+    ):
         assert part.index(max(part)) in range(recipe.warmup - 1, recipe.warmup + 1)
         assert 0.9 * top < max(part) <= top
         assert part[0] < 0.03 * top
         assert part[-1] < 0.011 * top
     assert [RECIPE.begins(step) for step in range(4)] == [True, False, True, False]
     short = replace(recipe, steps=3)
-    assert [short.phase(step).side for step in range(3)] == [128, 128, 128]
+    assert [short.phase(step).side for step in range(3)] == [128, 128, 416]
 
 
 def test_blurred_faces_are_ignored() -> None:
