@@ -86,12 +86,13 @@ class GridRecipe:
 
     arch: str
     learning_rate: float
-    steps: int = 2000
+    steps: int = 3000
     phases: tuple[Phase, ...] = (
-        Phase(16, 128, 0.7),
-        Phase(4, SIDE, 0.3, rate=0.15, mosaic=0.3, settled=True),
+        Phase(16, 128, 0.9),
+        Phase(4, SIDE, 0.1, rate=0.1, mosaic=0.3, settled=True),
     )
-    """24,800 pictures, of which the 2,400 whole ones take half of the time."""
+    """44,400 pictures. Fewer small ones and more whole ones in the same time give less: with 22,400 and 2,400 a
+    ShuffleNet reached an AP of 0.53 at faces of a cell and more, with 35,200 and 1,200 0.58."""
     measured: int = 40
     """Batches of canvases on which the averages of batch normalisation are measured."""
     warmup: int = 40

@@ -146,7 +146,7 @@ def test_phases_follow_each_other_and_the_rate_falls() -> None:
         assert part[-1] < 0.011 * top
     assert [RECIPE.begins(step) for step in range(4)] == [True, False, True, False]
     short = replace(recipe, steps=3)
-    assert [short.phase(step).side for step in range(3)] == [128, 128, 416]
+    assert [short.phase(step).side for step in range(3)] == [128, 128, 128]
 
 
 def test_blurred_faces_are_ignored() -> None:
