@@ -294,19 +294,26 @@ def test_a_chip_that_gives_nothing_is_given_up_soon(tmp_path: Path, machine: Mac
     assert machine.opened[0].packets <= 101
 
 
-def test_a_chip_that_stops_in_the_middle_loses_nothing_quietly(tmp_path: Path, machine: Machine) -> None:
-    """A few packets that are refused are damage; when it refuses all the rest, that is said, and not the file's."""
-    path = write(tmp_path / "a.mp4", Video(frames=300))
-    left = 50
+def stopping(
+    after: int, give: Callable[[av.VideoFrame], list[av.VideoFrame]]
+) -> Callable[[av.VideoFrame], list[av.VideoFrame]]:
+    """A chip that gives so many pictures, and then refuses everything."""
+    left = after
 
-    def stopping(picture: av.VideoFrame) -> list[av.VideoFrame]:
+    def giving(picture: av.VideoFrame) -> list[av.VideoFrame]:
         nonlocal left
         left -= 1
         if left < 0:
             raise av.error.FFmpegError(5, "Input/output error")
-        return [picture]
+        return give(picture)
 
-    machine.give = stopping
+    return giving
+
+
+def test_a_chip_that_stops_in_the_middle_loses_nothing_quietly(tmp_path: Path, machine: Machine) -> None:
+    """A few packets that are refused are damage; when it refuses all the rest, that is said, and not the file's."""
+    path = write(tmp_path / "a.mp4", Video(frames=300))
+    machine.give = stopping(50, lambda picture: [picture])
     with FileSource(path, 1, decoder="qsv") as source:
         frames: list[int] = []
         with pytest.raises(MissingError, match=r"decoder qsv: the Intel device stopped .*; use --decoder software"):
@@ -366,16 +373,7 @@ def test_a_run_goes_on_in_software_where_the_chip_stopped(
     path = write(tmp_path / "mv.mp4", Video(frames=500, width=96, height=64))
     common: dict[str, Any] = {"detector": detector, "embedder": embedder, "encoder": EncoderSettings("x264")}
     label_video(path, tmp_path / "whole.mp4", **common)
-    left = 320
-
-    def stopping(picture: av.VideoFrame) -> list[av.VideoFrame]:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise av.error.FFmpegError(5, "Input/output error")
-        return semi_planar(picture)
-
-    machine.give = stopping
+    machine.give = stopping(320, semi_planar)
     with pytest.raises(MissingError, match=r"use --decoder software.*; --resume goes on from there"):
         label_video(path, tmp_path / "cut.mp4", decoder="qsv", **common)
     result = label_video(path, tmp_path / "cut.mp4", decoder="software", resume=True, **common)
