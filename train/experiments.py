@@ -24,7 +24,6 @@ from typing import Any
 import cv2
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from engine.embedder import Embedder
@@ -34,12 +33,12 @@ from train.analysis.people import EmbeddedPeople
 from train.data.faces import CROP, FACE
 from train.experiments_data import ExperimentFaces, plain
 from train.experiments_figures import figures, markdown, order, row_title
+from train.experiments_networks import Build, answering
 from train.experiments_plan import EXPERIMENTS, LOSSES, NETWORKS, TITLES, LossName, NetworkName, Plan, build, same_plan
 from train.experiments_stage import STAGES, Pretraining, Stage
 from train.output import write_arrays, write_whole
 from train.snapshots import Snapshot, save_snapshot
 
-Build = Callable[[NetworkName, Plan, Path | None], keras.Model]
 Say = Callable[[str], None]
 LOG_EVERY = 20
 """Steps between two lines of progress."""
@@ -104,19 +103,13 @@ class Examined:
 
     def __init__(self, network: keras.Model, setting: Setting, batch: int = 32) -> None:
         """Trace the network once for batches of `batch` faces."""
-        self.network, self._people, self._batch = network, setting.faces.people, batch
+        self.network, self._people = network, setting.faces.people
         self._pictures = plain(self._people.pictures, setting.plan.side)
-        self._answer = tf.function(lambda x: network(x, training=False), autograph=False)
+        self._answer = answering(network, batch)
 
     def people(self) -> EmbeddedPeople:
         """The twelve people as the network sees them now."""
-        parts = []
-        for start in range(0, len(self._pictures), self._batch):
-            faces = self._pictures[start : start + self._batch]
-            padded = np.zeros((self._batch, *faces.shape[1:]), np.float32)
-            padded[: len(faces)] = faces
-            parts.append(np.asarray(self._answer(tf.constant(padded)))[: len(faces)])
-        return EmbeddedPeople(np.concatenate(parts), self._people.people, self._people.splits)
+        return EmbeddedPeople(self._answer(self._pictures), self._people.people, self._people.splits)
 
 
 def _learn(stage: Stage, folder: Path, title: str, setting: Setting, after: Callable[[int], None]) -> float:

@@ -1,9 +1,9 @@
-"""The networks that the six experiments left, to be measured beside others."""
+"""How the networks of the six experiments answer, and those that a run left, to be measured beside others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from engine.errors import InputError
 from train import checkpoint
 from train.embedder_eval import Embed
-from train.experiments import Build
 from train.experiments_data import scaled
 from train.experiments_figures import row_title
-from train.experiments_plan import EXPERIMENTS, Plan, build
+from train.experiments_plan import EXPERIMENTS, NetworkName, Plan, build
 from train.experiments_stage import architecture
 
-BATCH = 32
+Build = Callable[[NetworkName, Plan, Path | None], keras.Model]
 
 
 def finished_networks(out: Path, build: Build = build) -> Iterator[tuple[str, Embed]]:
@@ -48,21 +47,28 @@ def finished_networks(out: Path, build: Build = build) -> Iterator[tuple[str, Em
         network = build(name, plan, None)
         state = checkpoint.load(out / f"{name}-{loss}" / "checkpoint.npz", architecture(loss, network, plan))
         checkpoint.assign(network.variables, state.arrays["network"])
-        yield row_title(f"{name}-{loss}"), _answering(network, plan.side)
+        yield row_title(f"{name}-{loss}"), _of_any_face(network, plan.side)
         del network
         keras.utils.clear_session(free_memory=True)
 
 
-def _answering(network: keras.Model, side: int) -> Embed:
+def answering(network: keras.Model, batch: int = 32) -> Embed:
+    """How `network` answers now for faces of its own size `[N,S,S,3]`; it is traced once, for `batch` faces."""
     answer = tf.function(lambda x: network(x, training=False), autograph=False)
 
     def embed(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         parts = []
-        for start in range(0, len(faces), BATCH):
-            some = scaled(faces[start : start + BATCH], side)
-            padded = np.zeros((BATCH, side, side, 3), np.float32)  # one shape, traced once
+        for start in range(0, len(faces), batch):
+            some = faces[start : start + batch]
+            padded = np.zeros((batch, *some.shape[1:]), np.float32)
             padded[: len(some)] = some
             parts.append(np.asarray(answer(tf.constant(padded)))[: len(some)])
         return np.concatenate(parts)
 
     return embed
+
+
+def _of_any_face(network: keras.Model, side: int) -> Embed:
+    """The answers to faces `[N,112,112,3]` of a network for faces of `side` px."""
+    answer = answering(network)
+    return lambda faces: answer(scaled(faces, side))
