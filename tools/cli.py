@@ -26,8 +26,6 @@ from engine.version import VERSION
 
 INTERRUPTED = 130
 CANNOT_WRITE = 5
-TOKEN = "IZNET_TOKEN"
-"""The variable that may hold the pages' token."""
 MISSING = 4
 HOUSE = ("engine", "stream", "train", "tools")
 NO_SPACE_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -188,6 +186,7 @@ def _bug(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
 
     from stream.live.address import HIDDEN, without_secrets
     from tools.config_file import config_texts
+    from tools.options import TOKEN
 
     given, arguments = arguments, [*arguments, *config_texts(arguments), f"--token={os.environ.get(TOKEN, '')}"]
     text = without_secrets("".join(traceback.format_exception(error)), arguments)

@@ -17,7 +17,7 @@ from engine.errors import IznetError, UsageError
 from engine.wording import count
 from tools.config_file import config_option
 from tools.copy_options import refuse
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, TOKEN, EngineOptions, engine_options, json_option
 from tools.run_log import run_log
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--token",
     default=None,
-    envvar="IZNET_TOKEN",
+    envvar=TOKEN,
     help="What the page asks for; needed for addresses that others reach, where one is made up if none is given. "
     "Better in the variable IZNET_TOKEN, since others on this computer can read command lines.",
 )

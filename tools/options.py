@@ -20,6 +20,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(readable=False, path_type=Path)
 """Whether a file exists and may be read is for the code that opens it to say, with the right exit code."""
+TOKEN = "IZNET_TOKEN"
+"""The variable that may hold the pages' token, which no report may show."""
 
 
 @dataclass(frozen=True, slots=True)

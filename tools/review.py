@@ -13,7 +13,7 @@ import click
 
 from engine.wording import count
 from tools.copy_options import ENCODING, encoder_options, refuse, style_options
-from tools.options import FILE, json_option
+from tools.options import FILE, TOKEN, json_option
 from tools.wording import result_dict
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--token",
     default=None,
-    envvar="IZNET_TOKEN",
+    envvar=TOKEN,
     help="What the page asks for; needed for addresses that others reach, where one is made up if none is given. "
     "Better in the variable IZNET_TOKEN, since others on this computer can read command lines.",
 )
