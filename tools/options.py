@@ -134,3 +134,15 @@ def engine_options(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """`--json`, as `as_json=`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
+
+
+def workers_option(command: Command) -> Command:
+    """`--workers` of a training."""
+    option = click.option(
+        "--workers",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Processes that make batches beside the training; several where a GPU computes.",
+    )
+    return option(command)

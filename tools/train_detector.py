@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from engine.errors import InterruptedByUser, UsageError
+from tools.options import workers_option
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
@@ -33,6 +34,7 @@ PRECISION = 0.95
 @click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: the architecture's recipe]")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@workers_option
 @click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The highest.")
 @click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
@@ -49,6 +51,7 @@ def detector(
     steps: int | None,
     seed: int,
     threads: int,
+    workers: int,
     decay_from: float | None,
     learning_rate: float | None,
     warm_start: Path | None,
@@ -59,8 +62,9 @@ def detector(
     """Train a face detector; every run resumes from its last checkpoint."""
     if arch not in DETECTORS:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
-    import tensorflow as tf
+    import keras
 
+    from train.compiled_step import EXPORTED_LATER, on_tensorflow, use_threads
     from train.data.canvas_sheet import canvas_sheet
     from train.data.dense_teacher import DenseTeacher
     from train.data.detection_augment import Pool
@@ -69,8 +73,7 @@ def detector(
     from train.detector_export import export_detector
     from train.detector_sheets import write_png
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_threads(threads)
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
     if arch in ONE_GRID:
@@ -83,7 +86,7 @@ def detector(
         load = partial(
             load_data, data, unlabelled, teachers, out / "teachers", Recipe(seed=seed), click.echo, portraits
         )
-        train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume)
+        train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume, workers=workers)
         return
     recipe = replace(Recipe(arch=arch), **given)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
@@ -97,9 +100,18 @@ def detector(
     signal.signal(signal.SIGTERM, _stop)
     teacher = DenseTeacher(teachers / "yunet_n.onnx", threads) if recipe.weights.teacher else None
     trainer = train_detector(
-        pictures, recipe, out, resume=resume, warm_start=warm_start, teacher=teacher, say=click.echo
+        pictures,
+        recipe,
+        out,
+        resume=resume,
+        warm_start=warm_start,
+        teacher=teacher,
+        workers=workers,
+        say=click.echo,
     )
-    if export_to is not None:
+    if export_to is not None and not on_tensorflow():
+        click.echo(EXPORTED_LATER.format(keras.backend.backend()))
+    elif export_to is not None:
         curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
         threshold = round(threshold_for(curve, PRECISION), 2)
         precision, recall = curve.at(threshold)

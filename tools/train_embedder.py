@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from engine.errors import UsageError
+from tools.options import workers_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -19,7 +21,6 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
 @click.option("--teachers", type=FOLDER, required=True, help="Folder: edgeface_xs.onnx, mobilefacenet_y1.onnx.")
 @click.option("--out", type=FOLDER, default=Path("runs/embedder"), show_default=True)
-@click.option("--shards", type=click.IntRange(1), default=16, show_default=True, help="Shards of 4096 views each.")
 @click.option("--arch", type=click.Choice(["dlib", "residual"]), default="dlib", show_default=True)
 @click.option(
     "--warm-start",
@@ -28,35 +29,41 @@ FOLDER = click.Path(path_type=Path)
     help="What --arch dlib begins with: dlib_face_recognition_resnet_model_v1.dat, or the embedder.keras of an earlier "
     "training.  [default: the first, from the package face_recognition_models]",
 )
-@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches of 32 faces.")
+@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
+@click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--views-only", is_flag=True, help="Make the views and stop; training may run beside it.")
+@workers_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; --steps may be another one.")
 def embedder(
     data: Path,
     teachers: Path,
     out: Path,
-    shards: int,
     arch: str,
     warm_start: Path | None,
     steps: int,
+    batch: int,
     seed: int,
-    views_only: bool,
+    workers: int,
     resume: bool,
 ) -> None:
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
-    from train.embedder import use_one_core
-    from train.embedder_recipe import make_all_views, recipe_for, train_and_export
+    import keras
 
-    use_one_core()
+    from train.compiled_step import EXPORTED_LATER, use_threads
+    from train.embedder_recipe import recipe_for, train_and_export
+
+    use_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if views_only:
-        make_all_views(data, teachers, out, shards, seed)
-        return
-    digest = train_and_export(data, teachers, out, shards, recipe_for(arch, steps, seed), warm_start, resume=resume)
-    click.echo(f"{out / 'embedder.onnx'} {digest}")
+    recipe = recipe_for(arch, steps, seed, batch)
+    digest = train_and_export(
+        data, teachers, out, recipe, warm_start, resume=resume, workers=workers, say=partial(click.echo, err=True)
+    )
+    if digest is None:
+        click.echo(EXPORTED_LATER.format(keras.backend.backend()))
+    else:
+        click.echo(f"{out / 'embedder.onnx'} {digest}")
 
 
 @click.command("eval-embedder")

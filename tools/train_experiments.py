@@ -65,16 +65,14 @@ def experiments(
     Every network is first pretrained, all in the same way, on everybody else of the collection. A run that was killed
     goes on with --resume; the table is written anew after each experiment.
     """
-    import tensorflow as tf
-
     from engine.embedder import Embedder
+    from train.compiled_step import use_threads
     from train.experiments import Setting, measure_cost, run_experiments
     from train.experiments_data import read_experiment_faces
     from train.experiments_figures import markdown
     from train.experiments_plan import EXPERIMENTS, Plan, fingerprint
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_threads(threads)
     plan = Plan(
         side=side,
         normalisation=normalisation,  # type: ignore[arg-type]

@@ -25,12 +25,10 @@ def rectangles(out: Path, steps: int | None, plots: int, seed: int, threads: int
     import json
     from dataclasses import replace
 
-    import tensorflow as tf
-
+    from train.compiled_step import use_threads
     from train.rectangles import RectanglesRecipe, prove_rectangles
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_threads(threads)
     recipe = RectanglesRecipe(seed=seed)
     if steps is not None:
         recipe = replace(recipe, steps=steps)

@@ -14,12 +14,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from engine.errors import InputError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.types import Detections
 from train import checkpoint
+from train.ahead import ahead
+from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import (
     LoadReport,
     Picture,
@@ -29,7 +30,7 @@ from train.data.boxes import (
     split_dev,
 )
 from train.data.dense_teacher import DenseTeacher
-from train.data.detection_augment import AugmentSettings, Batch, Pool, assemble, make_sample
+from train.data.detection_augment import AugmentSettings, Pool, assemble, make_sample
 from train.data.face_teachers import FaceTeacher
 from train.data.portraits import load_portraits
 from train.data.pseudo_labels import (
@@ -157,16 +158,42 @@ def load_data(
     return DetectionData(train, pseudo, crops, dev, report)
 
 
-class Trainer:
-    """Network, averaged copy, optimiser and step counter, with one compiled training step.
+@dataclass(frozen=True)
+class Canvases:
+    """What belongs to a step of the training: depends on seed and step alone, and can be made by another process.
 
     `teacher` is asked about every canvas, if its weight is not 0.
     """
 
-    def __init__(self, recipe: Recipe, teacher: DenseTeacher | None = None) -> None:
+    pool: Pool
+    recipe: Recipe
+    teacher: DenseTeacher | None = None
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """The batch as arrays: that of `assemble`, where its cells lie, and the teacher's opinions, if any."""
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, step))
+        odds = np.array([shape[2] for shape in recipe.shapes])
+        count, side, _ = recipe.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
+        samples = [make_sample(self.pool, side, recipe.augment, rng) for _ in range(count)]
+        centres, strides = cell_centres(side, side, STRIDES)
+        batch = {**vars_of(assemble(samples, STRIDES)), "centres": centres, "strides": strides}
+        if self.teacher is not None and recipe.weights.teacher:
+            batch["opinions"] = vars_of(self.teacher.opinions(samples, STRIDES))
+        return batch
+
+
+def vars_of(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+class Trainer:
+    """Network, averaged copy, optimiser and step counter."""
+
+    def __init__(self, recipe: Recipe) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
-        self.teacher = teacher if recipe.weights.teacher else None
         self.step = 0
         self.model = build_detector(recipe.arch)
         self.average = keras.models.clone_model(self.model)
@@ -176,45 +203,28 @@ class Trainer:
         )
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.model.trainable_variables)
-        self._cells = {side: cell_centres(side, side, STRIDES) for _, side, _ in recipe.shapes}
-        self._compiled = tf.function(self._update, reduce_retracing=True)
-        self._predict = tf.function(lambda images: self.average(images, training=False), reduce_retracing=True)
+        self._learn = CompiledStep(self.model, self.optimizer, self._loss, self.average)
+        self._predict = compiled_answers(self.average)
 
-    def _update(self, batch: dict[str, Any], centres: Any, strides: Any, keep: Any) -> dict[str, Any]:
-        with tf.GradientTape() as tape:
-            flat = flatten_heads(self.model(batch["images"], training=True), STRIDES)
-            loss, parts = detection_loss(flat, batch, centres, strides, self.recipe.weights)
-            if "opinions" in batch:
-                taught = teacher_loss(flat, batch["opinions"], centres, strides)
-                loss += self.recipe.weights.teacher * (taught["taught_score"] + taught["taught_box"])
-                parts |= taught
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        for slow, fast in zip(self.average.variables, self.model.variables, strict=True):
-            slow.value.assign_sub((1.0 - keep) * (slow.value - fast.value))
-        return {"loss": loss, **parts}
+    def _loss(self, heads: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        flat = flatten_heads(heads, STRIDES)
+        loss, parts = detection_loss(flat, batch, batch["centres"], batch["strides"], self.recipe.weights)
+        if "opinions" in batch:
+            taught = teacher_loss(flat, batch["opinions"], batch["centres"], batch["strides"])
+            loss += self.recipe.weights.teacher * (taught["taught_score"] + taught["taught_box"])
+            parts |= taught
+        return loss, parts
 
-    def train_step(self, pool: Pool) -> dict[str, float]:
-        """One step on the batch that belongs to the step number."""
-        recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, self.step))
-        odds = np.array([shape[2] for shape in recipe.shapes])
-        count, side, _ = recipe.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
-        samples = [make_sample(pool, side, recipe.augment, rng) for _ in range(count)]
-        batch = _tensors(assemble(samples, STRIDES))
-        if self.teacher is not None:
-            opinions = self.teacher.opinions(samples, STRIDES)
-            batch["opinions"] = {field.name: tf.constant(getattr(opinions, field.name)) for field in fields(opinions)}
-        self.optimizer.learning_rate.assign(recipe.rate(self.step))
-        keep = min(recipe.average, (1 + self.step) / (10 + self.step))
-        centres, strides = self._cells[side]
-        parts = self._compiled(batch, tf.constant(centres), tf.constant(strides), tf.constant(keep))
+    def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
+        """Learn from the batch that belongs to the step number (`Canvases`)."""
+        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        parts = self._learn(batch, self.recipe.rate(self.step), keep)
         self.step += 1
-        return {name: float(value) for name, value in parts.items()}
+        return parts
 
     def predict(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Heads with probabilities for `[N,H,W,3]` uint8, from the averaged weights."""
-        heads = {name: np.array(value) for name, value in self._predict(tf.constant(images)).items()}
+        heads = {name: np.array(value) for name, value in self._predict(images).items()}
         for head in heads.values():
             head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
         return heads
@@ -251,18 +261,6 @@ class Trainer:
         return stored.record
 
 
-def _tensors(batch: Batch) -> dict[str, Any]:
-    """The batch as tensors whose number of faces may vary without compiling again."""
-    return {
-        "images": tf.constant(batch.images),
-        "boxes": tf.constant(batch.boxes),
-        "landmarks": tf.constant(batch.landmarks),
-        "cells": tf.constant(batch.cells),
-        "valid": tf.constant(batch.valid),
-        "ignore": tf.constant(batch.ignore),
-    }
-
-
 def dev_curves(
     predict: Callable[[np.ndarray], dict[str, np.ndarray]],
     pictures: Sequence[Picture],
@@ -287,6 +285,7 @@ def train_detector(
     resume: bool = False,
     warm_start: Path | None = None,
     teacher: DenseTeacher | None = None,
+    workers: int = 0,
     save_every: float = 180.0,
     judge_every: int = 1000,
     say: Say = print,
@@ -300,6 +299,7 @@ def train_detector(
         resume: go on from the checkpoint in `folder`.
         warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
+        workers: processes that make batches beside this one; 0: this one makes them.
         save_every: seconds.
         judge_every: steps after which the pictures kept aside are looked at.
         say: where progress goes, a line at a time.
@@ -310,7 +310,7 @@ def train_detector(
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(recipe, teacher)
+    trainer = Trainer(recipe)
     spent = 0.0
     if resume:
         spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
@@ -319,6 +319,8 @@ def train_detector(
         trainer.begin_with(warm_start)
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
+
+    batches = ahead(Canvases(pool, recipe, teacher), trainer.step, recipe.steps, workers)
 
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {"rate": round(recipe.rate(trainer.step), 6), "seconds": round(due.seconds, 1)}
@@ -331,7 +333,7 @@ def train_detector(
         trainer,
         recipe.steps,
         folder,
-        lambda: trainer.train_step(pool),
+        lambda: trainer.train_step(next(batches)),
         rest,
         log_every=100,
         judge_every=judge_every,

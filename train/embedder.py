@@ -1,36 +1,34 @@
-"""The recipe of the shipped embedder: distillation of two teachers into a compact network, on one processor core.
+"""The recipe of the shipped embedder: distillation of two teachers into a compact network.
 
-`train_embedder` reads the views that `train.embedder_views` makes, follows a cosine schedule with warm-up, keeps an
-average of the weights (which is what gets shipped) and saves its state every few minutes; with `resume` it goes on
-exactly where it was.
+For every step new views are made (`train.data.views`) and the teachers are asked about them. The schedule is a cosine
+with warm-up; an average of the weights is kept, which is what gets shipped. The state is saved every few minutes; with
+`resume` a training goes on exactly where it was.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
-from engine.errors import InputError
 from train import checkpoint
-from train.data.views import Shard, Strength, ViewStore, degrade
+from train.ahead import ahead
+from train.compiled_step import CompiledStep
+from train.data.views import Strength, ViewMaker, Views
+from train.loop import Logged, Say, run_steps
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
 
-log = logging.getLogger(__name__)
+Teach = Callable[[NDArray[np.uint8]], Any]
+"""From faces `[N,112,112,3]` to the unit vectors `[N,D]` that the student should answer with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,20 @@ class Recipe:
     batch: int = 32
     warm_up: int = 100
     peak_rate: float = 1.5e-3
-    last_rate: float = 1e-5
+    last_rate: float = 1e-6
     weight_decay: float = 0.02
     relation_weight: float = 0.2
     others: int = 2048
-    """Further targets that each face is compared with."""
-    epoch: int = 16_384
-    """Views in an epoch, at most."""
+    """Further targets that each face is compared with, drawn from those of all training faces."""
     averaging: float = 0.999
-    """Decay of the running average of the weights, smaller at the start."""
+    """Decay a step of the running average of the weights, smaller at the start."""
     seed: int = 1
-    design: EmbedderDesign | DlibDesign = field(default_factory=EmbedderDesign)
+    design: EmbedderDesign | DlibDesign = field(default_factory=DlibDesign)
     frozen: tuple[str, ...] = ()
     """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
     strength: Strength = field(default_factory=Strength)
+    plain: float = 0.5
+    """Odds that a view is nearly the face as it is."""
 
     @property
     def architecture(self) -> str:
@@ -70,82 +68,31 @@ class Recipe:
         done = min(1.0, (step - self.warm_up) / max(1, self.steps - self.warm_up))
         return self.last_rate + (self.peak_rate - self.last_rate) * 0.5 * (1 + float(np.cos(np.pi * done)))
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step learns from."""
-
-    faces: NDArray[np.uint8]
-    """`[B,112,112,3]` RGB."""
-    targets: NDArray[np.float32]
-    """`[B,D]` unit vectors."""
-    others: NDArray[np.float32]
-    """`[M,D]` targets of other views, to compare with."""
-
-
-Targets = Callable[[int, NDArray[np.float16]], NDArray[np.float32]]
-"""From the number of a shard and the teachers' answers `[N,T]` to its views, to unit targets `[N,D]`."""
-
-
-class Feed:
-    """Batches of degraded views and targets, in an order that seed and position alone decide.
-
-    An epoch is a shuffled draw, without repetition, of the views that exist when it begins; shards that appear
-    meanwhile join the next.
-    """
-
-    def __init__(self, store: ViewStore, targets: Targets, recipe: Recipe) -> None:
-        self._store, self._answer, self._recipe = store, targets, recipe
-        self.epoch, self.position, self.shards = 0, 0, 0
-        self._open: list[Shard] = []
-        self._targets: list[NDArray[np.float32]] = []
-        self._order: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._starts: NDArray[np.intp] = np.zeros(1, np.intp)
-
-    def seek(self, epoch: int, position: int, shards: int) -> None:
-        """Go to `position` (in batches) of `epoch`, which began with `shards` shards."""
-        if shards < 1 or self._store.count() < shards:
-            raise InputError(
-                f"{self._store.folder} holds {self._store.count()} shards of views, {max(shards, 1)} are needed"
-            )
-        while len(self._open) < shards:
-            shard = self._store.open(len(self._open))
-            self._targets.append(self._answer(len(self._open), np.asarray(shard.targets)))
-            self._open.append(shard)
-        self.epoch, self.position, self.shards = epoch, position, shards
-        self._starts = np.cumsum([0] + [len(s.faces) for s in self._open[:shards]])
-        rng = np.random.default_rng([self._recipe.seed, 1, epoch])
-        self._order = rng.permutation(int(self._starts[-1]))[: self._recipe.epoch]
-        if len(self._order) < self._recipe.batch:
-            raise InputError(f"{len(self._order)} views are fewer than one batch of {self._recipe.batch}")
-
-    def next(self, step: int) -> Batch:
-        """The batch for `step`."""
-        batch = self._recipe.batch
-        if self.shards == 0:
-            self.seek(0, 0, self._store.count())
-        if (self.position + 1) * batch > len(self._order):
-            self.seek(self.epoch + 1, 0, self._store.count())
-        rows = self._order[self.position * batch : (self.position + 1) * batch]
-        self.position += 1
-        rng = np.random.default_rng([self._recipe.seed, 2, step])
-        which = np.searchsorted(self._starts, rows, side="right") - 1
-        faces, targets = [], []
-        for shard, row in zip(which, rows - self._starts[which], strict=True):
-            faces.append(degrade(rng, np.asarray(self._open[shard].faces[row]), self._recipe.strength))
-            targets.append(self._targets[shard][row])
-        shard = self._targets[int(rng.integers(self.shards))]
-        others = shard[rng.choice(len(shard), min(self._recipe.others, len(shard)), replace=False)]
-        return Batch(np.stack(faces), np.stack(targets), others)
+    def views(self, pictures: Path, weights: NDArray[np.float64]) -> ViewMaker:
+        """What the training learns from: views of `pictures` (`.npy`), drawn by `weights`."""
+        return ViewMaker(pictures, weights, self.batch, self.seed, self.strength, self.plain)
 
 
 class Trainer:
-    """Network, average, optimiser and position: everything that a checkpoint holds."""
+    """Network, average, optimiser and position: everything that a checkpoint holds.
 
-    def __init__(self, recipe: Recipe, feed: Feed, begin: Callable[[keras.Model], None] | None = None) -> None:
-        """`begin` may put weights into the new network; without it they are random."""
+    Args:
+        recipe: of the training.
+        teach: the targets for what the teachers see.
+        bank: `[M,D]` targets of all training faces, to compare with.
+        begin: may put weights into the new network; without it they are random.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        teach: Teach,
+        bank: NDArray[np.float32],
+        begin: Callable[[keras.Model], None] | None = None,
+    ) -> None:
         keras.utils.set_random_seed(recipe.seed)
-        self.recipe, self.feed, self.step = recipe, feed, 0
+        self.recipe, self.step = recipe, 0
+        self._teach, self._bank = teach, bank
         self.network = recipe.design.build()
         if begin is not None:
             begin(self.network)
@@ -156,22 +103,23 @@ class Trainer:
         self.optimizer = keras.optimizers.AdamW(recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay([v for v in self.network.trainable_variables if len(v.shape) < 2])
         self.optimizer.build(self.network.trainable_variables)
-        self._compiled = tf.function(self._learn, jit_compile=False)
+        self._learn = CompiledStep(self.network, self.optimizer, self._loss, self.average)
 
-    def _learn(
-        self, faces: tf.Tensor, targets: tf.Tensor, others: tf.Tensor, rate: tf.Tensor, keep: tf.Tensor
-    ) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            students = self.network(tf.cast(faces, tf.float32), training=True)
-            loss = embedding_loss(students, targets, others, self.recipe.relation_weight)
-        variables = self.network.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.optimizer.learning_rate.assign(rate)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for mean, now in zip(self.average.variables, self.network.variables, strict=True):
-            if now.dtype == "float32":
-                mean.assign(mean.value * keep + now.value * (1.0 - keep))
-        return loss
+    def _loss(self, students: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        targets = batch["targets"]
+        cosine = ops.mean(ops.sum(students * targets, axis=-1))
+        return embedding_loss(students, targets, batch["others"], self.recipe.relation_weight), {"cosine": cosine}
+
+    def train_step(self, views: Views) -> dict[str, float]:
+        """Learn from the views that belong to the step number."""
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, self.step, 1])
+        others = self._bank[rng.choice(len(self._bank), min(recipe.others, len(self._bank)), replace=False)]
+        batch = {"images": views.faces, "targets": self._teach(views.scenes), "others": others}
+        keep = min(recipe.averaging, (1 + self.step) / (10 + self.step))
+        parts = self._learn(batch, recipe.rate(self.step), keep)
+        self.step += 1
+        return parts
 
     def _parts(self) -> dict[str, list[Any]]:
         return {
@@ -180,118 +128,91 @@ class Trainer:
             "optimizer": list(self.optimizer.variables),
         }
 
-    def save(self, path: Path, position: tuple[int, int, int]) -> None:
-        """Write the state after the last step; `position` is the feed's before any batch was made ahead."""
-        record = {"step": self.step, "feed": list(position), "seed": self.recipe.seed}
-        checkpoint.save(path, self.recipe.architecture, self._parts(), record)
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write the state after the last step."""
+        checkpoint.save(path, self.recipe.architecture, self._parts(), {"step": self.step, **record})
 
-    def load(self, path: Path) -> None:
-        """Go on from the state at `path`.
+    def load(self, path: Path) -> dict[str, Any]:
+        """Go on from the state at `path`; gives back its record.
 
         Raises:
-            InputError: no checkpoint, damaged, of another architecture, or the views it used are gone.
+            InputError: no checkpoint, damaged, or of another architecture.
         """
         state = checkpoint.load(path, self.recipe.architecture)
         for part, variables in self._parts().items():
             checkpoint.assign(variables, state.arrays[part])
         self.step = int(state.record["step"])
-        epoch, position, shards = state.record["feed"]
-        if shards:
-            self.feed.seek(epoch, position, shards)
-
-    def run(
-        self,
-        until: int,
-        each: Callable[[int, float], None] | None = None,
-        save_to: Path | None = None,
-        save_every: float = 180.0,
-    ) -> None:
-        """Learn up to step `until`; calls `each(step, loss)`, saves every `save_every` seconds and at the end."""
-        saved = time.monotonic()
-
-        def prepare(step: int) -> tuple[Batch, tuple[int, int, int]]:
-            return self.feed.next(step), (self.feed.epoch, self.feed.position, self.feed.shards)
-
-        position = (self.feed.epoch, self.feed.position, self.feed.shards)
-        with ThreadPoolExecutor(1, "views") as ahead:
-            coming: Future[Any] | None = ahead.submit(prepare, self.step) if self.step < until else None
-            while coming is not None:
-                batch, position = coming.result()
-                coming = ahead.submit(prepare, self.step + 1) if self.step + 1 < until else None
-                keep = min(self.recipe.averaging, (1 + self.step) / (10 + self.step))
-                rate = tf.constant(self.recipe.rate(self.step), tf.float32)
-                arrays = [tf.constant(a) for a in (batch.faces, batch.targets, batch.others)]
-                loss = float(self._compiled(*arrays, rate, tf.constant(keep, tf.float32)))
-                self.step += 1
-                if save_to is not None and time.monotonic() - saved > save_every:
-                    self.save(save_to, position)
-                    saved = time.monotonic()
-                if each is not None:
-                    each(self.step, loss)
-        if save_to is not None:
-            self.save(save_to, position)
+        return state.record
 
 
-def embed(network: Callable[[tf.Tensor], tf.Tensor], faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+def embed(network: Callable[[Any], Any], faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
     """Unit embeddings `[N,D]` of aligned RGB `faces` `[N,112,112,3]` by a Keras network or a function of pixels."""
-    parts = [np.asarray(network(tf.constant(faces[i : i + batch], tf.float32))) for i in range(0, len(faces), batch)]
+    parts = [
+        np.asarray(network(ops.convert_to_tensor(faces[i : i + batch], "float32"))) for i in range(0, len(faces), batch)
+    ]
     return np.concatenate(parts)
-
-
-def use_one_core() -> None:
-    """Let TensorFlow and OpenCV compute on one thread, here and from now on; before anything is computed."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    cv2.setNumThreads(1)
 
 
 def train_embedder(
     work: Path,
     recipe: Recipe,
-    targets: Targets,
+    views: ViewMaker,
+    teach: Teach,
+    bank: NDArray[np.float32],
     *,
     resume: bool = False,
     begin: Callable[[keras.Model], None] | None = None,
     check: Callable[[keras.Model], dict[str, float]] | None = None,
     check_every: int = 500,
+    save_every: float = 180.0,
+    workers: int = 0,
+    say: Say = print,
 ) -> keras.Model:
-    """Train on the views in `work/views` with `targets` made of the teachers' answers; returns the averaged network.
+    """Train and return the averaged network.
 
-    A run that is not resumed starts from random weights, or from those that `begin` puts into the network.
-    Writes `work/checkpoint.npz`, `work/average.weights.h5` and one JSON line per check to `work/log.jsonl`.
+    Args:
+        work: folder for `checkpoint.npz` and `log.jsonl`.
+        recipe: of the training.
+        views: what is learned from (`Recipe.views`).
+        teach: as `Trainer` takes it.
+        bank: likewise.
+        resume: go on from the checkpoint in `work`.
+        begin: may put weights into the network of a run that is not resumed; without it they are random.
+        check: figures of the averaged network for the log.
+        check_every: steps.
+        save_every: seconds between two checkpoints.
+        workers: processes that make views beside this one; 0: this one makes them.
+        say: is told every line of the log.
 
     Raises:
-        InputError: no views, or no checkpoint to resume from.
+        InputError: no checkpoint to resume from, or the file of pictures is missing or damaged.
         OutputError: the checkpoint cannot be written.
     """
-    trainer = Trainer(recipe, Feed(ViewStore(work / "views"), targets, recipe), None if resume else begin)
-    state = work / "checkpoint.npz"
+    work.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(recipe, teach, bank, None if resume else begin)
+    spent = 0.0
     if resume:
-        trainer.load(state)
-        log.info("resumed at step %d of %d", trainer.step, recipe.steps)
-    losses: list[float] = []
-    start, first = time.monotonic(), trainer.step
+        spent = float(trainer.load(work / "checkpoint.npz").get("seconds", 0.0))
+        say(f"resumed at step {trainer.step} of {recipe.steps}")
+    batches = ahead(views, trainer.step, recipe.steps, workers)
 
-    def each(step: int, loss: float) -> None:
-        losses.append(loss)
-        if step % 100 and step != recipe.steps:
-            return
-        line: dict[str, float] = {
-            "step": step,
-            "loss": round(float(np.mean(losses)), 5),
-            "rate": round(recipe.rate(step), 7),
-            "epoch": trainer.feed.epoch,
-            "shards": trainer.feed.shards,
-            "faces_per_second": round((step - first) * recipe.batch / (time.monotonic() - start), 1),
-        }
-        losses.clear()
-        if check is not None and (step % check_every == 0 or step == recipe.steps):
-            trainer.average.save_weights(work / "average.weights.h5")
+    def rest(due: Logged) -> dict[str, Any]:
+        line = {"rate": round(recipe.rate(trainer.step), 7), "seconds": round(due.seconds, 1)}
+        if due.judge and check is not None:
             line |= {key: round(value, 5) for key, value in check(trainer.average).items()}
-        log.info("%s", line)
-        with (work / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        return line
 
-    trainer.run(recipe.steps, each, state)
-    trainer.average.save_weights(work / "average.weights.h5")
+    run_steps(
+        trainer,
+        recipe.steps,
+        work,
+        lambda: trainer.train_step(next(batches)),
+        rest,
+        log_every=100,
+        judge_every=check_every,
+        save_every=save_every,
+        spent=spent,
+        digits=5,
+        say=say,
+    )
     return trainer.average

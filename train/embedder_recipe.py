@@ -1,11 +1,10 @@
-"""From the archives to a shipped embedder: views, training, export, figures. What the commands call."""
+"""From the archives to a shipped embedder: targets, training, export. What the commands call."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,45 +12,31 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engine.embedder import Embedder, unit
-from engine.errors import InputError, OutputError
-from engine.metrics import tar_at_far
+from engine.embedder import Embedder
+from engine.errors import OutputError
+from train.compiled_step import on_tensorflow
 from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
-from train.data.views import Strength, ViewStore, degrade
-from train.embedder import Recipe, Targets, embed, train_embedder
+from train.data.views import Strength, degrade
+from train.embedder import Recipe, embed, train_embedder
+from train.embedder_data import Targets, prepare, weights_of, write_pictures
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
-from train.embedder_views import make_projection, make_views, prepare
-from train.embedder_warm import FITTED, BothTargets, fit_reduction, go_on, own_answers, warm_start
+from train.embedder_warm import go_on, warm_start
 from train.export import export_onnx, write_onnx
-from train.models.dlib_resnet import DlibDesign, reduce_output
+from train.loop import Say
+from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
 from train.quantize import quantize
-from train.teachers import Teachers, project
+from train.teachers import Teachers
 
 NAME = "iznet-embedder"
 
-RATIOS = (0.4, 0.6, 0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
-"""How much longer the teachers' half of an answer may be made at the end, tried one after the other."""
-
-log = logging.getLogger(__name__)
+SMALL = 128
+"""Faces a batch under which moments of batches are too unlike those of other faces to normalise by."""
 
 
-def make_all_views(data: Path, teachers: Path, work: Path, shards: int, seed: int) -> None:
-    """Make the targets' projection and `shards` shards of views in `work`; what is there already is kept.
-
-    Raises:
-        InputError: an archive or a teacher is missing or damaged.
-        OutputError: `work` cannot be written.
-    """
-    learn, asked = prepare(data).learn, Teachers(teachers)
-    if not (work / "projection.npy").exists():
-        make_projection(learn, asked, work / "projection.npy")
-    make_views(learn, asked, ViewStore(work / "views"), shards, seed)
-
-
-def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
+def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Recipe:
     """The settings that suit an architecture: `residual` learns from nothing, `dlib` goes on from dlib's weights.
 
     Example:
@@ -59,126 +44,113 @@ def recipe_for(architecture: str, steps: int, seed: int) -> Recipe:
         'dlib-32x3-64x4-128x3-256x3-256x1-e128'
     """
     if architecture == "residual":
-        return Recipe(steps=steps, seed=seed, design=EmbedderDesign())
-    return Recipe(
+        return Recipe(steps=steps, seed=seed, batch=batch, design=EmbedderDesign())
+    recipe = Recipe(
         steps=steps,
         seed=seed,
-        design=DlibDesign(weight=1.5),
-        # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them. The
-        # batches are too small, and too unlike clean faces, to take moments from.
-        frozen=("stem*", "level1*", "*_norm"),
-        peak_rate=4e-5,
-        warm_up=200,
-        last_rate=1e-6,
-        averaging=0.998,
+        batch=batch,
+        design=DlibDesign(),
+        warm_up=400,
+        peak_rate=4e-4,
+        relation_weight=0.5,
+        strength=Strength(shrink=0.4),
+        plain=0.4,
     )
+    if batch >= SMALL:
+        return recipe
+    # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them.
+    return replace(recipe, frozen=("stem*", "level1*", "*_norm"), peak_rate=4e-5, warm_up=200, averaging=0.998)
 
 
-def read_projection(work: Path) -> NDArray[np.float32]:
-    """The targets' projection that `make_all_views` left in `work`.
-
-    Raises:
-        InputError: there is none.
-    """
-    try:
-        return np.asarray(np.load(work / "projection.npy"), np.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{work / 'projection.npy'} cannot be read ({error}); make the views first") from error
+FITTED = 2048
+"""Faces that the last layer is fitted to before the first step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where the targets come from and what a new network begins with."""
-
-    targets: Targets
-    begin: Callable[[keras.Model], None] | None = None
-
-
-def start_for(design: EmbedderDesign | DlibDesign, work: Path, weights: Path | None) -> Start:
-    """What training `design` on the views in `work` starts from; asks dlib's network about the views, where need be.
+def beginning(
+    design: EmbedderDesign | DlibDesign, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+) -> Callable[[keras.Model], None] | None:
+    """What puts weights into a new network of `design`; None: they stay random.
 
     Args:
         design: of the network.
-        work: folder with the projection and the views.
         weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
             takes the installed package's.
+        faces: `[N,112,112,3]` undistorted.
+        targets: `[N,D]` what the network should answer to them.
 
     Raises:
-        InputError: no projection, no views or no `weights`, or they are damaged.
-        OutputError: `work` cannot be written.
+        InputError: dlib's file is missing or damaged.
     """
-    projection, store = read_projection(work), ViewStore(work / "views")
     if isinstance(design, EmbedderDesign):
-        return Start(lambda number, answers: project(answers, projection))
-    earlier = weights if weights is not None and weights.suffix == ".keras" else None
-    source = read_dlib_network(installed_weights() if weights is None or earlier is not None else weights)
-    own_answers(store, source, work / "dlib", design)
-    targets = BothTargets(work / "dlib", projection, design.weight)
-
-    def begin(network: keras.Model) -> None:
-        last = store.count() - 1
-        shard = store.open(last)
-        faces, wanted = np.asarray(shard.faces[:FITTED]), targets(last, np.asarray(shard.targets[:FITTED]))
-        if earlier is not None:
-            go_on(network, earlier, faces, wanted)
-        else:
-            warm_start(network, source, faces, wanted)
-
-    return Start(targets, begin)
+        return None
+    rows = np.sort(np.random.default_rng(0).permutation(len(faces))[:FITTED])
+    some, wanted = faces[rows], targets[rows]
+    if weights is not None and weights.suffix == ".keras":
+        return lambda network: go_on(network, weights, some, wanted)
+    source = read_dlib_network(installed_weights() if weights is None else weights)
+    return lambda network: warm_start(network, source, some, wanted)
 
 
 def train_and_export(
-    data: Path, teachers: Path, work: Path, shards: int, recipe: Recipe, weights: Path | None, *, resume: bool = False
-) -> str:
+    data: Path,
+    teachers: Path,
+    work: Path,
+    recipe: Recipe,
+    weights: Path | None,
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    say: Say = print,
+) -> str | None:
     """The whole recipe; leaves `embedder.onnx` and `embedder.keras` in `work` and returns the checksum.
+
+    Where Keras does not run on TensorFlow it ends with the training, and returns None.
 
     Args:
         data: folder of the archives.
         teachers: folder of the teachers' networks.
         work: folder for everything that is made on the way.
-        shards: of views, at least.
         recipe: of the training.
-        weights: what to begin with, as in `start_for`.
+        weights: what to begin with, as in `beginning`.
         resume: go on from the checkpoint in `work`.
+        workers: processes that make views beside this one.
+        say: is told how it goes, a line at a time.
 
     Raises:
         InputError: an archive, a teacher or `weights` is missing or damaged; nothing to resume from.
         OutputError: `work` cannot be written.
     """
-    make_all_views(data, teachers, work, shards, recipe.seed)
-    split = prepare(data)
+    split, asked = prepare(data), Teachers(teachers)
+    learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
+    work.mkdir(parents=True, exist_ok=True)
+    write_pictures(learn, pictures)
+    if resume:
+        targets = Targets.load(asked, kept)
+    else:
+        say(f"asking the teachers about {len(learn)} faces")
+        targets = Targets.fit(asked, learn, recipe.design.dimension)
+        targets.save(kept)
 
     def check(network: keras.Model) -> dict[str, float]:
         return dev_figures(lambda faces: embed(network, faces), split.dev, split.group_dev)
 
-    start = start_for(recipe.design, work, weights)
-    network = train_embedder(work, recipe, start.targets, resume=resume, begin=start.begin, check=check)
-    if isinstance(recipe.design, EmbedderDesign):
-        whiten(network, split.learn)
-        return export_embedder(network, work, split, mirror=True, integers=False)
-    return export_embedder(reduce(network, split, recipe.design.dimension), work, split, mirror=False, integers=True)
-
-
-def reduce(network: keras.Model, split: Split, dimension: int, faces: int = 2048) -> keras.Model:
-    """`network` of a `DlibDesign` with the map to `dimension` behind it, the two spaces weighed by trial.
-
-    The weight is the one with the best sum of the two acceptance rates of `dev_figures` on the people kept aside.
-    """
-    rows = np.sort(np.random.default_rng(0).permutation(len(split.learn))[:faces])
-    outputs = embed(network, split.learn.select(rows).centre())
-    dev, group = embed(network, split.dev.centre()), embed(network, split.group_dev.centre())
-    best, chosen = -1.0, None
-    for ratio in RATIOS:
-        r = fit_reduction(outputs, ratio, dimension)
-        tars = [
-            tar_at_far(*all_pairs(unit(x @ r.kernel + r.bias), people), far)[0]
-            for x, people, far in ((dev, split.dev.people, 1e-3), (group, split.group_dev.people, 1e-2))
-        ]
-        log.info("teachers' half × %.2f: TAR %.4f on dev people, %.4f on the group", ratio, *tars)
-        if sum(tars) > best:
-            best, chosen = sum(tars), r
-    assert chosen is not None
-    return reduce_output(network, chosen.kernel, chosen.bias)
+    network = train_embedder(
+        work,
+        recipe,
+        recipe.views(pictures, weights_of(learn)),
+        targets,
+        targets.bank,
+        resume=resume,
+        begin=None if resume else beginning(recipe.design, weights, learn.centre(), targets.bank),
+        check=check,
+        workers=workers,
+        say=say,
+    )
+    if not on_tensorflow():
+        return None
+    residual = isinstance(recipe.design, EmbedderDesign)
+    whiten(network, learn)
+    return export_embedder(network, work, split, mirror=residual, integers=not residual)
 
 
 def whiten(network: keras.Model, learn: FaceSet) -> None:
@@ -234,10 +206,3 @@ def calibration_faces(learn: FaceSet, count: int = 256) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     faces = learn.select(np.sort(rng.permutation(len(learn))[:count])).centre()
     return np.stack([degrade(rng, face, Strength()) if i % 2 else face for i, face in enumerate(faces)])
-
-
-def load_average(weights: Path, recipe: Recipe) -> keras.Model:
-    """The averaged network from the `average.weights.h5` that a running training leaves at every check."""
-    network = recipe.design.build()
-    network.load_weights(weights)
-    return network

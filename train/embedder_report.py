@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engine.embedder import Embedder
 from train.data.faces import read_pairs
+from train.embedder_data import prepare
 from train.embedder_eval import Embed, Figure, all_figures
-from train.embedder_views import prepare
 from train.experiments_networks import finished_networks
 from train.teachers import Teachers
 

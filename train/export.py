@@ -103,10 +103,11 @@ def _write(path: Path, data: bytes) -> str:
 def _rename(model: Any, input_name: str, input_shape: Sequence[int | None], output_names: Sequence[str]) -> None:
     """Stable names for inputs, outputs, dimensions and every node and tensor between them.
 
-    The converter derives names from counters of the process; numbering them anew in graph order makes the bytes depend
-    on the network alone.
+    The converter derives names, and from them an order, from counters of the process; with an order of its own and
+    numbers in that order the bytes depend on the network alone.
     """
     graph = model.graph
+    _order(graph, output_names)
     fixed: dict[str, str] = {graph.input[0].name: input_name}
     fixed |= dict(zip((o.name for o in graph.output), _matched(graph, output_names), strict=True))
     weights = {tensor.name for tensor in graph.initializer}
@@ -135,6 +136,27 @@ def _rename(model: Any, input_name: str, input_shape: Sequence[int | None], outp
         for axis, dim in enumerate(output.type.tensor_type.shape.dim):
             if not dim.HasField("dim_value"):
                 dim.dim_param = "N" if axis == 0 else f"{output.name}_{letters.get(axis, axis)}"
+
+
+def _order(graph: Any, output_names: Sequence[str]) -> None:
+    """Put every node after those that it needs, in the order in which the outputs ask for them."""
+    maker = {name: node for node in graph.node for name in node.output}
+    wanted = dict(zip(_matched(graph, output_names), (o.name for o in graph.output), strict=True))
+    ordered: list[Any] = []
+    done: set[str] = set()
+    stack = [(maker[wanted[name]], False) for name in reversed(output_names)]
+    while stack:
+        node, ready = stack.pop()
+        if node.output[0] in done:
+            continue
+        if ready:
+            done.update(node.output)
+            ordered.append(onnx.NodeProto.FromString(node.SerializeToString()))
+            continue
+        stack.append((node, True))
+        stack += [(maker[name], False) for name in reversed(node.input) if name in maker and name not in done]
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def _matched(graph: Any, output_names: Sequence[str]) -> list[str]:

@@ -11,14 +11,13 @@ step alone, and a resumed run gives the same batches as one that was never inter
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from engine.decoding import VOTES, vote
@@ -27,6 +26,8 @@ from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.nms import nms
 from engine.types import Detections
 from train import checkpoint
+from train.ahead import ahead
+from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sample
 from train.data.grid import FACES, decode_grid, encode_grid
@@ -174,8 +175,31 @@ def only_sharp(picture: Picture, least: float) -> Picture:
     return replace(picture, ignore=picture.ignore | (sides < least))
 
 
+@dataclass(frozen=True)
+class GridCanvases:
+    """What belongs to a step of the training; it can be made by another process."""
+
+    pool: Pool
+    recipe: GridRecipe
+
+    def __call__(self, step: int) -> GridBatch:
+        """The batch: depends on seed and step alone."""
+        return assemble_grid(self._canvases(step, np.random.default_rng((self.recipe.seed, step))))
+
+    def for_averages(self, step: int) -> Iterator[NDArray[np.uint8]]:
+        """Batches of canvases like those of a step, to measure averages on."""
+        rng = np.random.default_rng((self.recipe.seed, step, 1))
+        for _ in range(self.recipe.measured):
+            yield np.stack([sample.rgb for sample in self._canvases(step, rng)])
+
+    def _canvases(self, step: int, rng: np.random.Generator) -> list[Sample]:
+        phase = self.recipe.phase(step)
+        settings = replace(self.recipe.augment, mosaic=phase.mosaic)
+        return [make_sample(self.pool, phase.side, settings, rng) for _ in range(phase.pictures)]
+
+
 class GridTrainer:
-    """Network, optimiser and step counter, with one compiled training step."""
+    """Network, optimiser and step counter."""
 
     def __init__(self, recipe: GridRecipe, backbone: Backbone | None = None) -> None:
         keras.utils.set_random_seed(recipe.seed)
@@ -187,51 +211,34 @@ class GridTrainer:
         )
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.model.trainable_variables)
-        self._compiled = tf.function(self._update)
-        self._predict = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+        self._learn = CompiledStep(self.model, self.optimizer, self._loss)
+        self._predict = compiled_answers(self.model)
 
     @property
     def architecture(self) -> str:
         """What a checkpoint says it belongs to."""
         return f"detector-{self.recipe.arch}"
 
-    def _update(self, images: Any, target: Any, ignore: Any, settled: bool) -> dict[str, Any]:
-        with tf.GradientTape() as tape:
-            boxes = self.model(tf.cast(images, tf.float32), training=not settled)
-            loss, parts = yolo_loss(boxes, target, ignore, FACES.picture / FACES.cell, self.recipe.weights)
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return {"loss": loss, **parts}
+    def _loss(self, boxes: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        cells = FACES.picture / FACES.cell
+        return yolo_loss(boxes, batch["target"], batch["ignore"], cells, self.recipe.weights)
 
-    def train_step(self, pool: Pool) -> dict[str, float]:
-        """One step on the batch that belongs to the step number."""
-        recipe = self.recipe
-        phase = recipe.phase(self.step)
-        if phase.settled and recipe.begins(self.step):
-            self._settle(pool, phase)
-        rng = np.random.default_rng((recipe.seed, self.step))
-        batch = assemble_grid(self._canvases(pool, phase, rng))
-        self.optimizer.learning_rate.assign(recipe.rate(self.step))
-        parts = self._compiled(
-            tf.constant(batch.images), tf.constant(batch.target), tf.constant(batch.ignore), phase.settled
-        )
+    def train_step(self, batch: GridBatch) -> dict[str, float]:
+        """Learn from the batch that belongs to the step number."""
+        arrays = {"images": batch.images, "target": batch.target, "ignore": batch.ignore}
+        settled = self.recipe.phase(self.step).settled
+        parts = self._learn(arrays, self.recipe.rate(self.step), settled=settled)
         self.step += 1
-        return {name: float(value) for name, value in parts.items()}
+        return parts
 
-    def _canvases(self, pool: Pool, phase: Phase, rng: np.random.Generator) -> list[Sample]:
-        """As many as a step of the phase takes."""
-        settings = replace(self.recipe.augment, mosaic=phase.mosaic)
-        return [make_sample(pool, phase.side, settings, rng) for _ in range(phase.pictures)]
-
-    def _settle(self, pool: Pool, phase: Phase) -> None:
-        """Measure the averages of batch normalisation on canvases of the phase."""
-        rng = np.random.default_rng((self.recipe.seed, self.step, 1))
-        batches = (self._canvases(pool, phase, rng) for _ in range(self.recipe.measured))
-        measure_averages(self.model, (np.stack([s.rgb for s in samples]) for samples in batches))
+    def settle(self, canvases: GridCanvases) -> None:
+        """Measure the averages of batch normalisation, if a phase that keeps them begins with the coming step."""
+        if self.recipe.phase(self.step).settled and self.recipe.begins(self.step):
+            measure_averages(self.model, canvases.for_averages(self.step))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Boxes `[N,R,C,2,5]` of `[N,H,W,3]`."""
-        return np.asarray(self._predict(tf.constant(images, tf.float32)))
+        return np.asarray(self._predict(images))
 
     def save(self, path: Path, record: dict[str, Any]) -> None:
         """Write a checkpoint."""
@@ -278,6 +285,7 @@ def train_grid_detector(
     *,
     resume: bool = False,
     backbone: Backbone | None = None,
+    workers: int = 0,
     save_every: float = 150.0,
     judge_every: int = 250,
     log_every: int = 10,
@@ -302,6 +310,13 @@ def train_grid_detector(
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
     (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1), "utf-8")
 
+    canvases = GridCanvases(pool, recipe)
+    batches = ahead(canvases, trainer.step, recipe.steps, workers)
+
+    def learn() -> dict[str, float]:
+        trainer.settle(canvases)
+        return trainer.train_step(next(batches))
+
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {
             "side": recipe.phase(trainer.step - 1).side,
@@ -316,7 +331,7 @@ def train_grid_detector(
         trainer,
         recipe.steps,
         folder,
-        lambda: trainer.train_step(pool),
+        learn,
         rest,
         log_every=log_every,
         judge_every=judge_every,

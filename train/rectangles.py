@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -22,6 +22,7 @@ from engine.metrics import FaceTruth, average_precision, box_iou
 from engine.nms import nms
 from engine.types import Detections
 from train import checkpoint
+from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
@@ -63,7 +64,7 @@ class RectanglesRecipe:
 
 
 class RectanglesTrainer:
-    """Network, optimiser and step counter, with one compiled training step."""
+    """Network, optimiser and step counter."""
 
     def __init__(self, recipe: RectanglesRecipe) -> None:
         keras.utils.set_random_seed(recipe.seed)
@@ -73,29 +74,24 @@ class RectanglesTrainer:
         self.optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.model.trainable_variables)
-        self._compiled = tf.function(self._update, reduce_retracing=True)
-        self._predict = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+        self._learn = CompiledStep(self.model, self.optimizer, self._loss)
+        self._predict = compiled_answers(self.model)
 
-    def _update(self, images: Any, target: Any) -> dict[str, Any]:
-        with tf.GradientTape() as tape:
-            boxes = self.model(images, training=True)
-            nowhere = tf.zeros_like(target[..., 0], tf.bool)
-            loss, parts = yolo_loss(boxes, target, nowhere, SIDE / PLOTS.cell, self.recipe.weights)
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return {"loss": loss, **parts}
+    def _loss(self, boxes: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+        target = batch["target"]
+        nowhere = ops.zeros_like(target[..., 0], "bool")
+        return yolo_loss(boxes, target, nowhere, SIDE / PLOTS.cell, self.recipe.weights)
 
     def train_step(self) -> dict[str, float]:
         """One step on new plots, which belong to the seed and the step number."""
         images, target = encode_plots(random_plots(self.recipe.plots, (self.recipe.seed, self.step)))
-        self.optimizer.learning_rate.assign(self.recipe.rate(self.step))
-        parts = self._compiled(tf.constant(images), tf.constant(target))
+        parts = self._learn({"images": images, "target": target}, self.recipe.rate(self.step))
         self.step += 1
-        return {name: float(value) for name, value in parts.items()}
+        return parts
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes `[N,3,3,2,5]` of `[N,15,15,1]`."""
-        return np.asarray(self._predict(tf.constant(images)))
+        return np.asarray(self._predict(images))
 
     def save(self, path: Path, record: dict[str, Any]) -> None:
         """Write a checkpoint."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.quiet_openvino import ov
 from train.data.faces import FACE
 
-BATCH = 16
-"""Faces per call; a fixed shape is quicker than a dynamic one."""
+BATCH, LARGE_BATCH = 16, 512
+"""Faces per call, on a processor and on a GPU; a fixed shape is quicker than a dynamic one."""
+
+Network = Callable[[NDArray[np.uint8]], Any]
+"""From faces `[batch,112,112,3]` to embeddings `[batch,D]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,35 +33,70 @@ class TeacherSpec:
 TEACHERS = (TeacherSpec("edgeface_xs.onnx", 127.5, 127.5), TeacherSpec("mobilefacenet_y1.onnx", 0.0, 1.0))
 
 
+def _in_openvino(path: Path, spec: TeacherSpec, threads: int) -> Network:
+    from engine.quiet_openvino import ov
+
+    core = ov.Core()
+    try:
+        network = core.read_model(path)
+        network.reshape([BATCH, 3, FACE, FACE])
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be opened as a teacher network: {error}") from error
+
+    def answer(faces: NDArray[np.uint8]) -> Any:
+        return compiled([(faces.transpose(0, 3, 1, 2).astype(np.float32) - spec.mean) / spec.scale])[0]
+
+    return answer
+
+
+def _in_jax(path: Path, spec: TeacherSpec) -> Network:
+    import jax
+
+    from train.onnx_network import OnnxNetwork
+
+    network = OnnxNetwork(path)
+
+    def answer(faces: Any) -> Any:
+        return network((faces.transpose(0, 3, 1, 2).astype("float32") - spec.mean) / spec.scale)
+
+    compiled: Network = jax.jit(answer)
+    return compiled
+
+
 class Teachers:
     """Several teachers as one: their unit embeddings side by side, divided by √(number of teachers).
 
-    The dot product of two such answers is the mean of the teachers' cosines.
+    The dot product of two such answers is the mean of the teachers' cosines. They are computed by OpenVINO, or where
+    Keras runs on JAX by that.
+
+    Args:
+        folder: of the networks.
+        specs: which ones.
+        threads: that OpenVINO may use.
+
+    Raises:
+        InputError: a network is missing or damaged.
     """
 
     def __init__(self, folder: Path, specs: tuple[TeacherSpec, ...] = TEACHERS, threads: int = 1) -> None:
-        core = ov.Core()
         self.specs = specs
-        self._networks: list[Any] = []
-        for spec in specs:
-            path = folder / spec.file
-            try:
-                network = core.read_model(path)
-                network.reshape([BATCH, 3, FACE, FACE])
-                self._networks.append(core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads}))
-            except RuntimeError as error:
-                raise InputError(f"{path} cannot be opened as a teacher network: {error}") from error
+        if keras.backend.backend() == "jax":
+            self._batch = LARGE_BATCH
+            self._networks = [_in_jax(folder / spec.file, spec) for spec in specs]
+        else:
+            self._batch = BATCH
+            self._networks = [_in_openvino(folder / spec.file, spec, threads) for spec in specs]
 
     def each(self, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Every teacher's unit embeddings `[N,D]` of aligned RGB `faces` `[N,112,112,3]`."""
         answers = []
-        for spec, network in zip(self.specs, self._networks, strict=True):
+        for network in self._networks:
             parts = []
-            for start in range(0, len(faces), BATCH):
-                batch = faces[start : start + BATCH].transpose(0, 3, 1, 2).astype(np.float32)
-                padded = np.zeros((BATCH, 3, FACE, FACE), np.float32)
-                padded[: len(batch)] = (batch - spec.mean) / spec.scale
-                parts.append(network([padded])[0][: len(batch)])
+            for start in range(0, len(faces), self._batch):
+                batch = faces[start : start + self._batch]
+                whole = np.concatenate([batch, np.zeros((self._batch - len(batch), *batch.shape[1:]), np.uint8)])
+                parts.append(np.asarray(network(whole))[: len(batch)])
             raw = np.concatenate(parts)
             answers.append(raw / np.linalg.norm(raw, axis=1, keepdims=True))
         return answers

@@ -21,7 +21,7 @@ from train.data.boxes import LoadReport, Picture  # noqa: E402
 from train.data.dense_teacher import DenseTeacher, Opinions  # noqa: E402
 from train.data.detection_augment import Pool, Sample  # noqa: E402
 from train.detections import decode_heads  # noqa: E402
-from train.detector import DetectionData, Recipe, Trainer, train_detector  # noqa: E402
+from train.detector import Canvases, DetectionData, Recipe, Trainer, train_detector  # noqa: E402
 from train.detector_export import export_detector  # noqa: E402
 from train.losses.detection import LossWeights  # noqa: E402
 from train.models import detector as networks  # noqa: E402
@@ -133,14 +133,14 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     pool, scores = Pool(some_data().true), {}
     for says in (0.0, 1.0):
         teacher = Stubborn(says)
-        trainer = Trainer(taught, cast("DenseTeacher", teacher))
-        parts = [trainer.train_step(pool) for _ in range(4)]
+        trainer, canvases = Trainer(taught), Canvases(pool, taught, cast("DenseTeacher", teacher))
+        parts = [trainer.train_step(canvases(step)) for step in range(4)]
         assert teacher.shown == 8
         assert {"taught_score", "taught_box"} <= set(parts[-1])
         scores[says] = trainer.predict(np.zeros((1, 64, 64, 3), np.uint8))["head8"][..., 0].mean()
     assert scores[1.0] > 1.1 * scores[0.0]
-    deaf = Trainer(replace(RECIPE, weights=LossWeights()), cast("DenseTeacher", teacher))
-    assert "taught_score" not in deaf.train_step(pool)
+    deaf = replace(RECIPE, weights=LossWeights())
+    assert "taught_score" not in Trainer(deaf).train_step(Canvases(pool, deaf, cast("DenseTeacher", teacher))(0))
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import (
+    ROWS,
     AugmentSettings,
     Pool,
     Sample,
@@ -157,7 +158,7 @@ def test_pictures_without_faces_make_batches_too() -> None:
         "b", np.zeros((50, 60, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0)
     )
     batch = make_batch(Pool([blank]), 2, 64, STRIDES, AugmentSettings(), np.random.default_rng(0))
-    assert batch.boxes.shape == (1, 4)
+    assert batch.boxes.shape == (ROWS, 4)
     assert not batch.valid.any()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,87 +14,92 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
 from engine.errors import InputError  # noqa: E402
-from train.data.views import Strength, ViewStore  # noqa: E402
-from train.embedder import Feed, Recipe, Trainer  # noqa: E402
+from train.data.views import Strength  # noqa: E402
+from train.embedder import Recipe, Trainer, embed, train_embedder  # noqa: E402
 from train.losses.distillation import embedding_loss  # noqa: E402
 from train.models.embedder import EmbedderDesign  # noqa: E402
 from train.teachers import fit_projection, project  # noqa: E402
 
 DESIGN = EmbedderDesign(stem=4, channels=(4, 4, 4, 4), blocks=(0, 0, 0, 1), dimension=8)
-RECIPE = Recipe(steps=12, batch=8, warm_up=2, design=DESIGN, averaging=0.9)
+RECIPE = Recipe(steps=12, batch=8, warm_up=2, design=DESIGN, averaging=0.9, others=5)
 
 
-def store(folder: Path, shards: int, size: int = 20) -> ViewStore:
+def pictures(folder: Path, colours: NDArray[np.uint8] | None = None) -> Path:
     rng = np.random.default_rng(0)
-    made = ViewStore(folder)
-    for number in range(shards):
-        faces = rng.integers(0, 256, (size, 112, 112, 3), dtype=np.uint8)
-        made.write(number, faces, rng.normal(size=(size, 12)).astype(np.float16))
-    return made
+    if colours is None:
+        colours = rng.integers(0, 256, (20, 128, 128, 3), dtype=np.uint8)
+    np.save(folder / "faces.npy", np.broadcast_to(colours, (len(colours), 128, 128, 3)))
+    return folder / "faces.npy"
 
 
-def targets(number: int, answers: NDArray[np.float16]) -> NDArray[np.float32]:
-    return project(answers, np.eye(12, 8, dtype=np.float32))
+def by_colour(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Targets that can be read off a picture's colour."""
+    means = faces.mean((1, 2), dtype=np.float32) / 128 - 1
+    targets = np.concatenate([means, np.full((len(faces), 5), 0.1, np.float32)], axis=1)
+    return np.asarray(targets / np.linalg.norm(targets, axis=1, keepdims=True), np.float32)
 
 
-def trainer(views: ViewStore, recipe: Recipe = RECIPE) -> Trainer:
-    return Trainer(recipe, Feed(views, targets, recipe))
+BANK = by_colour(np.random.default_rng(1).integers(0, 256, (30, 2, 2, 3), dtype=np.uint8))
 
 
-def weights(t: Trainer) -> list[np.ndarray]:
-    return [*t.network.get_weights(), *t.average.get_weights()]
+def trainer(recipe: Recipe = RECIPE) -> Trainer:
+    return Trainer(recipe, by_colour, BANK)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    views = store(tmp_path / "views", 2)
-    whole = trainer(views)
-    whole.run(12)
+    views = RECIPE.views(pictures(tmp_path), np.ones(20))
 
     class Killed(Exception):
         pass
 
-    def kill(step: int, loss: float) -> None:
-        if step == 8:
-            raise Killed
+    def train(folder: str, recipe: Recipe = RECIPE, *, resume: bool = False, killed: bool = False) -> list[np.ndarray]:
+        def kill(network: Any) -> dict[str, float]:
+            if killed:
+                raise Killed
+            return {}
 
-    first = trainer(views)
+        work = tmp_path / folder
+        average = train_embedder(
+            work, recipe, views, by_colour, BANK, resume=resume, check=kill, check_every=8, say=lambda _: None
+        )
+        return list(average.get_weights())
+
+    whole = train("whole")
     with pytest.raises(Killed):
-        first.run(12, kill, tmp_path / "c.npz", save_every=-1.0)
+        train("part", killed=True)
     keras.utils.set_random_seed(99)
-    second = trainer(views)
-    second.load(tmp_path / "c.npz")
-    assert second.step == 8
-    assert second.feed.epoch >= 1
-    second.run(12)
-    assert len(weights(whole)) > 20
-    for a, b in zip(weights(whole), weights(second), strict=True):
+    again = train("part", resume=True)
+    assert len(whole) > 10
+    for a, b in zip(whole, again, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_every_view_is_met_once_in_an_epoch_and_new_shards_join_the_next(tmp_path: Path) -> None:
-    views = store(tmp_path / "views", 2, size=16)
-    feed = Feed(views, targets, RECIPE)
-    seen = np.concatenate([feed.next(step).targets for step in range(4)])
-    assert len(np.unique(seen.round(5), axis=0)) == 32
-    np.testing.assert_allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
-    store(tmp_path / "views", 3, size=16)
-    feed.next(4)
-    assert (feed.epoch, feed.position, feed.shards) == (1, 1, 3)
+    with pytest.raises(InputError, match="no checkpoint"):
+        train("none", resume=True)
 
 
 def test_training_learns_the_targets(tmp_path: Path) -> None:
-    """Targets that can be read off the picture's colour."""
-    rng = np.random.default_rng(0)
-    colours = rng.integers(0, 256, (64, 1, 1, 3))
-    faces = np.broadcast_to(colours, (64, 112, 112, 3)).astype(np.uint8)
-    targets = np.concatenate([colours[:, 0, 0] / 128 - 1, np.zeros((64, 9))], axis=1).astype(np.float16)
-    views = ViewStore(tmp_path)
-    views.write(0, faces, targets)
+    colours = np.random.default_rng(0).integers(0, 256, (64, 1, 1, 3), dtype=np.uint8)
     clean = Strength(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    losses: list[float] = []
-    recipe = Recipe(steps=60, batch=16, warm_up=5, peak_rate=1e-2, design=DESIGN, averaging=0.9, strength=clean)
-    trainer(views, recipe).run(60, lambda step, loss: losses.append(loss))
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:3])
+    recipe = Recipe(
+        steps=60, batch=16, warm_up=5, peak_rate=1e-2, design=DESIGN, averaging=0.9, strength=clean, plain=0
+    )
+    views = recipe.views(pictures(tmp_path, colours), np.ones(64))
+    learner = trainer(recipe)
+    parts = [learner.train_step(views(step)) for step in range(60)]
+    assert np.mean([p["loss"] for p in parts[-5:]]) < 0.6 * np.mean([p["loss"] for p in parts[:3]])
+    assert np.mean([p["cosine"] for p in parts[-5:]]) > np.mean([p["cosine"] for p in parts[:3]])
+    faces = views(99).scenes
+    cosines = np.sum(embed(learner.average, faces) * by_colour(faces), axis=1)
+    assert cosines.mean() > np.mean([p["cosine"] for p in parts[:3]])
+
+
+def test_the_log_says_how_it_goes(tmp_path: Path) -> None:
+    views = RECIPE.views(pictures(tmp_path), np.ones(20))
+    train_embedder(
+        tmp_path, RECIPE, views, by_colour, BANK, check=lambda _: {"tar": 0.5}, check_every=6, say=lambda _: None
+    )
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [6, 12]
+    assert all(line["tar"] == 0.5 and line["loss"] > 0 and -1 < line["cosine"] < 1 for line in lines)
 
 
 def test_loss_by_hand() -> None:
@@ -128,11 +135,7 @@ def test_projection_keeps_the_products_it_can() -> None:
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    views = store(tmp_path / "views", 1)
-    small = trainer(views)
-    small.run(1, save_to=tmp_path / "c.npz")
+    trainer().save(tmp_path / "c.npz", {})
     larger = Recipe(steps=12, batch=8, design=EmbedderDesign(8, (4, 4, 4, 4), (0, 0, 0, 1), 8))
     with pytest.raises(InputError, match=r"residual-s4.*residual-s8"):
-        trainer(views, larger).load(tmp_path / "c.npz")
-    with pytest.raises(InputError, match="shards"):
-        trainer(ViewStore(tmp_path / "none")).run(1)
+        trainer(larger).load(tmp_path / "c.npz")

@@ -16,9 +16,10 @@ pytest.importorskip("tf2onnx")
 
 import onnxruntime as ort  # noqa: E402
 import openvino as ov  # noqa: E402
+from onnx import TensorProto, helper  # noqa: E402
 
 from engine.errors import InputError, OutputError  # noqa: E402
-from train.export import export_onnx  # noqa: E402
+from train.export import _order, export_onnx  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 
 TINY = EmbedderDesign(stem=4, channels=(4, 8), blocks=(1, 1), dimension=16)
@@ -115,3 +116,20 @@ def test_a_network_that_answers_differently_is_not_written(tmp_path: Path) -> No
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="nowhere"):
         export(tiny(), tmp_path / "nowhere" / "e.onnx")
+
+
+def test_the_order_of_the_converter_does_not_show() -> None:
+    """Two branches, which a converter may write in either order."""
+    value = helper.make_tensor_value_info
+
+    def graph(swap: bool) -> Any:
+        branches = [helper.make_node("Relu", ["x"], ["p"]), helper.make_node("Neg", ["x"], ["q"])]
+        end = [helper.make_node("Add", ["p", "q"], ["b:0"]), helper.make_node("Mul", ["p", "p"], ["a:0"])]
+        parts = [*branches[::-1], *end[::-1]] if swap else [*branches, *end]
+        outputs = [value("a:0", TensorProto.FLOAT, [2]), value("b:0", TensorProto.FLOAT, [2])]
+        return helper.make_graph(parts, "g", [value("x", TensorProto.FLOAT, [2])], outputs)
+
+    first, second = graph(False), graph(True)
+    for made in (first, second):
+        _order(made, ["a", "b"])
+    assert [n.op_type for n in first.node] == [n.op_type for n in second.node] == ["Relu", "Mul", "Neg", "Add"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from train.data.faces import FaceSet, kept_aside, read_faces, read_pairs, split_faces
-from train.data.views import Strength, ViewStore, degrade, make_shard, scene
+from train.data.views import Strength, ViewMaker, degrade, scene
 
 NONE = Strength(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -131,29 +133,49 @@ def test_degrading_loses_detail_and_nothing_else() -> None:
     assert np.abs(brightness).max() < 3
 
 
-def test_a_shard_depends_on_its_number_and_seed_alone(tmp_path: Path) -> None:
-    faces = np.stack([picture(i) for i in range(6)])
+def maker(path: Path, **changes: object) -> ViewMaker:
+    np.save(path, np.stack([picture(i) for i in range(6)]))
+    return replace(ViewMaker(path, np.ones(6), batch=8, seed=7), **changes)  # type: ignore[arg-type]
 
-    def answer(views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(views.astype(np.float32).mean((1, 2)), np.float32)
 
-    first = make_shard(1, faces, 8, 7, answer, Strength())
-    make_shard(0, faces, 8, 7, answer, Strength())
-    again = make_shard(1, faces, 8, 7, answer, Strength())
-    other = make_shard(2, faces, 8, 7, answer, Strength())
-    np.testing.assert_array_equal(first[0], again[0])
-    assert not np.array_equal(first[0], other[0])
-    np.testing.assert_allclose(first[1], answer(first[0]), rtol=1e-3)
+def test_views_depend_on_step_and_seed_alone(tmp_path: Path) -> None:
+    views = maker(tmp_path / "faces.npy")
+    first = views(1)
+    views(0)
+    again = pickle.loads(pickle.dumps(views))(1)
+    np.testing.assert_array_equal(first.scenes, again.scenes)
+    np.testing.assert_array_equal(first.faces, again.faces)
+    assert first.scenes.shape == first.faces.shape == (8, 112, 112, 3)
+    assert not np.array_equal(first.scenes, views(2).scenes)
+    assert not np.array_equal(first.scenes, replace(views, seed=8)(1).scenes)
 
-    store = ViewStore(tmp_path / "views")
-    assert store.count() == 0
-    store.write(0, *first)
-    store.write(2, *other)
-    assert store.count() == 1
-    np.testing.assert_array_equal(store.open(0).faces, first[0])
-    with pytest.raises(InputError, match="shard 1"):
-        store.open(1)
-    blocked = tmp_path / "file"
-    blocked.write_text("", "utf-8")
-    with pytest.raises(OutputError, match="file"):
-        ViewStore(blocked).write(0, *first)
+
+def test_the_student_sees_what_the_teachers_see_degraded(tmp_path: Path) -> None:
+    views = maker(tmp_path / "faces.npy", batch=64)(0)
+    assert not np.array_equal(views.scenes, views.faces)
+    for scene_, face in zip(views.scenes, views.faces, strict=True):
+        likeness = [np.corrcoef(scene_.mean(2).ravel(), f.mean(2).ravel())[0, 1] for f in (face, face[:, ::-1])]
+        assert max(likeness) > 0.6
+
+
+def test_faces_are_drawn_as_often_as_their_weights_say(tmp_path: Path) -> None:
+    np.save(tmp_path / "faces.npy", np.stack([np.full((128, 128, 3), v, np.uint8) for v in (0, 255)]))
+    views = ViewMaker(tmp_path / "faces.npy", np.array([3.0, 1.0]), batch=400, seed=1, plain=1.0)(0)
+    dark = (views.scenes.mean((1, 2, 3)) < 100).mean()
+    assert dark == pytest.approx(0.75, abs=0.08)
+
+
+def test_plain_views_are_never_mixed(tmp_path: Path) -> None:
+    np.save(tmp_path / "faces.npy", np.stack([np.full((128, 128, 3), v, np.uint8) for v in (0, 255)]))
+    mixed = [
+        np.ptp(ViewMaker(tmp_path / "faces.npy", np.ones(2), 60, 1, Strength(splice=1.0), plain)(0).scenes, (1, 2, 3))
+        for plain in (1.0, 0.0)
+    ]
+    assert (mixed[0] > 100).mean() == 0
+    assert (mixed[1] > 100).mean() > 0.25
+
+
+def test_a_file_of_pictures_that_is_damaged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "faces.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"faces\.npy"):
+        ViewMaker(tmp_path / "faces.npy", np.ones(2), 2, 1)(0)

@@ -26,6 +26,7 @@ from train.data.detection_augment import AugmentSettings, Pool, Sample  # noqa: 
 from train.data.grid import FACES, decode_grid, encode_grid  # noqa: E402
 from train.detector import DetectionData  # noqa: E402
 from train.grid_detector import (  # noqa: E402
+    GridCanvases,
     GridRecipe,
     GridTrainer,
     Phase,
@@ -165,7 +166,7 @@ def test_canvases_become_grids() -> None:
 
 
 def test_averages_are_measured_once_and_kept_in_a_settled_phase(uncompiled: None) -> None:
-    trainer, pool = GridTrainer(RECIPE, TINY), Pool(some_data().true)
+    trainer, canvases = GridTrainer(RECIPE, TINY), GridCanvases(Pool(some_data().true), RECIPE)
 
     def averages() -> list[np.ndarray]:
         return [v.numpy() for v in trainer.model.non_trainable_variables if "moving" in v.path]
@@ -174,12 +175,14 @@ def test_averages_are_measured_once_and_kept_in_a_settled_phase(uncompiled: None
         return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
     seen = [averages()]
-    for _ in range(4):
-        trainer.train_step(pool)
+    for step in range(4):
+        trainer.settle(canvases)
+        trainer.train_step(canvases(step))
         seen.append(averages())
     assert [same(a, b) for a, b in pairwise(seen)] == [False, False, False, True]
     weights = trainer.model.get_weights()
-    trainer._settle(pool, PHASES[1])
+    trainer.step = 2
+    trainer.settle(canvases)
     assert not same(averages(), seen[-1])  # they were those of the weights of that time
     learnt = {v.path for v in trainer.model.trainable_variables}
     for variable, before in zip(trainer.model.weights, weights, strict=True):
@@ -191,8 +194,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, uncompiled: 
     whole = train_grid_detector(data, RECIPE, tmp_path / "whole", backbone=TINY, say=quiet)
     half = GridTrainer(RECIPE, TINY)
     pool = Pool([only_sharp(p, RECIPE.sharp) for p in data.true], [], RECIPE.true_share)
-    for _ in range(2):
-        half.train_step(pool)
+    for step in range(2):
+        half.train_step(GridCanvases(pool, RECIPE)(step))
     half.save(tmp_path / "half" / "checkpoint.npz", {"seconds": 1.0})
     resumed = train_grid_detector(data, RECIPE, tmp_path / "half", backbone=TINY, resume=True, say=quiet)
     assert resumed.step == whole.step == 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,22 +38,24 @@ class Opinions:
     """`[B,A]`: 1 in faces whose boxes are known, where the teacher may miss what is there."""
 
 
+@dataclass(frozen=True)
 class DenseTeacher:
-    """YuNet-n, asked about canvases.
+    """YuNet-n, asked about canvases; opened where it is first asked, so it can be sent to other processes."""
 
-    Args:
-        path: `yunet_n.onnx`.
-        threads: that it may use.
+    path: Path
+    """`yunet_n.onnx`."""
+    threads: int = 1
+    """That it may use."""
 
-    Raises:
-        InputError: there is no such file.
-    """
-
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._teacher = FaceTeacher.yunet(path, threads)
+    @cached_property
+    def _teacher(self) -> FaceTeacher:
+        return FaceTeacher.yunet(self.path, self.threads)
 
     def opinions(self, samples: Sequence[Sample], strides: Sequence[int]) -> Opinions:
         """What it says about canvases of one size, whose sides are multiples of 32, cell by cell of `strides`.
+
+        Raises:
+            InputError: there is no such file.
 
         Example:
             >>> teacher = DenseTeacher(Path("yunet_n.onnx"))                   # doctest: +SKIP

@@ -422,13 +422,17 @@ def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random
 def make_batch(
     pool: Pool, count: int, size: int, strides: Sequence[int], settings: AugmentSettings, rng: np.random.Generator
 ) -> Batch:
-    """`count` canvases with their cells. There is always at least one (possibly empty) row of faces."""
+    """`count` canvases with their cells."""
     samples = [make_sample(pool, size, settings, rng) for _ in range(count)]
     return assemble(samples, strides)
 
 
+ROWS = 512
+"""Faces in a batch come to a multiple of this, so that a step need not be compiled for every number of faces."""
+
+
 def assemble(samples: Sequence[Sample], strides: Sequence[int]) -> Batch:
-    """Stack canvases of one size and number their cells through the whole batch."""
+    """Stack canvases of one size and number their cells through the whole batch; rows without an answer fill it up."""
     size = samples[0].rgb.shape[0]
     total = sum((size // s) ** 2 for s in strides)
     boxes, landmarks, cells, valid, ignore = [], [], [], [], []
@@ -440,10 +444,11 @@ def assemble(samples: Sequence[Sample], strides: Sequence[int]) -> Batch:
         cells.append(np.where(found.valid, found.cells + number * total, 0))
         valid.append(found.valid)
         ignore.append(cells_inside(sample.boxes[sample.ignore], size, size, strides))
-    boxes.append(np.array([[0, 0, 8, 8]], np.float32))  # a row that nothing answers for: never an empty tensor
-    landmarks.append(unknown_landmarks(1))
-    cells.append(np.zeros((1, cells[0].shape[1]), np.int32))
-    valid.append(np.zeros((1, cells[0].shape[1]), bool))
+    more = ROWS - sum(len(b) for b in boxes) % ROWS
+    boxes.append(np.tile(np.array([0, 0, 8, 8], np.float32), (more, 1)))
+    landmarks.append(unknown_landmarks(more))
+    cells.append(np.zeros((more, cells[0].shape[1]), np.int32))
+    valid.append(np.zeros((more, cells[0].shape[1]), bool))
     return Batch(
         np.stack([s.rgb for s in samples]),
         np.concatenate(boxes),

@@ -1,28 +1,24 @@
-"""Augmented views of face crops for distillation, and the store that keeps them with the teachers' answers.
+"""Augmented views of face crops for distillation.
 
 Teacher and student should see the same augmented picture, mixed faces included, for very long (Beyer et al.,
-"Knowledge distillation: a good teacher is patient and consistent", CVPR 2022). The teachers cost more than the student,
-so their views are made once, in shards; training takes up new shards as they appear.
+"Knowledge distillation: a good teacher is patient and consistent", CVPR 2022).
 
 A view is made in two steps. `scene` changes who or what is seen: two faces mixed, geometry, light, occlusion; the
-teachers see its result, and it is stored. `degrade` flips and shifts it a little and loses quality (small pictures,
-blur, noise, JPEG), anew each time the student meets it: the student learns to answer for a bad picture as the teachers
-do for the good one.
+teachers see its result. `degrade` flips and shifts it a little and loses quality (small pictures, blur, noise, JPEG):
+the student learns to answer for a bad picture as the teachers do for the good one.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from train.data.faces import CROP, FACE
 
 Rng = np.random.Generator
@@ -49,6 +45,10 @@ class Strength:
     blur: float = 0.12
     noise: float = 0.12
     jpeg: float = 0.3
+
+
+PLAIN = Strength(blend=0, splice=0, warp=0, tint=0, shade=0, grey=0.02, occlude=0)
+"""A face nearly as it is."""
 
 
 def _smooth_mask(rng: Rng) -> NDArray[np.float32]:
@@ -179,82 +179,56 @@ def _jpeg(rng: Rng, picture: NDArray[np.uint8], lowest: int) -> NDArray[np.uint8
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """Views and the teachers' answers, both memory-mapped."""
+class Views:
+    """What one step learns from, `B` of each."""
 
+    scenes: NDArray[np.uint8]
+    """`[B,112,112,3]` RGB as the teachers see them."""
     faces: NDArray[np.uint8]
-    """`[N,112,112,3]` RGB as the teachers saw them."""
-    targets: NDArray[np.float16]
-    """`[N,T]` the teachers' embeddings."""
+    """`[B,112,112,3]` RGB: the same, degraded, as the student sees them."""
 
 
-class ViewStore:
-    """A folder of shards, written one after the other and readable while it grows.
+@dataclass(frozen=True)
+class ViewMaker:
+    """Views that depend on seed and step alone, so an interrupted training goes on as if nothing had happened.
 
-    A shard becomes visible by the rename of its last file, so a reader never sees half of one.
+    It can be sent to other processes: the pictures stay in their file.
+
+    Example:
+        >>> maker = ViewMaker(Path("runs/embedder/faces.npy"), np.ones(16_278), batch=32, seed=1)    # doctest: +SKIP
+        >>> maker(0).faces.shape                                                                     # doctest: +SKIP
+        (32, 112, 112, 3)
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    pictures: Path
+    """`[N,128,128,3]` uint8, `.npy`."""
+    weights: NDArray[np.float64]
+    """`[N]`: how often each is drawn, relative to the others."""
+    batch: int
+    seed: int
+    strength: Strength = field(default_factory=Strength)
+    plain: float = 0.5
+    """Odds that a view is nearly the face as it is."""
 
-    def _paths(self, number: int) -> tuple[Path, Path]:
-        return self.folder / f"{number:04d}.faces.npy", self.folder / f"{number:04d}.targets.npy"
-
-    def count(self) -> int:
-        """How many shards are complete, without a gap from the first."""
-        number = 0
-        while self._paths(number)[1].exists():
-            number += 1
-        return number
-
-    def write(self, number: int, faces: NDArray[np.uint8], targets: NDArray[np.float16]) -> None:
-        """Add shard `number`.
-
-        Raises:
-            OutputError: the folder cannot be written, or the disk is full; nothing is left under the shard's name.
-        """
+    @cached_property
+    def _stack(self) -> NDArray[np.uint8]:
+        cv2.setNumThreads(1)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            arrays: tuple[NDArray[Any], ...] = (faces, targets)
-            for path, array in zip(self._paths(number), arrays, strict=True):
-                part = path.with_suffix(".partial")
-                with part.open("wb") as file:
-                    np.save(file, array)
-                os.replace(part, path)
-        except OSError as error:
-            raise OutputError(f"cannot write the training views to {self.folder}: {error}") from error
-
-    def open(self, number: int) -> Shard:
-        """Map shard `number` into memory.
-
-        Raises:
-            InputError: there is no such shard or it is damaged.
-        """
-        faces, targets = self._paths(number)
-        try:
-            return Shard(np.load(faces, mmap_mode="r"), np.load(targets, mmap_mode="r"))
+            return np.asarray(np.load(self.pictures, mmap_mode="r"))
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"shard {number} of {self.folder} is missing or damaged ({error}); delete the folder"
-            ) from error
+            raise InputError(f"{self.pictures} cannot be read ({error}); delete it and start again") from error
 
+    def __call__(self, step: int) -> Views:
+        """The views for `step`.
 
-def make_shard(
-    number: int,
-    pictures: NDArray[np.uint8],
-    size: int,
-    seed: int,
-    answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    strength: Strength,
-    weights: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Views of `size` faces drawn from `pictures` `[N,128,128,3]`, and the teachers' `answer` to each.
-
-    The result depends on `seed` and `number` alone, so an interrupted store continues as if nothing had happened.
-    """
-    rng = np.random.default_rng([seed, number])
-    chance = None if weights is None else weights / weights.sum()
-    chosen = rng.choice(len(pictures), size, replace=size > len(pictures), p=chance)
-    others = rng.integers(len(pictures), size=size)
-    faces = np.stack([scene(rng, pictures[i], pictures[k], strength) for i, k in zip(chosen, others, strict=True)])
-    return faces, answer(faces).astype(np.float16)
+        Raises:
+            InputError: the file of pictures is missing or damaged.
+        """
+        rng = np.random.default_rng([self.seed, step])
+        pictures = self._stack
+        chosen = rng.choice(len(pictures), self.batch, p=self.weights / self.weights.sum())
+        others = rng.integers(len(pictures), size=self.batch)
+        strengths = [PLAIN if odds < self.plain else self.strength for odds in rng.random(self.batch)]
+        scenes = [scene(rng, pictures[i], pictures[k], s) for i, k, s in zip(chosen, others, strengths, strict=True)]
+        faces = [degrade(rng, picture, self.strength) for picture in scenes]
+        return Views(np.stack(scenes), np.stack(faces))

@@ -10,9 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
+from keras import ops
 
 Tensor = Any
+
+
+def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
+    """−t·log σ(x) − (1 − t)·log(1 − σ(x)), number by number, without overflow for any logit.
+
+    Example:
+        >>> round(float(cross_entropy(1.0, ops.convert_to_tensor(0.0))), 4)
+        0.6931
+    """
+    return ops.relu(logits) - logits * targets + ops.softplus(-ops.abs(logits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +45,22 @@ def flatten_heads(heads: dict[str, Tensor], strides: tuple[int, ...]) -> Tensor:
     parts = []
     for stride in strides:
         head = heads[f"head{stride}"]
-        shape = tf.shape(head)
-        parts.append(tf.reshape(head, [shape[0], shape[1] * shape[2], head.shape[-1]]))
-    return tf.concat(parts, axis=1)
+        shape = ops.shape(head)
+        parts.append(ops.reshape(head, (shape[0], shape[1] * shape[2], head.shape[-1])))
+    return ops.concatenate(parts, axis=1)
 
 
 def iou_and_giou(predicted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU (arXiv 1902.09630) of boxes `[…,4]` given as distances from a shared centre."""
-    lower, upper = tf.minimum(predicted, wanted), tf.maximum(predicted, wanted)
+    lower, upper = ops.minimum(predicted, wanted), ops.maximum(predicted, wanted)
     width, height = lower[..., 0] + lower[..., 2], lower[..., 1] + lower[..., 3]
-    shared = tf.maximum(width, 0.0) * tf.maximum(height, 0.0)
+    shared = ops.maximum(width, 0.0) * ops.maximum(height, 0.0)
     area = (predicted[..., 0] + predicted[..., 2]) * (predicted[..., 1] + predicted[..., 3])
     true_area = (wanted[..., 0] + wanted[..., 2]) * (wanted[..., 1] + wanted[..., 3])
     union = area + true_area - shared
     hull = (upper[..., 0] + upper[..., 2]) * (upper[..., 1] + upper[..., 3])
-    iou = shared / tf.maximum(union, 1e-9)
-    return iou, iou - (hull - union) / tf.maximum(hull, 1e-9)
+    iou = shared / ops.maximum(union, 1e-9)
+    return iou, iou - (hull - union) / ops.maximum(hull, 1e-9)
 
 
 def choose_cells(cost: Tensor, iou: Tensor, cells: Tensor, valid: Tensor, total: Tensor) -> Tensor:
@@ -58,14 +68,14 @@ def choose_cells(cost: Tensor, iou: Tensor, cells: Tensor, valid: Tensor, total:
 
     A cell that several faces want goes to the one it costs least.
     """
-    cost = tf.where(valid, cost, 1e9)
-    overlap = tf.where(valid, iou, 0.0)
-    wanted = tf.maximum(tf.math.round(tf.reduce_sum(overlap, axis=1, keepdims=True)), 1.0)
-    rank = tf.argsort(tf.argsort(cost, axis=1, stable=True), axis=1, stable=True)
-    chosen = valid & (tf.cast(rank, tf.float32) < wanted)
-    price = tf.where(chosen, cost, 1e9)
-    least = tf.math.unsorted_segment_min(tf.reshape(price, [-1]), tf.reshape(cells, [-1]), total)
-    return chosen & (price <= tf.gather(least, cells))
+    cost = ops.where(valid, cost, 1e9)
+    overlap = ops.where(valid, iou, 0.0)
+    wanted = ops.maximum(ops.round(ops.sum(overlap, axis=1, keepdims=True)), 1.0)
+    rank = ops.argsort(ops.argsort(cost, axis=1), axis=1)
+    chosen = valid & (ops.cast(rank, "float32") < wanted)
+    price = ops.where(chosen, cost, 1e9)
+    least = -ops.segment_max(ops.reshape(-price, (-1,)), ops.reshape(cells, (-1,)), total)
+    return chosen & (price <= ops.take(least, cells, axis=0))
 
 
 def detection_loss(
@@ -80,50 +90,49 @@ def detection_loss(
         strides: `[A]` pixels.
         weights: how much each part counts.
     """
-    per_picture = tf.shape(flat)[1]
-    rows = tf.reshape(flat, [-1, flat.shape[-1]])
-    total = tf.shape(rows)[0]
+    per_picture = ops.shape(flat)[1]
+    rows = ops.reshape(flat, (-1, flat.shape[-1]))
+    total = ops.shape(rows)[0]
     cells, valid = batch["cells"], batch["valid"]
-    answer = tf.gather(rows, cells)
+    answer = ops.take(rows, cells, axis=0)
     within = cells % per_picture
-    middle, step = tf.gather(centres, within), tf.gather(strides, within)[..., None]
+    middle, step = ops.take(centres, within, axis=0), ops.take(strides, within, axis=0)[..., None]
     boxes = batch["boxes"][:, None]
-    wanted = tf.maximum(tf.concat([middle - boxes[..., :2], boxes[..., 2:] - middle], -1) / step, 0.01)
+    wanted = ops.maximum(ops.concatenate([middle - boxes[..., :2], boxes[..., 2:] - middle], -1) / step, 0.01)
     iou, giou = iou_and_giou(answer[..., 1:5], wanted)
-    known_iou = tf.stop_gradient(iou)
-    logit = tf.stop_gradient(answer[..., 0])
-    cost = tf.nn.sigmoid_cross_entropy_with_logits(known_iou, logit) - weights.match_iou * tf.math.log(known_iou + 1e-6)
+    known_iou = ops.stop_gradient(iou)
+    logit = ops.stop_gradient(answer[..., 0])
+    cost = cross_entropy(known_iou, logit) - weights.match_iou * ops.log(known_iou + 1e-6)
     chosen = choose_cells(cost, known_iou, cells, valid, total)
-    picked = tf.cast(chosen, tf.float32)
-    count = tf.maximum(tf.reduce_sum(picked), 1.0)
+    picked = ops.cast(chosen, "float32")
+    count = ops.maximum(ops.sum(picked), 1.0)
 
-    places = tf.reshape(cells, [-1])
-    target = tf.math.unsorted_segment_max(tf.reshape(known_iou * picked, [-1]), places, total)
-    positive = tf.math.unsorted_segment_max(tf.reshape(picked, [-1]), places, total) > 0
-    target = tf.where(positive, target, 0.0)
+    places = ops.reshape(cells, (-1,))
+    target = ops.segment_max(ops.reshape(known_iou * picked, (-1,)), places, total)
+    positive = ops.segment_max(ops.reshape(picked, (-1,)), places, total) > 0
+    target = ops.where(positive, target, 0.0)
     scores = rows[:, 0]
-    surprise = tf.stop_gradient(tf.square(tf.nn.sigmoid(scores)))
-    factor = tf.where(positive, 1.0, weights.negative * surprise * (1.0 - batch["ignore"]))
-    score_loss = tf.reduce_sum(factor * tf.nn.sigmoid_cross_entropy_with_logits(target, scores)) / count
-    box_loss = tf.reduce_sum(picked * (1.0 - giou)) / count
+    surprise = ops.stop_gradient(ops.square(ops.sigmoid(scores)))
+    factor = ops.where(positive, 1.0, weights.negative * surprise * (1.0 - batch["ignore"]))
+    score_loss = ops.sum(factor * cross_entropy(target, scores)) / count
+    box_loss = ops.sum(picked * (1.0 - giou)) / count
 
     points = batch["landmarks"][:, None]
-    known = tf.cast(tf.math.is_finite(points), tf.float32) * picked[..., None, None]
-    shape = tf.concat([tf.shape(answer)[:2], [5, 2]], 0)
-    found = tf.reshape(answer[..., 5:], shape) * step[..., None] + middle[..., None, :]
+    known = ops.cast(ops.isfinite(points), "float32") * picked[..., None, None]
+    found = ops.reshape(answer[..., 5:], (*ops.shape(answer)[:2], 5, 2)) * step[..., None] + middle[..., None, :]
     sides = boxes[..., 2:] - boxes[..., :2]
-    size = tf.sqrt(tf.maximum(sides[..., 0] * sides[..., 1], 1.0))[..., None, None]
-    error = tf.where(known > 0, (found - points) / size, 0.0)
-    distance = tf.abs(error)
-    smooth = tf.where(distance < 0.01, 50.0 * tf.square(error), distance - 0.005)  # one in a hundred still counts
-    landmark_loss = tf.reduce_sum(smooth * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+    size = ops.sqrt(ops.maximum(sides[..., 0] * sides[..., 1], 1.0))[..., None, None]
+    error = ops.where(known > 0, (found - points) / size, 0.0)
+    distance = ops.abs(error)
+    smooth = ops.where(distance < 0.01, 50.0 * ops.square(error), distance - 0.005)  # one in a hundred still counts
+    landmark_loss = ops.sum(smooth * known) / ops.maximum(ops.sum(known), 1.0)
 
     parts = {
         "score": weights.score * score_loss,
         "box": weights.box * box_loss,
         "landmarks": weights.landmarks * 10.0 * landmark_loss,
     }
-    details = {**parts, "iou": tf.reduce_sum(known_iou * picked) / count, "positives": count}
+    details = {**parts, "iou": ops.sum(known_iou * picked) / count, "positives": count}
     return parts["score"] + parts["box"] + parts["landmarks"], details
 
 
@@ -149,14 +158,14 @@ def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, str
         `taught_score` and `taught_box`, both 0 where the teacher has nothing to say.
     """
     wanted, logits = opinions["scores"], flat[..., 0]
-    now = tf.stop_gradient(tf.sigmoid(logits))
-    heard = opinions["heard"] * (1.0 - opinions["known"] * tf.cast(wanted < now, tf.float32))
-    weight = heard * tf.maximum(wanted, tf.square(wanted - now))
-    surprise = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits)
-    score = tf.reduce_sum(weight * surprise) / tf.maximum(tf.reduce_sum(heard * wanted), 1.0)
-    sure = opinions["heard"] * tf.where(wanted >= TAUGHT, wanted, 0.0)
+    now = ops.stop_gradient(ops.sigmoid(logits))
+    heard = opinions["heard"] * (1.0 - opinions["known"] * ops.cast(wanted < now, "float32"))
+    weight = heard * ops.maximum(wanted, ops.square(wanted - now))
+    surprise = cross_entropy(wanted, logits)
+    score = ops.sum(weight * surprise) / ops.maximum(ops.sum(heard * wanted), 1.0)
+    sure = opinions["heard"] * ops.where(wanted >= TAUGHT, wanted, 0.0)
     boxes = opinions["boxes"]
-    distances = tf.concat([centres - boxes[..., :2], boxes[..., 2:] - centres], -1) / strides[:, None]
-    giou = iou_and_giou(flat[..., 1:5], tf.maximum(distances, 0.01))[1]
-    box = tf.reduce_sum(sure * (1.0 - giou)) / tf.maximum(tf.reduce_sum(sure), 1.0)
+    distances = ops.concatenate([centres - boxes[..., :2], boxes[..., 2:] - centres], -1) / strides[:, None]
+    giou = iou_and_giou(flat[..., 1:5], ops.maximum(distances, 0.01))[1]
+    box = ops.sum(sure * (1.0 - giou)) / ops.maximum(ops.sum(sure), 1.0)
     return {"taught_score": score, "taught_box": box}

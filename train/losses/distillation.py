@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
 
 # --- Embeddings -------------------------------------------------------------------------------------------------------
 
 
 def embedding_loss(
-    students: tf.Tensor, targets: tf.Tensor, others: tf.Tensor, relation_weight: float, temperature: float = 0.1
-) -> tf.Tensor:
+    students: Tensor, targets: Tensor, others: Tensor, relation_weight: float, temperature: float = 0.1
+) -> Tensor:
     """How far unit vectors `students` `[N,D]` are from the unit vectors `targets` `[N,D]`: a scalar ≥ 0.
 
     Two terms: the mean of 1 − cosine, face by face; and `relation_weight` times the Kullback–Leibler divergence between
@@ -18,13 +22,13 @@ def embedding_loss(
     2020, and Park et al., CVPR 2019). Names are decided by such comparisons, not by single distances.
 
     Example:
-        >>> x = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+        >>> x = keras.ops.convert_to_tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> float(embedding_loss(x, x, -x, 1.0))
         0.0
     """
-    single = 1.0 - tf.reduce_mean(tf.reduce_sum(students * targets, axis=-1))
-    faces = tf.concat([targets, others], axis=0)
-    wanted = tf.nn.log_softmax(tf.matmul(targets, faces, transpose_b=True) / temperature)
-    given = tf.nn.log_softmax(tf.matmul(students, faces, transpose_b=True) / temperature)
-    divergence = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=-1))
+    single = 1.0 - ops.mean(ops.sum(students * targets, axis=-1))
+    faces = ops.transpose(ops.concatenate([targets, others], axis=0))
+    wanted = ops.log_softmax(ops.matmul(targets, faces) / temperature)
+    given = ops.log_softmax(ops.matmul(students, faces) / temperature)
+    divergence = ops.mean(ops.sum(ops.exp(wanted) * (wanted - given), axis=-1))
     return single + relation_weight * divergence

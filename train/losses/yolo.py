@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
 Tensor = Any
@@ -90,10 +90,10 @@ def overlaps(predicted: Tensor, target: Tensor, cells: float) -> Tensor:
     """IoU `[…]` of boxes `[…,5]` of the same cells; 0 where both are empty."""
     middle_a, half_a = predicted[..., 1:3], predicted[..., 3:5] * (cells / 2)
     middle_b, half_b = target[..., 1:3], target[..., 3:5] * (cells / 2)
-    sides = tf.minimum(middle_a + half_a, middle_b + half_b) - tf.maximum(middle_a - half_a, middle_b - half_b)
-    shared = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1)
-    total = 4.0 * (tf.reduce_prod(half_a, axis=-1) + tf.reduce_prod(half_b, axis=-1)) - shared
-    return tf.math.divide_no_nan(shared, total)
+    sides = ops.minimum(middle_a + half_a, middle_b + half_b) - ops.maximum(middle_a - half_a, middle_b - half_b)
+    shared = ops.prod(ops.maximum(sides, 0.0), axis=-1)
+    total = 4.0 * (ops.prod(half_a, axis=-1) + ops.prod(half_b, axis=-1)) - shared
+    return ops.where(total > 0, shared / ops.where(total > 0, total, 1.0), 0.0)
 
 
 def yolo_loss(
@@ -103,7 +103,7 @@ def yolo_loss(
     cells: float,
     weights: YoloWeights = YoloWeights(),
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Eq. 3 as TensorFlow runs it: the same numbers as `yolo_loss_by_terms`, and their gradient.
+    """Eq. 3 as networks are trained with it: the same numbers as `yolo_loss_by_terms`, and their gradient.
 
     Args:
         predicted: float32 `[N,R,C,B,5]`, w and h > 0 where a predictor is responsible (the root's slope at 0 is
@@ -117,21 +117,21 @@ def yolo_loss(
         The loss, and its parts `xy`, `wh`, `object`, `background` with the mean overlap `iou` of the responsible.
     """
     responsible = target[..., 0]
-    background = (1.0 - responsible) * (1.0 - tf.cast(ignore, tf.float32))
-    seen = tf.stop_gradient(overlaps(predicted, target, cells))
+    background = (1.0 - responsible) * (1.0 - ops.cast(ignore, "float32"))
+    seen = ops.stop_gradient(overlaps(predicted, target, cells))
     # Roots only where they count: elsewhere a root of 0 would turn a gradient of 0 into NaN.
-    sizes = tf.where(responsible[..., None] > 0, predicted[..., 3:5], 1.0)
-    real = tf.where(responsible[..., None] > 0, target[..., 3:5], 1.0)
-    place = tf.reduce_sum(tf.math.squared_difference(predicted[..., 1:3], target[..., 1:3]), axis=-1)
-    extent = tf.reduce_sum(tf.math.squared_difference(tf.sqrt(sizes), tf.sqrt(real)), axis=-1)
-    pictures = tf.cast(tf.shape(target)[0], tf.float32)
+    sizes = ops.where(responsible[..., None] > 0, predicted[..., 3:5], 1.0)
+    real = ops.where(responsible[..., None] > 0, target[..., 3:5], 1.0)
+    place = ops.sum(ops.square(predicted[..., 1:3] - target[..., 1:3]), axis=-1)
+    extent = ops.sum(ops.square(ops.sqrt(sizes) - ops.sqrt(real)), axis=-1)
+    pictures = ops.cast(ops.shape(target)[0], "float32")
     stated = predicted[..., 0]
     parts = {
-        "xy": weights.coord * tf.reduce_sum(responsible * place) / pictures,
-        "wh": weights.coord * tf.reduce_sum(responsible * extent) / pictures,
-        "object": tf.reduce_sum(responsible * tf.square(stated - seen)) / pictures,
-        "background": weights.noobj * tf.reduce_sum(background * tf.square(stated)) / pictures,
+        "xy": weights.coord * ops.sum(responsible * place) / pictures,
+        "wh": weights.coord * ops.sum(responsible * extent) / pictures,
+        "object": ops.sum(responsible * ops.square(stated - seen)) / pictures,
+        "background": weights.noobj * ops.sum(background * ops.square(stated)) / pictures,
     }
     loss = parts["xy"] + parts["wh"] + parts["object"] + parts["background"]
-    faces = tf.maximum(tf.reduce_sum(responsible), 1.0)
-    return loss, {**parts, "iou": tf.reduce_sum(responsible * seen) / faces}
+    faces = ops.maximum(ops.sum(responsible), 1.0)
+    return loss, {**parts, "iou": ops.sum(responsible * seen) / faces}

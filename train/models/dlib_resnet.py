@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import layers
-from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
@@ -26,8 +25,8 @@ from train.models.layers import FusedBatchNormalization
 EPSILON = 1e-4
 MEAN = (122.78199768066406, 117.0009994506836, 104.2979965209961)
 """Mean red, green and blue of dlib's training pictures."""
-HEADS = ("head_own", "head_dense")
-"""The dense layers that answer in dlib's space and in the teachers'."""
+HEAD = "head_dense"
+"""The last layer with weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,6 @@ class DlibDesign:
     """Residual blocks of each level."""
     dimension: int = 128
     """Length of the embedding."""
-    weight: float = 0.5
-    """Length of the teachers' half of an answer relative to dlib's half."""
     side: int = 150
     """Side of the picture that the first convolution gets, in pixels."""
     top: int = 24
@@ -67,31 +64,10 @@ class DlibDesign:
         return f"dlib-{levels}-e{self.dimension}"
 
     def build(self) -> keras.Model:
-        """What is trained: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,2·dimension]` out.
-
-        The first half of an answer is in dlib's space, the second in the teachers'. Their lengths are as 1 to `weight`,
-        so the cosine of two answers is a weighted mean of the cosines in both spaces.
-        """
+        """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
         faces = keras.Input((FACE, FACE, 3), name="faces")
-        features = _body(self._frame(faces), self)
-        halves = [
-            layers.UnitNormalization(name=f"{name}_unit")(layers.Dense(self.dimension, name=name)(features))
-            for name in HEADS
-        ]
-        x = layers.Concatenate(name="head_join")(
-            [halves[0], layers.Rescaling(self.weight, name="head_weigh")(halves[1])]
-        )
+        x = layers.Dense(self.dimension, name=HEAD)(_body(self._frame(faces), self))
         return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
-
-    def build_own(self, source: DlibNetwork) -> keras.Model:
-        """dlib's network as it is, but for aligned faces: `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
-        faces = keras.Input((FACE, FACE, 3), name="faces")
-        dense = layers.Dense(self.dimension, use_bias=False, name=HEADS[0])
-        x = layers.UnitNormalization(name="embeddings")(dense(_body(self._frame(faces), self)))
-        network = keras.Model(faces, x, name="dlib")
-        load_dlib_weights(network, source)
-        dense.set_weights([source.dense])
-        return network
 
     def _frame(self, x: keras.KerasTensor) -> keras.KerasTensor:
         x = layers.Cropping2D(((self.top, 0), (self.left, FACE - self.left - self.width)), name="frame_crop")(x)
@@ -163,20 +139,11 @@ def build_dlib_resnet(source: DlibNetwork) -> keras.Model:
     """dlib's own network: float RGB 0…255 `[N,150,150,3]` in, descriptors `[N,128]` of any length out."""
     design = DlibDesign()
     chips = keras.Input((design.side, design.side, 3), name="chips")
-    dense = layers.Dense(design.dimension, use_bias=False, name=HEADS[0])
+    dense = layers.Dense(design.dimension, use_bias=False, name=HEAD)
     network = keras.Model(chips, dense(_body(chips, design)), name="dlib")
     load_dlib_weights(network, source)
     dense.set_weights([source.dense])
     return network
-
-
-def reduce_output(network: keras.Model, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> keras.Model:
-    """`network` with the map `kernel` `[I,O]`, `bias` `[O]` after its unit vectors, to unit length again."""
-    dense = layers.Dense(kernel.shape[1], name="head_reduce")
-    x = layers.UnitNormalization(name="reduced_embeddings")(dense(network.output))
-    reduced = keras.Model(network.input, x, name="embedder")
-    dense.set_weights([kernel, bias])
-    return reduced
 
 
 def load_dlib_weights(network: keras.Model, source: DlibNetwork) -> None:

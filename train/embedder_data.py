@@ -1,0 +1,91 @@
+"""First part of the embedder's recipe: the faces, how often each is drawn, and what the teachers say of them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InputError, OutputError
+from train.data.faces import FaceSet, Split, read_faces, read_names, split_faces
+from train.output import write_arrays
+from train.teachers import Teachers, fit_projection, project
+
+
+def prepare(data: Path) -> Split:
+    """Read `faces.zip` and `people12.csv` of the folder `data` and divide them.
+
+    The twelve people are kept aside whole, so that experiments on them never meet a network that has seen them.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    return split_faces(read_faces(data / "faces.zip"), read_names(data / "people12.csv"))
+
+
+def weights_of(faces: FaceSet) -> NDArray[np.float64]:
+    """How often each crop is drawn: those of the two small collections twice as often as those of the large one."""
+    return np.where(np.array(faces.sets) == "celeb", 1.0, 2.0)
+
+
+def write_pictures(faces: FaceSet, path: Path) -> None:
+    """Write the pictures of `faces` to `path` (`.npy`), from where every process reads what it needs.
+
+    Raises:
+        OutputError: it cannot be written, or the disk is full.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, faces.pictures)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"cannot write the training pictures to {path}: {error}") from error
+
+
+class Targets:
+    """What a student should answer: the teachers' embeddings, projected to fewer dimensions.
+
+    Args:
+        teachers: whom to ask.
+        projection: `[T,D]`, of their answers.
+        bank: `[M,D]`: their answers to all faces that are learnt from, projected.
+    """
+
+    def __init__(self, teachers: Teachers, projection: NDArray[np.float32], bank: NDArray[np.float32]) -> None:
+        self._teachers, self.projection, self.bank = teachers, projection, bank
+
+    @classmethod
+    def fit(cls, teachers: Teachers, faces: FaceSet, dimension: int) -> Targets:
+        """With the projection to `dimension` that fits the answers to `faces` best."""
+        answers = teachers(faces.centre())
+        projection = fit_projection(answers, dimension)
+        return cls(teachers, projection, project(answers, projection))
+
+    @classmethod
+    def load(cls, teachers: Teachers, path: Path) -> Targets:
+        """With what `save` wrote.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        try:
+            with np.load(path) as file:
+                return cls(teachers, file["projection"], file["bank"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} cannot be read ({error}); start without --resume") from error
+
+    def save(self, path: Path) -> None:
+        """Write projection and bank, so that a resumed training has the same.
+
+        Raises:
+            OutputError: it cannot be written, or the disk is full.
+        """
+        write_arrays(path, projection=self.projection, bank=self.bank)
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Unit vectors `[N,D]` for what the teachers see `[N,112,112,3]`."""
+        return project(self._teachers(faces), self.projection)
