@@ -14,11 +14,9 @@ frames, and the SHA-256 of the whole. So the folder is its own journal: what has
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +29,11 @@ from engine.errors import InputError
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
 from stream.journal import WorkFolder, content_of, write_json, writing
+from stream.memory import give_memory_back, keep_large_blocks_apart
 from stream.pictures import convert
 from stream.planes import on_gpu
 from stream.source import FileSource
 
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FRAMES_PER_SEGMENT = 250
 """What is lost at most when a run is killed; as long as the encoders let a group of pictures grow by themselves."""
 
@@ -131,6 +129,7 @@ class SegmentWriter:
             "frames_per_segment": length,
             **(job or {}),
         }
+        keep_large_blocks_apart()
         self.work = WorkFolder(Path(folder), description, resume=resume)
         self._length = length
         self._written = 0
@@ -330,15 +329,6 @@ def sound_segments(folder: str | os.PathLike[str]) -> list[Segment]:
                 pass
             sound.append(segment)
     return sound
-
-
-def give_memory_back() -> None:
-    """Have the C library hand what is free to the system, where it can. glibc keeps a pool for every few threads, and
-    each encoder brings threads of its own: without this, memory grows by the segment until all pools are full.
-    """
-    trim = getattr(_LIBC, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def finished_segments(folder: str | os.PathLike[str]) -> list[Segment]:

@@ -52,7 +52,7 @@ class RectanglesRecipe:
     """A step."""
     learning_rate: float = 3e-3
     warmup: int = 50
-    weight_decay: float = 0.1
+    weight_decay: float = 0.01
     filters: int = 128
     seed: int = 7
     weights: YoloWeights = field(default_factory=YoloWeights)
