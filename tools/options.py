@@ -143,6 +143,6 @@ def workers_option(command: Command) -> Command:
         type=click.IntRange(0),
         default=0,
         show_default=True,
-        help="Processes that make batches beside the training; several where a GPU computes.",
+        help="Processes that make batches beside the training, each with the data in memory; several for a GPU.",
     )
     return option(command)

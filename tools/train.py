@@ -7,11 +7,14 @@ import os
 
 import click
 
-from engine.errors import MissingError
+from engine.errors import MissingError, UsageError
 from engine.wording import install
 from tools.cli import Entry, LazyGroup
 
 TRAINING_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx")
+
+ON_JAX = ("detector", "embedder", "rectangles")
+"""Commands whose networks learn on JAX as well."""
 
 COMMANDS = {
     "detector": Entry("tools.train_detector:detector", "Train the face detector."),
@@ -33,6 +36,7 @@ class TrainingGroup(LazyGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.entries:
             require_training()
+            require_backend(cmd_name)
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow introduces itself at length otherwise
         return super().get_command(ctx, cmd_name)
 
@@ -42,6 +46,16 @@ def require_training() -> None:
     absent = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
     if absent:
         raise MissingError(f"training needs {', '.join(absent)}; install with: {install('train')}")
+
+
+def require_backend(command: str) -> None:
+    """Raise `UsageError` where the environment asks Keras for a backend that the command cannot compute on."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow" and not (backend == "jax" and command in ON_JAX):
+        raise UsageError(
+            f"KERAS_BACKEND={backend}: iznet train {command} computes on TensorFlow"
+            f"{' or jax' if command in ON_JAX else ' alone'}; unset it (jax: {', '.join(ON_JAX)})"
+        )
 
 
 @click.group(cls=TrainingGroup, entries=COMMANDS)

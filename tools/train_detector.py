@@ -123,5 +123,5 @@ def detector(
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """End at the next instruction; the trainer writes its checkpoint on the way out."""
-    raise InterruptedByUser("stopped; the checkpoint is written, go on with --resume")
+    """End after the step under way; the trainer writes its checkpoint on the way out."""
+    raise InterruptedByUser("stopped; every step made is in the checkpoint, go on with --resume")

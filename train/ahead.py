@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
+
+import cv2
+
+from engine.errors import MissingError
 
 T = TypeVar("T")
 
@@ -19,6 +27,15 @@ _make: Callable[[int], Any]
 def _remember(make: Callable[[int], Any]) -> None:
     global _make
     _make = make
+    cv2.setNumThreads(1)  # there are as many processes as the user wants cores
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process with the one that it works for, which may be killed without a word."""
+    wait([parent])
+    os._exit(1)
 
 
 def _call(step: int) -> Any:
@@ -35,6 +52,7 @@ def ahead(make: Callable[[int], T], first: int, until: int, workers: int = 0) ->
         workers: processes that make batches while the training computes; 0: this one does, when a batch is asked for.
 
     Raises:
+        MissingError: a process died.
         Exception: whatever `make` raises, when the step's turn comes.
 
     Example:
@@ -52,6 +70,10 @@ def ahead(make: Callable[[int], T], first: int, until: int, workers: int = 0) ->
                 while len(coming) < DEEP * workers and step + len(coming) < until:
                     coming.append(pool.submit(_call, step + len(coming)))
                 yield coming.popleft().result()
+        except BrokenProcessPool as error:
+            raise MissingError(
+                "a process that makes batches died, probably for want of memory; --resume with fewer --workers"
+            ) from error
         finally:
             for future in coming:
                 future.cancel()

@@ -41,7 +41,13 @@ def values(variables: Sequence[Any]) -> tuple[NDArray[Any], ...]:
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
-    """Write `arrays` into Keras or TensorFlow `variables`, in order; number and shapes must agree."""
+    """Write `arrays` into Keras or TensorFlow `variables`, in order.
+
+    Raises:
+        InputError: number or shapes do not agree.
+    """
+    if [tuple(v.shape) for v in variables] != [a.shape for a in arrays]:
+        raise InputError("the checkpoint holds a network of another form; start without --resume, or in another folder")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 

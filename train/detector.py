@@ -42,9 +42,10 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
-from train.loop import Logged, Say, run_steps
+from train.loop import Logged, Say, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
+from train.output import write_whole
 
 AUGMENT = AugmentSettings(
     smallest=8.0, small=0.35, learnable=5.0, soft=0.35, paste=0.4, pasted=10, paste_sizes=(8.0, 72.0)
@@ -309,7 +310,7 @@ def train_detector(
             damaged, or of another architecture.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(folder, resume=resume)
     trainer = Trainer(recipe)
     spent = 0.0
     if resume:
@@ -318,7 +319,7 @@ def train_detector(
     elif warm_start is not None:
         trainer.begin_with(warm_start)
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
+    write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
 
     batches = ahead(Canvases(pool, recipe, teacher), trainer.step, recipe.steps, workers)
 

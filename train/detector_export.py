@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import OutputError
-from train import checkpoint
 from train.export import export_onnx
-from train.models.detector import STRIDES, build_detector, with_probabilities
+from train.models.detector import STRIDES, with_probabilities
 
 COARSE = 192
 """Size of the second look for faces that fill the picture, `engine.coarse`: of 64 to 416 px the one that found most
@@ -66,16 +65,3 @@ def export_detector(
     except OSError as error:
         raise OutputError(f"cannot write the detector into {folder}: {error}") from error
     return digest
-
-
-def averaged_detector(checkpoint_file: Path, arch: str) -> tuple[keras.Model, dict[str, Any]]:
-    """The network with the averaged weights of a checkpoint, and the checkpoint's record.
-
-    Raises:
-        InputError: there is no such checkpoint, or it is of another architecture.
-        UsageError: no such architecture.
-    """
-    model = build_detector(arch)
-    stored = checkpoint.load(checkpoint_file, f"detector-{arch}")
-    checkpoint.assign(model.variables, stored.arrays["average"])
-    return model, stored.record

@@ -22,7 +22,7 @@ from train import checkpoint
 from train.ahead import ahead
 from train.compiled_step import CompiledStep
 from train.data.views import Strength, ViewMaker, Views
-from train.loop import Logged, Say, run_steps
+from train.loop import Logged, Say, prepare_folder, run_steps
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
@@ -188,7 +188,7 @@ def train_embedder(
         InputError: no checkpoint to resume from, or the file of pictures is missing or damaged.
         OutputError: the checkpoint cannot be written.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    prepare_folder(work, resume=resume)
     trainer = Trainer(recipe, teach, bank, None if resume else begin)
     spent = 0.0
     if resume:

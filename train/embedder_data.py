@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def write_pictures(faces: FaceSet, path: Path) -> None:
             np.save(file, faces.pictures)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the training pictures to {path}: {error}") from error
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"cannot write the training pictures to {path}: {error}; give another --out") from error
 
 
 class Targets:

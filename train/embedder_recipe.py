@@ -24,7 +24,7 @@ from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_warm import go_on, warm_start
 from train.export import export_onnx, write_onnx
-from train.loop import Say
+from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
 from train.quantize import quantize
@@ -41,7 +41,7 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
 
     Example:
         >>> recipe_for("dlib", 1000, 1).design.signature
-        'dlib-32x3-64x4-128x3-256x3-256x1-e128'
+        'dlib-32x3-64x4-128x3-256x3-256x1-head128'
     """
     if architecture == "residual":
         return Recipe(steps=steps, seed=seed, batch=batch, design=EmbedderDesign())
@@ -122,11 +122,11 @@ def train_and_export(
     """
     split, asked = prepare(data), Teachers(teachers)
     learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
-    work.mkdir(parents=True, exist_ok=True)
-    write_pictures(learn, pictures)
     if resume:
         targets = Targets.load(asked, kept)
     else:
+        prepare_folder(work, resume=False)
+        write_pictures(learn, pictures)
         say(f"asking the teachers about {len(learn)} faces")
         targets = Targets.fit(asked, learn, recipe.design.dimension)
         targets.save(kept)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
-from train.models.dlib_resnet import HEAD, load_dlib_weights
+from train.embedder_head import HEAD
+from train.models.dlib_resnet import load_dlib_weights
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,10 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
         InputError: no such file, damaged, or of another form.
     """
     try:
-        network.set_weights(keras.saving.load_model(earlier, compile=False).get_weights())
+        trained = keras.saving.load_model(earlier, compile=False)
+        for layer in network.layers:
+            if layer.weights and layer.name != HEAD:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{earlier} is no embedder to go on from ({error}); give the .keras file of one") from error
     fit_head(network, faces, targets)

@@ -34,11 +34,12 @@ from train.data.grid import FACES, decode_grid, encode_grid
 from train.detections import padded
 from train.detector import DetectionData
 from train.grid_eval import IOU
-from train.loop import Logged, Say, run_steps
+from train.loop import Logged, Say, prepare_folder, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
 from train.models.layers import measure_averages
+from train.output import write_whole
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
@@ -297,18 +298,16 @@ def train_grid_detector(
         InputError: `resume` without a checkpoint, or with one of another architecture.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(folder, resume=resume)
     log = folder / "log.jsonl"
     trainer = GridTrainer(recipe, backbone)
     spent = 0.0
     if resume:
         spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
         say(f"resumed at step {trainer.step}")
-    else:
-        log.unlink(missing_ok=True)
     true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
-    (folder / "recipe.json").write_text(json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1), "utf-8")
+    write_whole(folder / "recipe.json", json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))
 
     canvases = GridCanvases(pool, recipe)
     batches = ahead(canvases, trainer.step, recipe.steps, workers)

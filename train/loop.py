@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from engine.errors import OutputError
 
 Say = Callable[[str], None]
 
@@ -32,6 +38,45 @@ class Logged:
     """Spent on the training, earlier runs included."""
 
 
+def prepare_folder(folder: Path, *, resume: bool) -> None:
+    """Make the folder of a training. What an earlier one left there is put aside as `….earlier.…`, unless it goes on.
+
+    Raises:
+        OutputError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("checkpoint.npz", "log.jsonl"):
+            if not resume and (old := folder / name).exists():
+                os.replace(old, old.with_suffix(f".earlier{old.suffix}"))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is done: half a step would be neither learnt nor forgotten.
+
+    Only the main thread is told of signals; in others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not None:  # None: not set from Python, so it cannot be put back
+            signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def run_steps(
     trainer: Steps,
     steps: int,
@@ -47,6 +92,8 @@ def run_steps(
     say: Say = print,
 ) -> None:
     """Call `learn` until `trainer.step` is `steps`; the checkpoint is written in the end, whatever ends it.
+
+    Who stops it with Ctrl-C or SIGTERM stops it between two steps.
 
     Args:
         trainer: `learn` moves its `step` on by one.
@@ -71,7 +118,9 @@ def run_steps(
     since = 0
     try:
         while trainer.step < steps:
-            for name, value in learn().items():
+            with undisturbed():
+                parts = learn()
+            for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             since += 1
             now = time.monotonic()

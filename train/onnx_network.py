@@ -24,6 +24,11 @@ Values = list[Any]
 """NumPy arrays, where they are known before any picture is; else tensors."""
 
 
+OPSETS = range(13, 18)
+UNSAID: tuple[Any, ...] = (0, b"", b"NOTSET", [])
+"""Values of an attribute that say what holds without it."""
+
+
 class OnnxNetwork:
     """A network with one input and one output.
 
@@ -31,7 +36,7 @@ class OnnxNetwork:
         path: of the ONNX file.
 
     Raises:
-        InputError: it cannot be read, or has an operator that is not understood here.
+        InputError: it cannot be read, or has an operator or attribute that is not understood here.
 
     Example:
         >>> network = OnnxNetwork(Path("edgeface_xs.onnx"))                        # doctest: +SKIP
@@ -40,11 +45,21 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path) -> None:
-        graph = _simplified(path).graph
+        model = _simplified(path)
+        graph = model.graph
+        opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+        if opset not in OPSETS:
+            raise InputError(f"{path} has ONNX opset {opset}; {OPSETS[0]} to {OPSETS[-1]} are understood here")
         unknown = sorted({node.op_type for node in graph.node} - OPERATORS.keys())
         if unknown:
             raise InputError(f"{path} has operators that are not understood here: {', '.join(unknown)}")
         self._nodes = [(n, {a.name: helper.get_attribute_value(a) for a in n.attribute}) for n in graph.node]
+        for node, attributes in self._nodes:
+            strange = {
+                k for k, v in attributes.items() if k not in ATTRIBUTES.get(node.op_type, ()) and v not in UNSAID
+            }
+            if strange:
+                raise InputError(f"{path}: {', '.join(sorted(strange))} of {node.op_type} is not understood here")
         self._weights = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
         self._input = next(i.name for i in graph.input if i.name not in self._weights)
         self._output = graph.output[0].name
@@ -275,3 +290,21 @@ OPERATORS: dict[str, Callable[[Values, dict[str, Any]], Values]] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
+
+ATTRIBUTES = {
+    "BatchNormalization": ("epsilon", "momentum"),
+    "Cast": ("to",),
+    "Concat": ("axis",),
+    "Constant": ("value",),
+    "ConstantOfShape": ("value",),
+    "Conv": ("dilations", "group", "kernel_shape", "pads", "strides"),
+    "Flatten": ("axis",),
+    "Gather": ("axis",),
+    "Gemm": ("alpha", "beta", "transA", "transB"),
+    "LayerNormalization": ("axis", "epsilon", "stash_type"),
+    "ReduceL2": ("axes", "keepdims"),
+    "Softmax": ("axis",),
+    "Split": ("axis",),
+    "Transpose": ("perm",),
+}
+"""What each operator may be told."""

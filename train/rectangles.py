@@ -27,7 +27,7 @@ from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
 from train.detector_sheets import write_png
-from train.loop import Say, run_steps
+from train.loop import Say, prepare_folder, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.rectangles import build_rectangles_network
@@ -195,7 +195,7 @@ def train_rectangles(
         InputError: `resume` without a checkpoint, or with another network's.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(folder, resume=resume)
     trainer = RectanglesTrainer(recipe)
     if resume:
         trainer.load(folder / "checkpoint.npz")

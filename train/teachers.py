@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from engine.errors import InputError
 from train.data.faces import FACE
 
-BATCH, LARGE_BATCH = 16, 512
-"""Faces per call, on a processor and on a GPU; a fixed shape is quicker than a dynamic one."""
+BATCH = 16
+"""Faces per call in OpenVINO; a fixed shape is quicker than a dynamic one."""
+LARGEST = 512
+"""Faces per call in JAX, at most: powers of two up to this, as every number of faces is compiled anew."""
 
 Network = Callable[[NDArray[np.uint8]], Any]
 """From faces `[batch,112,112,3]` to embeddings `[batch,D]`."""
@@ -82,10 +84,10 @@ class Teachers:
     def __init__(self, folder: Path, specs: tuple[TeacherSpec, ...] = TEACHERS, threads: int = 1) -> None:
         self.specs = specs
         if keras.backend.backend() == "jax":
-            self._batch = LARGE_BATCH
+            self._smallest, self._largest = BATCH, LARGEST
             self._networks = [_in_jax(folder / spec.file, spec) for spec in specs]
         else:
-            self._batch = BATCH
+            self._smallest = self._largest = BATCH
             self._networks = [_in_openvino(folder / spec.file, spec, threads) for spec in specs]
 
     def each(self, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -93,9 +95,10 @@ class Teachers:
         answers = []
         for network in self._networks:
             parts = []
-            for start in range(0, len(faces), self._batch):
-                batch = faces[start : start + self._batch]
-                whole = np.concatenate([batch, np.zeros((self._batch - len(batch), *batch.shape[1:]), np.uint8)])
+            for start in range(0, len(faces), self._largest):
+                batch = faces[start : start + self._largest]
+                size = max(self._smallest, 1 << (len(batch) - 1).bit_length())
+                whole = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)])
                 parts.append(np.asarray(network(whole))[: len(batch)])
             raw = np.concatenate(parts)
             answers.append(raw / np.linalg.norm(raw, axis=1, keepdims=True))

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,8 +16,11 @@ from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import cell_centres
 from train.data.dense_teacher import Opinions
 from train.data.detection_augment import Sample, assemble
-from train.data.grid import FACES
+from train.data.grid import FACES as GRID
+from train.data.views import Views
 from train.detector import vars_of
+from train.embedder import Recipe, embed
+from train.embedder import Trainer as EmbedderTrainer
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.losses.distillation import embedding_loss
 from train.losses.yolo import yolo_loss
@@ -25,6 +30,10 @@ from train.models.grid_detector import build_grid_detector
 from train.models.layers import FusedBatchNormalization, measure_averages
 
 SIDE = 64
+DESIGN = EmbedderDesign(stem=4, channels=(4, 4, 4, 4), blocks=(0, 0, 0, 1), dimension=8)
+RECIPE = Recipe(steps=2, design=DESIGN, frozen=("stem*",))
+FACES = np.random.default_rng(4).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
+TARGETS = np.eye(4, 8, dtype=np.float32)
 TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
 
 
@@ -82,7 +91,7 @@ def grid() -> list[dict[str, float]]:
     )
     rng, said = np.random.default_rng(1), []
     for number in range(3):
-        target = rng.uniform(0.1, 0.9, (2, 2, 2, FACES.boxes, 5)).astype(np.float32)
+        target = rng.uniform(0.1, 0.9, (2, 2, 2, GRID.boxes, 5)).astype(np.float32)
         target[..., 0] = rng.random(target.shape[:-1]) < 0.4
         images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
         if number == 2:
@@ -94,7 +103,7 @@ def grid() -> list[dict[str, float]]:
 
 
 def embedder() -> list[dict[str, float]]:
-    model = filled(EmbedderDesign(stem=4, channels=(4, 4, 4, 4), blocks=(0, 0, 0, 1), dimension=8).build())
+    model = filled(DESIGN.build())
     model.get_layer("stem_conv").trainable = False
     still = model.get_layer("stem_conv").get_weights()[0]
     step = CompiledStep(
@@ -111,5 +120,11 @@ def embedder() -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        trainer = EmbedderTrainer(RECIPE, lambda scenes: TARGETS, TARGETS)
+        trainer.train_step(Views(FACES, FACES))
+        trainer.save(Path(sys.argv[1]), {})
+        print(json.dumps(embed(trainer.average, FACES).tolist()))
+        sys.exit()
     said = {"backend": keras.backend.backend(), "detector": detector(), "grid": grid(), "embedder": embedder()}
     print(json.dumps(said))

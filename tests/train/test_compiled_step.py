@@ -15,7 +15,10 @@ import pytest
 keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
+from tests.train.backends import FACES, RECIPE, TARGETS  # noqa: E402
 from train.compiled_step import CompiledStep, compiled_answers  # noqa: E402
+from train.data.views import Views  # noqa: E402
+from train.embedder import Trainer, embed  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,19 +50,19 @@ def test_answers_are_those_of_the_weights_of_now() -> None:
     assert np.asarray(ask(np.array([[3], [1]], np.uint8))).tolist() == [[12.0], [4.0]]
 
 
-def test_both_backends_learn_the_same() -> None:
+def run(backend: str, *words: str) -> Any:
+    """What `tests.train.backends` says on that backend."""
     pytest.importorskip("jax", reason="needs the extra train-gpu")
+    there = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.train.backends", *words]
+    done = subprocess.run(command, cwd=ROOT, env=there, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
-    def run(backend: str) -> dict[str, Any]:
-        there = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
-        command = [sys.executable, "-m", "tests.train.backends"]
-        done = subprocess.run(command, cwd=ROOT, env=there, capture_output=True, encoding="utf-8", check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        assert said.pop("backend") == backend
-        return said
 
+def test_both_backends_learn_the_same() -> None:
     ours, theirs = run("tensorflow"), run("jax")
+    assert (ours.pop("backend"), theirs.pop("backend")) == ("tensorflow", "jax")
     for kind in ("detector", "grid", "embedder"):
         assert len(ours[kind]) >= 3
         for number, (a, b) in enumerate(zip(ours[kind], theirs[kind], strict=True)):
@@ -67,3 +70,13 @@ def test_both_backends_learn_the_same() -> None:
             for name, value in a.items():
                 assert b[name] == pytest.approx(value, rel=5e-3, abs=1e-4), (kind, number, name)
     assert ours["embedder"][-1]["frozen"] == theirs["embedder"][-1]["frozen"] == 0
+
+
+def test_a_training_on_jax_goes_on_and_is_exported_on_tensorflow(tmp_path: Path) -> None:
+    said = run("jax", str(tmp_path / "checkpoint.npz"))
+    trainer = Trainer(RECIPE, lambda scenes: TARGETS, TARGETS)
+    trainer.load(tmp_path / "checkpoint.npz")
+    assert trainer.step == 1
+    np.testing.assert_allclose(embed(trainer.average, FACES), said, atol=1e-5)
+    trainer.train_step(Views(FACES, FACES))
+    assert trainer.optimizer.iterations.numpy() == trainer.step == 2

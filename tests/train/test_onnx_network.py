@@ -145,3 +145,12 @@ def test_files_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
     assert "Tanh" not in OPERATORS
     with pytest.raises(InputError, match=r"n\.onnx has operators that are not understood here: Tanh"):
         OnnxNetwork(network(tmp_path / "n.onnx", [("Tanh", [], {})]))
+    with pytest.raises(InputError, match="reverse of CumSum is not understood"):
+        OnnxNetwork(network(tmp_path / "n.onnx", [("CumSum", [ints(3)[0]], {"reverse": 1})]))
+    with pytest.raises(InputError, match="auto_pad of Conv is not understood"):
+        OnnxNetwork(network(tmp_path / "n.onnx", [("Conv", [f(4, 6, 3, 3)], {"auto_pad": "SAME_UPPER"})]))
+    old = onnx.load(network(tmp_path / "n.onnx", [("Softmax", [], {"axis": 1})]))
+    old.opset_import[0].version = 11
+    onnx.save(old, tmp_path / "old.onnx")
+    with pytest.raises(InputError, match=r"old\.onnx has ONNX opset 11; 13 to 17"):
+        OnnxNetwork(tmp_path / "old.onnx")

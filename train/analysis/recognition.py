@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.metrics import OpenSet, Roc, bootstrap_interval, confusion, open_set, roc, tar_at_far
-from engine.prototypes import METHODS, Method, choose
+from engine.prototypes import Method, choose
 from train.analysis.people import Division, EmbeddedPeople, Rows
 
 FARS = (1e-2, 1e-3)
@@ -96,11 +96,6 @@ def name_photos(people: EmbeddedPeople, divisions: Sequence[Division], method: M
         parts.append(np.stack(columns, axis=1))
     photo = np.concatenate([division.probes for division in divisions])
     return Naming(photo, labels[photo], np.concatenate(parts))
-
-
-def name_by_each_method(people: EmbeddedPeople, divisions: Sequence[Division]) -> dict[Method, Naming]:
-    """`name_photos` with every kind of prototype."""
-    return {method: name_photos(people, divisions, method) for method in METHODS}
 
 
 @dataclass(frozen=True, slots=True)

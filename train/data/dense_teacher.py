@@ -51,6 +51,10 @@ class DenseTeacher:
     def _teacher(self) -> FaceTeacher:
         return FaceTeacher.yunet(self.path, self.threads)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the opened network."""
+        return {name: value for name, value in vars(self).items() if name != "_teacher"}
+
     def opinions(self, samples: Sequence[Sample], strides: Sequence[int]) -> Opinions:
         """What it says about canvases of one size, whose sides are multiples of 32, cell by cell of `strides`.
 

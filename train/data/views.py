@@ -212,11 +212,14 @@ class ViewMaker:
 
     @cached_property
     def _stack(self) -> NDArray[np.uint8]:
-        cv2.setNumThreads(1)
         try:
             return np.asarray(np.load(self.pictures, mmap_mode="r"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{self.pictures} cannot be read ({error}); delete it and start again") from error
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without the opened file."""
+        return {name: value for name, value in vars(self).items() if name != "_stack"}
 
     def __call__(self, step: int) -> Views:
         """The views for `step`.

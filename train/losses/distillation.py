@@ -22,7 +22,7 @@ def embedding_loss(
     2020, and Park et al., CVPR 2019). Names are decided by such comparisons, not by single distances.
 
     Example:
-        >>> x = keras.ops.convert_to_tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> x = ops.convert_to_tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> float(embedding_loss(x, x, -x, 1.0))
         0.0
     """

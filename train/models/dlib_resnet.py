@@ -20,13 +20,12 @@ from keras import layers
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
 from train.data.faces import FACE
+from train.embedder_head import HEAD
 from train.models.layers import FusedBatchNormalization
 
 EPSILON = 1e-4
 MEAN = (122.78199768066406, 117.0009994506836, 104.2979965209961)
 """Mean red, green and blue of dlib's training pictures."""
-HEAD = "head_dense"
-"""The last layer with weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class DlibDesign:
 
     Example:
         >>> DlibDesign().signature
-        'dlib-32x3-64x4-128x3-256x3-256x1-e128'
+        'dlib-32x3-64x4-128x3-256x3-256x1-head128'
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 256)
@@ -61,7 +60,7 @@ class DlibDesign:
     def signature(self) -> str:
         """A name that differs wherever the weights would not fit."""
         levels = "-".join(f"{c}x{b}" for c, b in zip(self.channels, self.blocks, strict=True))
-        return f"dlib-{levels}-e{self.dimension}"
+        return f"dlib-{levels}-head{self.dimension}"
 
     def build(self) -> keras.Model:
         """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""

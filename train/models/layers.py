@@ -15,7 +15,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
     The same variables and arithmetic as Keras' own layer (arXiv 1502.03167), which writes every intermediate to
     memory: on a processor that costs as much as the convolutions between them. A step of the detector takes 0.6 times
-    as long with this one. JAX's compiler fuses the plain form by itself. No masks, and scale and centre are always
+    as long with this one, whose averaged variance has n − 1 below instead of n. JAX's compiler fuses the plain form by
+    itself. No masks, and scale and centre are always
     learnt.
 
     Example:
