@@ -253,6 +253,7 @@ def _parameters(path: str, query: str) -> list[tuple[str, str]]:
 
 def _secrets(userinfo: str, path: str, query: str, fragment: str) -> tuple[str, ...]:
     values = [value for _, value in _parameters(path, query)]
+    values += [value.rpartition(".")[0] for value in values]  # pw=x.sdp: what is secret may be x
     raw = [userinfo, *userinfo.split(":", 1), query, fragment, *values]
     found = {text for each in raw for text in (each, unquote(each)) if text}
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
