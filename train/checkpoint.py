@@ -112,3 +112,39 @@ def load(path: Path, architecture: str) -> Checkpoint:
             "give the recipe of the checkpoint or another folder"
         )
     return Checkpoint({part: tuple(a) for part, a in arrays.items()}, head["record"])
+
+
+class Kept:
+    """What is trained, as its checkpoints hold it: the variables of `parts` and the step that it has come to."""
+
+    step: int
+    """Steps done."""
+
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint must have been made with."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, Sequence[Any]]:
+        """All variables by part, in order."""
+        raise NotImplementedError
+
+    def save(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Write a checkpoint with `record` beside the step.
+
+        Raises:
+            OutputError: as `save` of this module.
+        """
+        save(path, self.architecture, self.parts(), {"step": self.step, **record})
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Go on from a checkpoint; gives back its record.
+
+        Raises:
+            InputError: there is none, or it is damaged, or of another architecture.
+        """
+        stored = load(path, self.architecture)
+        for part, variables in self.parts().items():
+            assign(variables, stored.arrays[part])
+        self.step = int(stored.record["step"])
+        return stored.record

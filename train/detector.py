@@ -18,8 +18,8 @@ import numpy as np
 from engine.errors import InputError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.types import Detections
-from train import checkpoint
 from train.ahead import ahead
+from train.checkpoint import Kept
 from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import (
     LoadReport,
@@ -42,7 +42,7 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
-from train.loop import Logged, Say, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
 from train.output import write_whole
@@ -189,7 +189,7 @@ def vars_of(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-class Trainer:
+class Trainer(Kept):
     """Network, averaged copy, optimiser and step counter."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -243,23 +243,18 @@ class Trainer:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{path} is no earlier detector of architecture {self.recipe.arch}: {error}") from error
 
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        """Write a checkpoint (`train.checkpoint.save`)."""
-        parts = {
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint must have been made with."""
+        return f"detector-{self.recipe.arch}"
+
+    def parts(self) -> dict[str, Sequence[Any]]:
+        """What a checkpoint holds."""
+        return {
             "network": self.model.variables,
             "average": self.average.variables,
             "optimizer": self.optimizer.variables,
         }
-        checkpoint.save(path, f"detector-{self.recipe.arch}", parts, {"step": self.step, **record})
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint of the same architecture; gives back its record."""
-        stored = checkpoint.load(path, f"detector-{self.recipe.arch}")
-        checkpoint.assign(self.model.variables, stored.arrays["network"])
-        checkpoint.assign(self.average.variables, stored.arrays["average"])
-        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
-        self.step = int(stored.record["step"])
-        return stored.record
 
 
 def dev_curves(
@@ -312,11 +307,8 @@ def train_detector(
     """
     prepare_folder(folder, resume=resume)
     trainer = Trainer(recipe)
-    spent = 0.0
-    if resume:
-        spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
-        say(f"resumed at step {trainer.step}")
-    elif warm_start is not None:
+    spent = go_on(trainer, folder, say) if resume else 0.0
+    if warm_start is not None and not resume:
         trainer.begin_with(warm_start)
     pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
     write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))

@@ -7,7 +7,7 @@ with warm-up; an average of the weights is kept, which is what gets shipped. The
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,11 +18,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from train import checkpoint
 from train.ahead import ahead
+from train.checkpoint import Kept
 from train.compiled_step import CompiledStep
 from train.data.views import Strength, ViewMaker, Views
-from train.loop import Logged, Say, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
@@ -73,7 +73,7 @@ class Recipe:
         return ViewMaker(pictures, weights, self.batch, self.seed, self.strength, self.plain)
 
 
-class Trainer:
+class Trainer(Kept):
     """Network, average, optimiser and position: everything that a checkpoint holds.
 
     Args:
@@ -121,28 +121,18 @@ class Trainer:
         self.step += 1
         return parts
 
-    def _parts(self) -> dict[str, list[Any]]:
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint must have been made with."""
+        return self.recipe.architecture
+
+    def parts(self) -> dict[str, Sequence[Any]]:
+        """What a checkpoint holds."""
         return {
-            "network": list(self.network.variables),
-            "average": list(self.average.variables),
-            "optimizer": list(self.optimizer.variables),
+            "network": self.network.variables,
+            "average": self.average.variables,
+            "optimizer": self.optimizer.variables,
         }
-
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        """Write the state after the last step."""
-        checkpoint.save(path, self.recipe.architecture, self._parts(), {"step": self.step, **record})
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Go on from the state at `path`; gives back its record.
-
-        Raises:
-            InputError: no checkpoint, damaged, or of another architecture.
-        """
-        state = checkpoint.load(path, self.recipe.architecture)
-        for part, variables in self._parts().items():
-            checkpoint.assign(variables, state.arrays[part])
-        self.step = int(state.record["step"])
-        return state.record
 
 
 def embed(network: Callable[[Any], Any], faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
@@ -190,10 +180,7 @@ def train_embedder(
     """
     prepare_folder(work, resume=resume)
     trainer = Trainer(recipe, teach, bank, None if resume else begin)
-    spent = 0.0
-    if resume:
-        spent = float(trainer.load(work / "checkpoint.npz").get("seconds", 0.0))
-        say(f"resumed at step {trainer.step} of {recipe.steps}")
+    spent = go_on(trainer, work, say) if resume else 0.0
     batches = ahead(views, trainer.step, recipe.steps, workers)
 
     def rest(due: Logged) -> dict[str, Any]:

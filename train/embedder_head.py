@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-HEAD = "head_dense"
+from train.embedder import embed
+from train.models.layers import HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,7 @@ class Whitening:
 def raw_outputs(network: keras.Model, faces: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
     """The outputs `[N,D]` of the last dense layer, before they are brought to unit length."""
     head = keras.Model(network.input, network.get_layer(HEAD).output)
-    parts = [np.asarray(head(tf.constant(faces[i : i + batch], tf.float32))) for i in range(0, len(faces), batch)]
-    return np.concatenate(parts)
+    return embed(head, faces, batch)
 
 
 def fit_whitening(outputs: NDArray[np.floating], people: tuple[str, ...], shrink: float = 0.5) -> Whitening:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
-from train.embedder_head import HEAD
+from train.embedder import embed
 from train.models.dlib_resnet import load_dlib_weights
+from train.models.layers import HEAD
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +105,7 @@ def fit_head(
         ridge: weight of the kernel's squared norm, relative to the mean variance of the features.
     """
     features = keras.Model(network.input, network.get_layer(FEATURES).output)
-    parts = [features(ops.convert_to_tensor(faces[i : i + batch], "float32")) for i in range(0, len(faces), batch)]
-    x, y = np.concatenate([np.asarray(p, np.float64) for p in parts]), np.asarray(targets, np.float64)
+    x, y = np.asarray(embed(features, faces, batch), np.float64), np.asarray(targets, np.float64)
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     x, y = x - x_mean, y - y_mean
     covariance = x.T @ x / len(x)

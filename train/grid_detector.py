@@ -25,16 +25,16 @@ from engine.errors import UsageError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.nms import nms
 from engine.types import Detections
-from train import checkpoint
 from train.ahead import ahead
+from train.checkpoint import Kept
 from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sample
 from train.data.grid import FACES, decode_grid, encode_grid
 from train.detections import padded
-from train.detector import DetectionData
+from train.detector import DetectionData, vars_of
 from train.grid_eval import IOU
-from train.loop import Logged, Say, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
@@ -199,7 +199,7 @@ class GridCanvases:
         return [make_sample(self.pool, phase.side, settings, rng) for _ in range(phase.pictures)]
 
 
-class GridTrainer:
+class GridTrainer(Kept):
     """Network, optimiser and step counter."""
 
     def __init__(self, recipe: GridRecipe, backbone: Backbone | None = None) -> None:
@@ -226,9 +226,8 @@ class GridTrainer:
 
     def train_step(self, batch: GridBatch) -> dict[str, float]:
         """Learn from the batch that belongs to the step number."""
-        arrays = {"images": batch.images, "target": batch.target, "ignore": batch.ignore}
         settled = self.recipe.phase(self.step).settled
-        parts = self._learn(arrays, self.recipe.rate(self.step), settled=settled)
+        parts = self._learn(vars_of(batch), self.recipe.rate(self.step), settled=settled)
         self.step += 1
         return parts
 
@@ -241,18 +240,9 @@ class GridTrainer:
         """Boxes `[N,R,C,2,5]` of `[N,H,W,3]`."""
         return np.asarray(self._predict(images))
 
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        """Write a checkpoint."""
-        parts = {"network": self.model.variables, "optimizer": self.optimizer.variables}
-        checkpoint.save(path, self.architecture, parts, {"step": self.step, **record})
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint of the same architecture; gives back its record."""
-        stored = checkpoint.load(path, self.architecture)
-        checkpoint.assign(self.model.variables, stored.arrays["network"])
-        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
-        self.step = int(stored.record["step"])
-        return stored.record
+    def parts(self) -> dict[str, Sequence[Any]]:
+        """What a checkpoint holds."""
+        return {"network": self.model.variables, "optimizer": self.optimizer.variables}
 
 
 def find_in_grid(predict: Predict, rgb: NDArray[np.uint8], side: int = SIDE, threshold: float = 0.01) -> Detections:
@@ -301,10 +291,7 @@ def train_grid_detector(
     prepare_folder(folder, resume=resume)
     log = folder / "log.jsonl"
     trainer = GridTrainer(recipe, backbone)
-    spent = 0.0
-    if resume:
-        spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
-        say(f"resumed at step {trainer.step}")
+    spent = go_on(trainer, folder, say) if resume else 0.0
     true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
     write_whole(folder / "recipe.json", json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))

@@ -27,6 +27,9 @@ class Steps(Protocol):
     def save(self, path: Path, record: dict[str, Any]) -> None:
         """Write a checkpoint (`train.checkpoint.save`)."""
 
+    def load(self, path: Path) -> dict[str, Any]:
+        """Go on from a checkpoint; gives back its record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Logged:
@@ -51,6 +54,17 @@ def prepare_folder(folder: Path, *, resume: bool) -> None:
                 os.replace(old, old.with_suffix(f".earlier{old.suffix}"))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def go_on(trainer: Steps, folder: Path, say: Say) -> float:
+    """Have `trainer` go on from the checkpoint in `folder`: the seconds that were spent on it so far.
+
+    Raises:
+        InputError: there is no checkpoint, or one of another network.
+    """
+    spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
+    say(f"resumed at step {trainer.step}")
+    return spent
 
 
 @contextmanager

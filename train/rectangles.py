@@ -21,16 +21,17 @@ from engine.errors import OutputError
 from engine.metrics import FaceTruth, average_precision, box_iou
 from engine.nms import nms
 from engine.types import Detections
-from train import checkpoint
+from train.checkpoint import Kept
 from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
 from train.detector_sheets import write_png
-from train.loop import Say, prepare_folder, run_steps
+from train.loop import Say, go_on, prepare_folder, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.rectangles import build_rectangles_network
+from train.output import write_whole
 from train.rectangles_sheet import rectangles_sheet
 
 ARCHITECTURE = "rectangles"
@@ -63,7 +64,7 @@ class RectanglesRecipe:
         return float(self.learning_rate * warm * (0.5005 + 0.4995 * np.cos(np.pi * step / self.steps)))
 
 
-class RectanglesTrainer:
+class RectanglesTrainer(Kept):
     """Network, optimiser and step counter."""
 
     def __init__(self, recipe: RectanglesRecipe) -> None:
@@ -93,18 +94,14 @@ class RectanglesTrainer:
         """Boxes `[N,3,3,2,5]` of `[N,15,15,1]`."""
         return np.asarray(self._predict(images))
 
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        """Write a checkpoint."""
-        parts = {"network": self.model.variables, "optimizer": self.optimizer.variables}
-        checkpoint.save(path, ARCHITECTURE, parts, {"step": self.step, **record})
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint must have been made with."""
+        return ARCHITECTURE
 
-    def load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint; gives back its record."""
-        stored = checkpoint.load(path, ARCHITECTURE)
-        checkpoint.assign(self.model.variables, stored.arrays["network"])
-        checkpoint.assign(self.optimizer.variables, stored.arrays["optimizer"])
-        self.step = int(stored.record["step"])
-        return stored.record
+    def parts(self) -> dict[str, Sequence[Any]]:
+        """What a checkpoint holds."""
+        return {"network": self.model.variables, "optimizer": self.optimizer.variables}
 
 
 def find_rectangles(values: NDArray[np.float32], threshold: float = LEAST) -> Detections:
@@ -198,11 +195,8 @@ def train_rectangles(
     prepare_folder(folder, resume=resume)
     trainer = RectanglesTrainer(recipe)
     if resume:
-        trainer.load(folder / "checkpoint.npz")
-        say(f"resumed at step {trainer.step}")
-    else:
-        (folder / "log.jsonl").unlink(missing_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
+        go_on(trainer, folder, say)
+    write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
     run_steps(
         trainer,
         recipe.steps,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from train.compiled_step import on_tensorflow
 from train.data.faces import FACE
 
 BATCH = 16
@@ -83,12 +83,12 @@ class Teachers:
 
     def __init__(self, folder: Path, specs: tuple[TeacherSpec, ...] = TEACHERS, threads: int = 1) -> None:
         self.specs = specs
-        if keras.backend.backend() == "jax":
-            self._smallest, self._largest = BATCH, LARGEST
-            self._networks = [_in_jax(folder / spec.file, spec) for spec in specs]
-        else:
-            self._smallest = self._largest = BATCH
+        if on_tensorflow():
+            self._largest = BATCH
             self._networks = [_in_openvino(folder / spec.file, spec, threads) for spec in specs]
+        else:
+            self._largest = LARGEST
+            self._networks = [_in_jax(folder / spec.file, spec) for spec in specs]
 
     def each(self, faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Every teacher's unit embeddings `[N,D]` of aligned RGB `faces` `[N,112,112,3]`."""
@@ -97,7 +97,7 @@ class Teachers:
             parts = []
             for start in range(0, len(faces), self._largest):
                 batch = faces[start : start + self._largest]
-                size = max(self._smallest, 1 << (len(batch) - 1).bit_length())
+                size = max(BATCH, 1 << (len(batch) - 1).bit_length())
                 whole = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.uint8)])
                 parts.append(np.asarray(network(whole))[: len(batch)])
             raw = np.concatenate(parts)

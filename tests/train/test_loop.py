@@ -30,6 +30,9 @@ class Counter:
     def save(self, path: Path, record: dict[str, Any]) -> None:
         path.write_text(json.dumps({"step": self.step, "weights": self.weights, **record}), "utf-8")
 
+    def load(self, path: Path) -> dict[str, Any]:
+        raise NotImplementedError
+
 
 class Stopped(Exception):
     pass

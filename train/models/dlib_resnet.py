@@ -20,8 +20,7 @@ from keras import layers
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
 from train.data.faces import FACE
-from train.embedder_head import HEAD
-from train.models.layers import FusedBatchNormalization
+from train.models.layers import HEAD, FusedBatchNormalization
 
 EPSILON = 1e-4
 MEAN = (122.78199768066406, 117.0009994506836, 104.2979965209961)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from train.models.layers import FusedBatchNormalization
+from train.models.layers import HEAD, FusedBatchNormalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +70,5 @@ def build_embedder(design: EmbedderDesign = EmbedderDesign(), side: int = 112) -
             x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
     x = FusedBatchNormalization(momentum=0.97, epsilon=1e-4, name="head_norm")(x)
     x = layers.Flatten(name="head_flatten")(x)
-    x = layers.Dense(design.dimension, name="head_dense")(x)
+    x = layers.Dense(design.dimension, name=HEAD)(x)
     return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")

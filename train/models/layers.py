@@ -8,6 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from train.compiled_step import on_tensorflow
+
+HEAD = "head_dense"
+"""An embedder's last layer with weights."""
+
 
 @keras.saving.register_keras_serializable(package="iznet")
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -27,7 +32,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise by the batch's moments in training (and move the averages), by the averages else."""
-        if keras.backend.backend() != "tensorflow":
+        if not on_tensorflow():
             return super().call(inputs, training=training, mask=mask)
         from tensorflow.compat.v1.nn import fused_batch_norm
 
