@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.detector import Detector
 from engine.embedder import Embedder
+from engine.errors import OutputError
 from engine.gallery import Gallery
 from engine.network import opened
 from engine.runtime import Session, Work
@@ -114,7 +115,12 @@ def label_video(
         # A face that comes and goes between two looks would stay visible.
         every_frame = every_frame or style.hide is not None
         if video:
-            check_output(target, overwrite or (resume and encoded and marked(work, "video")), [source])
+            goes_on = resume and encoded
+            check_output(target, overwrite or goes_on, [source])
+            if goes_on and target.exists() and not (overwrite or marked(work, "video")):
+                raise OutputError(
+                    f"{target} exists, and no interrupted run of it is there to go on with; --overwrite makes it anew"
+                )
         if video and soft:
             from stream.soft import soft_output, soft_plan
 

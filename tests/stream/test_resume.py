@@ -147,6 +147,16 @@ def whole(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(Made.of(output), ended)
 
 
+def finished(output: Path) -> bool:
+    """Whether a killed run had nothing left to do but to end; an empty work folder it may have left goes."""
+    work = work_folder(output)
+    if not output.exists() or (work / JOB_FILE).exists():
+        return False
+    if work.exists():
+        work.rmdir()
+    return True
+
+
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(driver: Driver, whole: Whole, tmp_path: Path) -> None:
     """Ten moments drawn by chance, half of them while it goes on already; one that comes too late is no matter."""
     dice = random.Random(20251125)
@@ -157,7 +167,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(driver: Driver, whole
         for resume in (False, True):
             ended = driver.run(output, kill_after=dice.random() * whole.ended.seconds, resume=resume)
             killed += ended.status == -signal.SIGKILL
-            if ended.status == 0:
+            if ended.status == 0 or finished(output):
                 break
         else:
             assert driver.run(output, resume=True).status == 0
@@ -249,6 +259,15 @@ def test_without_resume_it_starts_anew(job: Job, whole: Whole) -> None:
 def test_with_nothing_to_go_on_from_it_says_so_and_starts(job: Job, whole: Whole) -> None:
     assert any("made from the start" in note for note in job.label(resume=True).notes)
     assert Made.of(job.output) == whole.made
+
+
+def test_what_is_finished_is_not_made_again(job: Job) -> None:
+    job.label()
+    before = job.output.read_bytes()
+    with pytest.raises(OutputError, match=r"out\.mp4 exists, and no interrupted run of it"):
+        job.label(resume=True)
+    assert job.output.read_bytes() == before
+    job.label(resume=True, overwrite=True)
 
 
 def test_after_ctrl_c_it_goes_on_and_the_partial_files_go(job: Job, whole: Whole) -> None:
