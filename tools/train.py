@@ -23,6 +23,7 @@ COMMANDS = {
     "rectangles": Entry("tools.train_rectangles:rectangles", "Prove the detection loss on plots of rectangles."),
     "faces": Entry("tools.train_faces:faces", "Cut the faces out of a folder of photos."),
     "embedder": Entry("tools.train_embedder:embedder", "Train the face embedder."),
+    "join-embedders": Entry("tools.train_embedder:join_embedders", "Make one embedder of two."),
     "members": Entry("tools.train_members:members", "Fine-tune the embedder on your own people."),
     "cohort": Entry("tools.train_cohort:cohort", "Make the strangers that gallery thresholds are found with."),
     "eval-embedder": Entry("tools.train_embedder:eval_embedder", "Verification figures of an embedder."),

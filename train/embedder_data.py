@@ -26,6 +26,15 @@ def prepare(data: Path) -> Split:
     return split_faces(read_faces(data / "faces.zip"), read_names(data / "people12.csv"))
 
 
+FITTED = 2048
+"""Faces that linear maps of embeddings are fitted to."""
+
+
+def some_rows(of: int, count: int) -> NDArray[np.intp]:
+    """`count` rows `of` so many, ascending, always the same ones."""
+    return np.sort(np.random.default_rng(0).permutation(of)[:count])
+
+
 def weights_of(faces: FaceSet) -> NDArray[np.float64]:
     """How often each crop is drawn: those of the two small collections twice as often as those of the large one."""
     return np.where(np.array(faces.sets) == "celeb", 1.0, 2.0)

@@ -19,10 +19,10 @@ from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
 from train.embedder import Recipe, embed, train_embedder
-from train.embedder_data import Targets, prepare, weights_of, write_pictures
+from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of, write_pictures
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
-from train.embedder_warm import go_on, warm_start
+from train.embedder_warm import SHARED, go_on, warm_start
 from train.export import export_onnx, write_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
@@ -36,8 +36,10 @@ SMALL = 128
 """Faces a batch under which moments of batches are too unlike those of other faces to normalise by."""
 
 
-def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Recipe:
+def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32, *, beside: bool = False) -> Recipe:
     """The settings that suit an architecture: `residual` learns from nothing, `dlib` goes on from dlib's weights.
+
+    With `beside`, the layers that it shares with the embedder it is to be joined with stay as they are.
 
     Example:
         >>> recipe_for("dlib", 1000, 1).design.signature
@@ -56,18 +58,20 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
         strength=Strength(shrink=0.4),
         plain=0.4,
     )
+    shared = tuple(f"{name}*" for name in SHARED) if beside else ()
     if batch >= SMALL:
-        return recipe
+        return replace(recipe, frozen=shared)
     # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them.
-    return replace(recipe, frozen=("stem*", "level1*", "*_norm"), peak_rate=4e-5, warm_up=200, averaging=0.998)
-
-
-FITTED = 2048
-"""Faces that the last layer is fitted to before the first step."""
+    frozen = (*(shared or ("stem*", "level1*")), "*_norm")
+    return replace(recipe, frozen=frozen, peak_rate=4e-5, warm_up=200, averaging=0.998)
 
 
 def beginning(
-    design: EmbedderDesign | DlibDesign, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+    design: EmbedderDesign | DlibDesign,
+    weights: Path | None,
+    beside: Path | None,
+    faces: NDArray[np.uint8],
+    targets: NDArray[np.float32],
 ) -> Callable[[keras.Model], None] | None:
     """What puts weights into a new network of `design`; None: they stay random.
 
@@ -75,6 +79,7 @@ def beginning(
         design: of the network.
         weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
             takes the installed package's.
+        beside: the `embedder.keras` to be joined with, whose first levels it takes if it goes on from a training.
         faces: `[N,112,112,3]` undistorted.
         targets: `[N,D]` what the network should answer to them.
 
@@ -83,10 +88,10 @@ def beginning(
     """
     if isinstance(design, EmbedderDesign):
         return None
-    rows = np.sort(np.random.default_rng(0).permutation(len(faces))[:FITTED])
+    rows = some_rows(len(faces), FITTED)
     some, wanted = faces[rows], targets[rows]
     if weights is not None and weights.suffix == ".keras":
-        return lambda network: go_on(network, weights, some, wanted)
+        return lambda network: go_on(network, weights, some, wanted, beside)
     source = read_dlib_network(installed_weights() if weights is None else weights)
     return lambda network: warm_start(network, source, some, wanted)
 
@@ -98,6 +103,7 @@ def train_and_export(
     recipe: Recipe,
     weights: Path | None,
     *,
+    beside: Path | None = None,
     resume: bool = False,
     workers: int = 0,
     say: Say = print,
@@ -112,6 +118,7 @@ def train_and_export(
         work: folder for everything that is made on the way.
         recipe: of the training.
         weights: what to begin with, as in `beginning`.
+        beside: likewise.
         resume: go on from the checkpoint in `work`.
         workers: processes that make views beside this one.
         say: is told how it goes, a line at a time.
@@ -141,7 +148,7 @@ def train_and_export(
         targets,
         targets.bank,
         resume=resume,
-        begin=None if resume else beginning(recipe.design, weights, learn.centre(), targets.bank),
+        begin=None if resume else beginning(recipe.design, weights, beside, learn.centre(), targets.bank),
         check=check,
         workers=workers,
         say=say,
@@ -150,7 +157,12 @@ def train_and_export(
         return None
     residual = isinstance(recipe.design, EmbedderDesign)
     whiten(network, learn)
-    return export_embedder(network, work, split, mirror=residual, integers=not residual)
+    digest = export_embedder(network, work, split, mirror=residual, integers=not residual)
+    try:
+        network.save(work / "embedder.keras")
+    except OSError as error:
+        raise OutputError(f"cannot write {work / 'embedder.keras'}: {error}") from error
+    return digest
 
 
 def whiten(network: keras.Model, learn: FaceSet) -> None:
@@ -160,13 +172,13 @@ def whiten(network: keras.Model, learn: FaceSet) -> None:
 
 
 def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror: bool, integers: bool) -> str:
-    """Write `embedder.onnx`, `.sha256` and `.keras` to `folder`; returns the checksum of the first.
+    """Write `embedder.onnx` and `.sha256` to `folder`; returns the checksum.
 
     Args:
         network: the trained embedder.
         folder: also gets `embedder_f32.onnx`, the same network in 32-bit floats.
         split: the threshold for naming has a false accept rate of 1e-3 between its dev people.
-        mirror: embed each face as it is and mirrored; the Keras file is the network alone.
+        mirror: embed each face as it is and mirrored.
         integers: compute in 8-bit integers, ranges measured on faces that were learned from.
 
     Raises:
@@ -193,16 +205,11 @@ def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror:
         threshold = dev_figures(embedder.embed, split.dev, split.group_dev)["dev_threshold_1e-3"]
         cosines, same = all_pairs(embedder.embed(split.dev.centre()), split.dev.people)
     facts |= {"iznet.threshold": f"{threshold:.3f}", "iznet.strangers": f"{cosines[~same].mean():.3f}"}
-    digest = write_onnx(model, path, facts)
-    try:
-        network.save(folder / "embedder.keras")
-    except OSError as error:
-        raise OutputError(f"cannot write {folder / 'embedder.keras'}: {error}") from error
-    return digest
+    return write_onnx(model, path, facts)
 
 
 def calibration_faces(learn: FaceSet, count: int = 256) -> NDArray[np.uint8]:
     """`[count,112,112,3]` faces of `learn`, half of them degraded as in training, to measure integer ranges on."""
     rng = np.random.default_rng(0)
-    faces = learn.select(np.sort(rng.permutation(len(learn))[:count])).centre()
+    faces = learn.select(some_rows(len(learn), count)).centre()
     return np.stack([degrade(rng, face, Strength()) if i % 2 else face for i, face in enumerate(faces)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
+from train.output import write_whole
 
 OPSET = 17
 
@@ -95,8 +95,8 @@ def _sign(model: Any, metadata: Mapping[str, str]) -> bytes:
 
 def _write(path: Path, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
-    _replace(path, data)
-    _replace(path.with_suffix(".sha256"), f"{digest}  {path.name}\n".encode())
+    write_whole(path, data)
+    write_whole(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")
     return digest
 
 
@@ -181,17 +181,6 @@ def _difference(
             return float("inf")
         worst = max(worst, float(np.max(np.abs(a - b))))
     return worst
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error}") from error
 
 
 @contextlib.contextmanager

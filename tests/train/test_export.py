@@ -113,9 +113,10 @@ def test_a_network_that_answers_differently_is_not_written(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="nowhere"):
-        export(tiny(), tmp_path / "nowhere" / "e.onnx")
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"file/e\.onnx"):
+        export(tiny(), tmp_path / "file" / "e.onnx")
 
 
 def test_the_order_of_the_converter_does_not_show() -> None:

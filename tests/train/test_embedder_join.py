@@ -1,0 +1,119 @@
+"""Two embedders as one: it answers what their answers say, and computes once what they have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+from engine.errors import InputError  # noqa: E402
+from train.data.faces import FaceSet, Split  # noqa: E402
+from train.embedder import embed  # noqa: E402
+from train.embedder_join import MEAN_OFF, WEIGHTS, Joint, build, join, shared_until  # noqa: E402
+from train.embedder_warm import go_on  # noqa: E402
+from train.models.dlib_resnet import DlibDesign  # noqa: E402
+from train.models.embedder import EmbedderDesign  # noqa: E402
+
+DESIGN = DlibDesign(channels=(4, 6, 6), blocks=(1, 2, 1), dimension=5, side=40)
+RNG = np.random.default_rng(0)
+FACES = RNG.integers(0, 256, (24, 112, 112, 3), dtype=np.uint8)
+
+
+def network(seed: int) -> Any:
+    keras.utils.set_random_seed(seed)
+    return DESIGN.build()
+
+
+def unit(x: NDArray[Any]) -> NDArray[np.float32]:
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+def same_levels(first: Any, second: Any, beginnings: tuple[str, ...]) -> None:
+    for layer in second.layers:
+        if layer.weights and layer.name.startswith(beginnings):
+            layer.set_weights(first.get_layer(layer.name).get_weights())
+
+
+@pytest.mark.parametrize(
+    ("common", "cut"),
+    [
+        ((), "frame_border"),
+        (("stem",), "stem_pool"),
+        (("stem", "level1", "level2_block1"), "level2_block1_relu"),
+        (("stem", "level2"), "stem_pool"),
+    ],
+)
+def test_the_joint_network_answers_the_joint_answer_and_common_levels_are_there_once(
+    common: tuple[str, ...], cut: str
+) -> None:
+    first, second = network(1), network(2)
+    same_levels(first, second, common)
+    x, y = embed(first, FACES), embed(second, FACES)
+    joint = Joint.fit(x, y, 0.7, 4)
+    both = build(first, second, joint)
+    assert shared_until(first, second) == cut
+    np.testing.assert_allclose(embed(both, FACES), joint(x, y), atol=1e-5)
+    spared = sum(w.size for layer in first.layers if layer.name.startswith(common or "?") for w in layer.get_weights())
+    if "level2" not in common:  # its equal weights come after others that are not
+        assert both.count_params() == first.count_params() + second.count_params() - spared + 10 * 4 + 4
+
+
+def test_components_keep_the_directions_in_which_most_happens() -> None:
+    x, y = unit(RNG.normal(size=(300, 6))), unit(RNG.normal(size=(300, 3)) * [5, 1, 0.1] + [0, 2, 0])
+    joint = Joint.fit(x, y, 1.5, 4)
+    both = np.concatenate([x, 1.5 * y], axis=1).astype(np.float64)
+    mean = both.mean(axis=0)
+    _, sizes, rows = np.linalg.svd(both - mean, full_matrices=False)
+    np.testing.assert_allclose(joint.kernel @ joint.kernel.T, rows[:4].T @ rows[:4], atol=1e-4)
+    assert sizes[3] > 1.001 * sizes[4]
+    expected = unit((both - MEAN_OFF * mean) @ rows[:4].T)
+    np.testing.assert_allclose(joint(x, y) @ joint(x, y).T, expected @ expected.T, atol=1e-4)
+
+
+def people(count: int, each: int, seed: int) -> FaceSet:
+    rng = np.random.default_rng(seed)
+    looks = rng.integers(0, 256, (count, 1, 112, 112, 3))
+    pictures = np.clip(looks + rng.integers(-90, 90, (count, each, 112, 112, 3)), 0, 255).astype(np.uint8)
+    names = tuple(f"p{n}" for n in range(count) for _ in range(each))
+    n = count * each
+    return FaceSet(pictures.reshape(n, 112, 112, 3), tuple(f"{i}.jpg" for i in range(n)), ("",) * n, names, ("",) * n)
+
+
+def test_of_the_weights_the_one_with_which_most_people_are_recognised_is_taken(tmp_path: Path) -> None:
+    split = Split(people(10, 4, 0), people(8, 4, 1), people(4, 4, 2), people(1, 1, 3))
+    network(1).save(tmp_path / "first.keras")
+    network(2).save(tmp_path / "second.keras")
+    said: list[str] = []
+    both = join(tmp_path / "first.keras", tmp_path / "second.keras", split, 4, said.append)
+    figures = [[float(word) for word in line.replace(":", "").split() if word[0].isdigit()] for line in said]
+    assert [f[0] for f in figures] == list(WEIGHTS)
+    best = max(figures, key=lambda f: f[1] + f[2])
+    assert both.get_layer("join_weight").scale == best[0]
+    assert min(f[1] + f[2] for f in figures) < best[1] + best[2], "the choice is to be one"
+
+
+def test_what_is_no_such_embedder_is_refused(tmp_path: Path) -> None:
+    split = Split(*(people(2, 2, n) for n in range(4)))
+    network(1).save(tmp_path / "first.keras")
+    EmbedderDesign().build().save(tmp_path / "residual.keras")
+    (tmp_path / "broken.keras").write_bytes(b"PK")
+    for name in ("residual.keras", "broken.keras", "none.keras"):
+        with pytest.raises(InputError, match=rf"{name} is no embedder to be joined .*--arch dlib"):
+            join(tmp_path / "first.keras", tmp_path / name, split)
+
+
+def test_going_on_beside_another_takes_its_first_levels(tmp_path: Path) -> None:
+    first, second, new = network(1), network(2), network(3)
+    first.save(tmp_path / "first.keras")
+    second.save(tmp_path / "second.keras")
+    wanted = unit(RNG.normal(size=(24, 5)))
+    go_on(new, tmp_path / "second.keras", FACES, wanted, beside=tmp_path / "first.keras")
+    assert shared_until(first, new) == "level2_block2_relu"
+    layer = "level3_block1a_conv"
+    np.testing.assert_array_equal(new.get_layer(layer).get_weights()[0], second.get_layer(layer).get_weights()[0])

@@ -1,0 +1,142 @@
+"""Two embedders as one network: they look at a face together, and their answers become one embedding.
+
+Networks that learned from different teachers err on different faces, so their mean errs less than the better of them
+(an ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter,
+and principal components bring them to the usual length. First levels with the same weights in both are computed once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+from engine.metrics import tar_at_far
+from train.data.faces import FaceSet, Split
+from train.embedder import embed
+from train.embedder_data import FITTED, some_rows
+from train.embedder_eval import all_pairs
+from train.loop import Say
+
+WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
+"""Lengths of the second embedding, the first one being 1, of which the best is taken."""
+MEAN_OFF = 0.85
+"""Share of the mean that is taken off, so that strangers' cosines are about 0."""
+BEFORE_FIRST_LEVEL = "frame_border"
+NARROW = r"stem_pool|level\d+_block\d+_relu"
+"""Layers that everything goes through, where two networks can part."""
+
+Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Embeddings of the same faces by both networks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joint:
+    """Two unit embeddings `x` `[N,D₁]`, `y` `[N,D₂]` to one: the direction of `[x, weight · y] @ kernel + bias`."""
+
+    weight: float
+    kernel: NDArray[np.float32]
+    """`[D₁+D₂,D]`."""
+    bias: NDArray[np.float32]
+    """`[D]`."""
+
+    @classmethod
+    def fit(cls, x: NDArray[np.float32], y: NDArray[np.float32], weight: float, dimension: int) -> Joint:
+        """By the principal components of faces of many people, `MEAN_OFF` of their mean taken off."""
+        both = np.concatenate([x, weight * y], axis=1).astype(np.float64)
+        mean = both.mean(axis=0)
+        _, vectors = np.linalg.eigh(np.cov(both, rowvar=False))
+        kernel = vectors[:, ::-1][:, :dimension]
+        return cls(weight, kernel.astype(np.float32), (-MEAN_OFF * mean @ kernel).astype(np.float32))
+
+    def __call__(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors `[N,D]`."""
+        joined = np.concatenate([x, self.weight * y], axis=1) @ self.kernel + self.bias
+        return np.asarray(joined / np.linalg.norm(joined, axis=1, keepdims=True), np.float32)
+
+
+def open_embedder(path: Path) -> keras.Model:
+    """The embedder of an `embedder.keras`.
+
+    Raises:
+        InputError: no such file, damaged, or not one that can be joined.
+    """
+    try:
+        network = keras.saving.load_model(path, compile=False)
+        network.get_layer(BEFORE_FIRST_LEVEL)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is no embedder to be joined ({error}); give an embedder.keras of --arch dlib"
+        ) from error
+    return network
+
+
+def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say = print) -> keras.Model:
+    """The two embedders as one, the weight of the second chosen on the people kept aside.
+
+    Args:
+        first: an `embedder.keras` of `--arch dlib`.
+        second: another one.
+        split: the components are found on its `learn`, the weight is chosen on its `dev` and `group_dev`: the sum of
+            both acceptances, at FAR 1e-3 and 1e-2, is to be as large as can be.
+        dimension: of the embedding.
+        say: is told how each weight does.
+
+    Raises:
+        InputError: one of the files cannot be joined.
+    """
+    one, other = open_embedder(first), open_embedder(second)
+
+    def answers(faces: FaceSet) -> Answers:
+        return embed(one, faces.centre()), embed(other, faces.centre())
+
+    def accepted(answers: Answers, faces: FaceSet, joint: Joint, far: float) -> float:
+        return tar_at_far(*all_pairs(joint(*answers), faces.people), far)[0]
+
+    x, y = answers(split.learn.select(some_rows(len(split.learn), FITTED)))
+    dev, group = answers(split.dev), answers(split.group_dev)
+
+    def judge(joint: Joint) -> float:
+        figures = accepted(dev, split.dev, joint, 1e-3), accepted(group, split.group_dev, joint, 1e-2)
+        say(f"second × {joint.weight:g}: dev people {100 * figures[0]:.2f} %, group {100 * figures[1]:.2f} %")
+        return sum(figures)
+
+    return build(one, other, max((Joint.fit(x, y, weight, dimension) for weight in WEIGHTS), key=judge))
+
+
+def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:
+    """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out."""
+    cut = shared_until(first, second)
+    rest = keras.Model(second.get_layer(cut).output, second.output, name="second")
+    answers = [first.output, layers.Rescaling(joint.weight, name="join_weight")(rest(first.get_layer(cut).output))]
+    dense = layers.Dense(joint.kernel.shape[1], name="join_dense")
+    x = dense(layers.Concatenate(name="join_answers")(answers))
+    dense.set_weights([joint.kernel, joint.bias])
+    return keras.Model(first.input, layers.UnitNormalization(name="join_embeddings")(x), name="embedder")
+
+
+def shared_until(first: keras.Model, second: keras.Model) -> str:
+    """The last layer up to which both compute the same: the end of a block, or what stands before the first level.
+
+    Example:
+        >>> shared_until(network, network)  # doctest: +SKIP
+        'level5_block1_relu'
+    """
+    cut = BEFORE_FIRST_LEVEL
+    for layer in second.layers:
+        if layer.weights and not _same(first, layer):
+            break
+        if re.fullmatch(NARROW, layer.name):
+            cut = layer.name
+    return cut
+
+
+def _same(first: keras.Model, layer: keras.Layer) -> bool:
+    mine = first.get_layer(layer.name).get_weights()
+    return all(np.array_equal(a, b) for a, b in zip(mine, layer.get_weights(), strict=True))
