@@ -42,9 +42,15 @@ class _Life:
     first: int
     last: int
     frames: int
-    latest: Face
-    latest_index: int
-    latest_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """Where a track was seen last, which matters until its shot ends."""
+
+    face: Face
+    index: int
+    time: float
 
 
 class Analyser:
@@ -118,8 +124,8 @@ class Analyser:
         self._lives: dict[int, _Life] = {}
         self._joined: dict[int, int] = {}
         """Tracks that turned out to be an earlier one, seen again."""
-        self._here: list[int] = []
-        """Tracks of the current shot."""
+        self._here: dict[int, _Sighting] = {}
+        """The tracks of the current shot, in order of appearance."""
         self._tracked_at = 0.0
         """Seconds of the latest frame that was looked at and tracked."""
         self._tracked: dict[int, int] = {}
@@ -206,26 +212,22 @@ class Analyser:
         for face in faces:
             life = self._lives.get(face.track)
             if life is None:
-                self._here.append(face.track)
-                self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 1, face, frame.index, frame.time)
-                continue
-            self._fill(life, face, frame)
-            life.last, life.latest, life.latest_index, life.latest_time = (
-                frame.pts,
-                face,
-                frame.index,
-                frame.time,
-            )
-            life.frames += 1
+                self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 1)
+            else:
+                self._fill(life, face, frame)
+                life.last = frame.pts
+                life.frames += 1
+            self._here[face.track] = _Sighting(face, frame.index, frame.time)
         self._tracked_at = frame.time
         return faces
 
     def _fill(self, life: _Life, face: Face, frame: Frame) -> None:
         """Put a face that was missed for a moment on the held frames in between, moving evenly; not where the same
         person was found elsewhere meanwhile."""
-        missed = frame.index - life.latest_index - 1
-        gap = frame.time - life.latest_time
-        overlooked = life.latest_time < self._tracked_at  # there was a look in between
+        before = self._here[face.track]
+        missed = frame.index - before.index - 1
+        gap = frame.time - before.time
+        overlooked = before.time < self._tracked_at  # there was a look in between
         if not 1 <= missed <= len(self._held) or (overlooked and gap > self.fill_gap):
             return
         name = self._identity.naming(face.track).name
@@ -235,13 +237,13 @@ class Analyser:
                 continue
             if others:
                 self._identity.see(life.shot, [*others, face.track], held.frame.time)
-            share = np.float32((held.frame.time - life.latest_time) / gap)
+            share = np.float32((held.frame.time - before.time) / gap)
             held.faces.append(
                 Face(
                     face.track,
-                    life.latest.box + share * (face.box - life.latest.box),
+                    before.face.box + share * (face.box - before.face.box),
                     0.0,
-                    life.latest.landmarks + share * (face.landmarks - life.latest.landmarks),
+                    before.face.landmarks + share * (face.landmarks - before.face.landmarks),
                 )
             )
             life.frames += 1
@@ -277,11 +279,7 @@ class Analyser:
             life = self._lives[face.track]
             if life.first < oldest or life.last != frame.pts:
                 continue
-            ended = [
-                track
-                for track in self._here
-                if track in self._lives and track not in alive and self._lives[track].last < life.first
-            ]
+            ended = [track for track in self._here if track not in alive and self._lives[track].last < life.first]
             into = self._identity.reunion(face.track, ended) if ended else None
             if into is None:
                 continue
@@ -290,7 +288,7 @@ class Analyser:
             self._joined[face.track] = into
             gone, kept = self._lives.pop(face.track), self._lives[into]
             kept.last, kept.frames = gone.last, kept.frames + gone.frames
-            kept.latest, kept.latest_index, kept.latest_time = gone.latest, gone.latest_index, gone.latest_time
+            self._here[into] = self._here.pop(face.track)
             for held in self._held:
                 held.faces[:] = [replace(f, track=into) if f.track == face.track else f for f in held.faces]
             faces[number] = replace(face, track=into)

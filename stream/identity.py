@@ -214,11 +214,10 @@ class Identity:
             return {}
         tracks.sort()
         means = np.stack([_unit(self._evidence[track].total) for track in tracks]).astype(np.float32)
-        apart = np.array([[b in self._evidence[a].seen_with for b in tracks] for a in tracks])
-        unclear = np.array([self._evidence[track].clear < self.clear_enough for track in tracks])
-        apart |= unclear[:, None] | unclear[None]
-        np.fill_diagonal(apart, False)
-        return dict(zip(tracks, number_strangers(means, apart, self._same).tolist(), strict=True))
+        place = {track: row for row, track in enumerate(tracks)}
+        apart = [[place[other] for other in self._evidence[t].seen_with if other in place] for t in tracks]
+        unclear = {row for row, track in enumerate(tracks) if self._evidence[track].clear < self.clear_enough}
+        return dict(zip(tracks, number_strangers(means, apart, self._same, unclear).tolist(), strict=True))
 
     def naming(self, track: int) -> Naming:
         """What the track is called by all that is known now."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -26,7 +26,7 @@ from stream.clock import Clock
 from stream.encoders import KINDS
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
-from stream.segments import Segment, check_headers
+from stream.segments import Coded, Segment, check_headers
 from stream.sink import StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
 from stream.tags import file_tags, track_tags
 
@@ -86,7 +86,8 @@ def join(
     streams = streams or plan_streams(source, output, plan, omit)
     report = JoinReport(Path(output), sum(s.frames for s in segments), notes=list(streams.notes))
     with atomic_output(output, overwrite, folder) as temporary, opened(source) as container:
-        times = decoding_times(segments, None if partial else _stated_end(container.streams[streams.picture]))
+        packets = (coded for segment in segments for coded in segment.packets)
+        times = decoding_times(packets, None if partial else _stated_end(container.streams[streams.picture]))
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
         options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base)
@@ -116,7 +117,7 @@ class Times:
         return max(p + d for p, d in zip(self.pts, self.duration, strict=True))
 
 
-def decoding_times(segments: Sequence[Segment], stated_end: int | None = None) -> Times:
+def decoding_times(packets: Iterable[Coded], stated_end: int | None = None) -> Times:
     """Decoding times that rise strictly across all joints and never pass the display time.
 
     With the display times sorted, the i-th packet is decoded at the time of the (i-D)-th picture, where D is the
@@ -127,16 +128,20 @@ def decoding_times(segments: Sequence[Segment], stated_end: int | None = None) -
     The first D decoding times lie before the first picture. MP4 stores distances between decoding times, so its sum of
     them is right if these lie as far ahead as the last packet's picture and the end lie apart from their decoding.
     """
-    pts = [coded.pts for segment in segments for coded in segment.packets]
+    pts, last = [], None
+    for coded in packets:
+        pts.append(coded.pts)
+        if last is None or coded.pts > last.pts:
+            last = coded
+    assert last is not None
     ordered = sorted(pts)
     rank = {value: i for i, value in enumerate(ordered)}
     if len(rank) != len(pts):
         raise RuntimeError("two pictures have the same time")
     delay = max(i - rank[value] for i, value in enumerate(pts))
-    last_said = max((c for s in segments for c in s.packets), key=lambda c: c.pts).duration
     steps = [b - a for a, b in pairwise(ordered)]
     to_end = 0 if stated_end is None else stated_end - ordered[-1]
-    steps.append(to_end if 0 < to_end <= max([last_said, *steps]) else last_said or (steps[-1] if steps else 1))
+    steps.append(to_end if 0 < to_end <= max([last.duration, *steps]) else last.duration or (steps[-1] if steps else 1))
     durations = [steps[rank[value]] for value in pts]
     head: list[int] = []
     if delay:

@@ -67,7 +67,7 @@ class _Run:
     first: int
     last: int
     start: int
-    end: Fraction
+    end: int | Fraction
 
 
 class PresenceLog:
@@ -94,7 +94,7 @@ class PresenceLog:
     def frame(self, pts: int, tracks: Collection[int]) -> None:
         """The next frame, and who is on it."""
         for run in self._here.values():
-            run.end = Fraction(pts)
+            run.end = pts
         here: dict[int, _Run] = {}
         for track in tracks:
             run = here.get(track) or self._here.get(track) or self._begun(track, pts)
@@ -120,14 +120,14 @@ class PresenceLog:
         return _longest_first([_present(name, _spans(own, time_base)) for name, own in runs.items() if own])
 
     def _begun(self, track: int, pts: int) -> _Run:
-        run = _Run(self.frames, self.frames, pts, Fraction(pts))
+        run = _Run(self.frames, self.frames, pts, pts)
         self._runs[track].append(run)
         return run
 
 
 def _spans(runs: Sequence[_Run], time_base: Fraction) -> list[tuple[Fraction, Fraction]]:
     """From when to when, seconds, somebody is seen who is all of these tracks."""
-    joined: list[tuple[int, Fraction, int]] = []
+    joined: list[tuple[int, int | Fraction, int]] = []
     for run in sorted(runs, key=lambda run: run.first):
         if joined and run.first - joined[-1][2] <= 1:
             start, end, last = joined[-1]

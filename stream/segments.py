@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,20 @@ class Segment:
     path: Path
     extradata: bytes
     """The encoder's headers, the same in every segment of a job."""
-    packets: tuple[Coded, ...]
+    frames: int
+    """How many frames are in it."""
     sha256: str
     drawn: str = ""
     """SHA-256 of what was drawn on its frames, as the caller put it."""
 
     @property
-    def frames(self) -> int:
-        """How many frames are in it."""
-        return len(self.packets)
+    def packets(self) -> tuple[Coded, ...]:
+        """Where each picture is, read from the journal: an hour has a hundred thousand.
+
+        Raises:
+            InputError: the journal entry cannot be read.
+        """
+        return _entry(self.path.with_suffix(".json"))[1]
 
     def read(self) -> Iterator[tuple[Coded, bytes]]:
         """Its packets in decoding order.
@@ -269,11 +274,11 @@ class _OpenSegment:
             self._first_frame,
             self._path,
             self._extradata or self._encoder.extradata or b"",
-            tuple(self._packets),
+            len(self._packets),
             self._digest.hexdigest(),
             self._drawn.hexdigest(),
         )
-        write_json(self._path.with_suffix(".json"), _segment_to_json(segment))
+        write_json(self._path.with_suffix(".json"), _to_json(segment, self._packets))
         return segment
 
     def discard(self) -> None:
@@ -342,13 +347,18 @@ def finished_segments(folder: str | os.PathLike[str]) -> list[Segment]:
 
 def _journal(folder: str | os.PathLike[str]) -> Iterator[Segment]:
     for number, path in enumerate(sorted(Path(folder).glob("[0-9]*.json"))):
-        try:
-            segment = _segment_from_json(path, json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no journal entry ({error}); delete its folder and label again") from error
+        segment, _ = _entry(path)
         if segment.index != number:
             return
         yield segment
+
+
+def _entry(path: Path) -> tuple[Segment, tuple[Coded, ...]]:
+    """A segment and where its pictures are, from its journal entry."""
+    try:
+        return _from_json(path, json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no journal entry ({error}); delete its folder and label again") from error
 
 
 def check_headers(segments: list[Segment]) -> None:
@@ -362,24 +372,26 @@ def check_headers(segments: list[Segment]) -> None:
             raise RuntimeError(f"segment {segment.path.name} was encoded with other headers than the first")
 
 
-def _segment_to_json(segment: Segment) -> dict[str, Any]:
+def _to_json(segment: Segment, packets: Sequence[Coded]) -> dict[str, Any]:
     return {
         "index": segment.index,
         "first_frame": segment.first_frame,
         "extradata": segment.extradata.hex(),
         "sha256": segment.sha256,
         "drawn": segment.drawn,
-        "packets": [[p.pts, p.duration, p.size, int(p.key)] for p in segment.packets],
+        "packets": [[p.pts, p.duration, p.size, int(p.key)] for p in packets],
     }
 
 
-def _segment_from_json(path: Path, value: dict[str, Any]) -> Segment:
-    return Segment(
+def _from_json(path: Path, value: dict[str, Any]) -> tuple[Segment, tuple[Coded, ...]]:
+    packets = tuple(Coded(int(p), int(d), int(s), bool(k)) for p, d, s, k in value["packets"])
+    segment = Segment(
         index=int(value["index"]),
         first_frame=int(value["first_frame"]),
         path=path.with_suffix(".bin"),
         extradata=bytes.fromhex(value["extradata"]),
-        packets=tuple(Coded(int(p), int(d), int(s), bool(k)) for p, d, s, k in value["packets"]),
+        frames=len(packets),
         sha256=str(value["sha256"]),
         drawn=str(value["drawn"]),
     )
+    return segment, packets

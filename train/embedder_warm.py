@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 FEATURES = "head_pool"
 """The layer whose outputs the last dense layer maps."""
-SHARED = ("stem", "level1", "level2")
-"""Beginnings of the names of the layers that two embedders have in common which are to be joined."""
 STATISTICS = 256
 """Faces that the averages are measured on."""
 
@@ -49,13 +47,7 @@ def warm_start(
     fit_head(network, faces, targets)
 
 
-def go_on(
-    network: keras.Model,
-    earlier: Path,
-    faces: NDArray[np.uint8],
-    targets: NDArray[np.float32],
-    beside: Path | None = None,
-) -> None:
+def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets: NDArray[np.float32]) -> None:
     """Change `network` in place to an earlier one of the same form, its last layer fitted anew.
 
     The teachers' space is fitted to data (`fit_projection`), so its axes need not be those of the earlier training.
@@ -65,26 +57,18 @@ def go_on(
         earlier: the `embedder.keras` that a training left.
         faces: `[N,112,112,3]` RGB, a few thousand, not much distorted.
         targets: `[N,D]` what the embeddings of `faces` should be.
-        beside: the embedder that this one is to be joined with, whose `SHARED` layers it takes.
 
     Raises:
         InputError: no such file, damaged, or of another form.
     """
-    names = [layer.name for layer in network.layers if layer.weights and layer.name != HEAD]
-    shared = [name for name in names if beside is not None and name.startswith(SHARED)]
-    _take(network, earlier, [name for name in names if name not in shared])
-    if beside is not None:
-        _take(network, beside, shared)
-    fit_head(network, faces, targets)
-
-
-def _take(network: keras.Model, file: Path, names: list[str]) -> None:
     try:
-        trained = keras.saving.load_model(file, compile=False)
-        for name in names:
-            network.get_layer(name).set_weights(trained.get_layer(name).get_weights())
+        trained = keras.saving.load_model(earlier, compile=False)
+        for layer in network.layers:
+            if layer.weights and layer.name != HEAD:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{file} is no embedder to go on from ({error}); give the .keras file of one") from error
+        raise InputError(f"{earlier} is no embedder to go on from ({error}); give the .keras file of one") from error
+    fit_head(network, faces, targets)
 
 
 def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:

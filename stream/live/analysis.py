@@ -203,7 +203,7 @@ class LiveAnalyser(Analyser):
             self._ended.append(self._verdict(track))
             del self._lives[track]
             self._identity.forget(track)
-            self._here.remove(track)
+            del self._here[track]
 
 
 class _Wanted(NamedTuple):

@@ -18,7 +18,7 @@ from engine.errors import InputError, OutputError
 from stream.encoding import EncoderSettings
 from stream.joining import decoding_times, join
 from stream.journal import write_json
-from stream.segments import Coded, Segment, SegmentWriter, check_headers, finished_segments
+from stream.segments import Coded, SegmentWriter, check_headers, finished_segments
 from stream.source import FileSource
 from tests.stream.media import Video, audio, read, vfr, write
 
@@ -200,13 +200,9 @@ def test_a_folder_that_cannot_be_made(clip: Path, tmp_path: Path) -> None:
         SegmentWriter(tmp_path / "none" / "work", source)
 
 
-def fake(groups: list[list[int]]) -> list[Segment]:
-    """Segments by the display times of their packets in decoding order."""
-    made = []
-    for i, group in enumerate(groups):
-        packets = tuple(Coded(pts, 0, 1, j == 0) for j, pts in enumerate(group))
-        made.append(Segment(i, 0, Path("none"), b"", packets, ""))
-    return made
+def fake(groups: list[list[int]]) -> list[Coded]:
+    """Packets of segments by their display times in decoding order."""
+    return [Coded(pts, 0, 1, j == 0) for group in groups for j, pts in enumerate(group)]
 
 
 def test_decoding_times_of_a_known_case() -> None:

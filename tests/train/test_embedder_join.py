@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
 from engine.errors import InputError  # noqa: E402
+from train import embedder_join  # noqa: E402
 from train.data.faces import FaceSet, Split  # noqa: E402
 from train.embedder import embed  # noqa: E402
-from train.embedder_join import MEAN_OFF, WEIGHTS, Joint, build, join, shared_until  # noqa: E402
-from train.embedder_warm import go_on  # noqa: E402
+from train.embedder_join import MEAN_OFF, Joint, build, join, share, shared_until  # noqa: E402
 from train.models.dlib_resnet import DlibDesign  # noqa: E402
 from train.models.embedder import EmbedderDesign  # noqa: E402
 
@@ -78,21 +79,26 @@ def test_components_keep_the_directions_in_which_most_happens() -> None:
 
 def people(count: int, each: int, seed: int) -> FaceSet:
     rng = np.random.default_rng(seed)
-    looks = rng.integers(0, 256, (count, 1, 112, 112, 3))
-    pictures = np.clip(looks + rng.integers(-90, 90, (count, each, 112, 112, 3)), 0, 255).astype(np.uint8)
+    looks = rng.integers(0, 256, (count, 1, 7, 7, 3)) + rng.integers(-40, 40, (count, each, 7, 7, 3))
+    pictures = np.clip(looks, 0, 255).astype(np.uint8).repeat(16, 2).repeat(16, 3)
     names = tuple(f"p{n}" for n in range(count) for _ in range(each))
     n = count * each
-    return FaceSet(pictures.reshape(n, 112, 112, 3), tuple(f"{i}.jpg" for i in range(n)), ("",) * n, names, ("",) * n)
+    files = tuple(f"{i}.jpg" for i in range(n))
+    return FaceSet(pictures.reshape(n, 112, 112, 3), files, ("celeb",) * n, names, ("",) * n)
 
 
-def test_of_the_weights_the_one_with_which_most_people_are_recognised_is_taken(tmp_path: Path) -> None:
-    split = Split(people(10, 4, 0), people(8, 4, 1), people(4, 4, 2), people(1, 1, 3))
+def test_of_the_weights_the_one_with_which_most_people_are_recognised_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (0.01, 1.0, 100.0)  # the first alone, both, the second alone
+    monkeypatch.setattr(embedder_join, "WEIGHTS", weights)
+    split = Split(people(10, 4, 0), people(30, 4, 1), people(6, 4, 2), people(1, 1, 3))
     network(1).save(tmp_path / "first.keras")
     network(2).save(tmp_path / "second.keras")
     said: list[str] = []
     both = join(tmp_path / "first.keras", tmp_path / "second.keras", split, 4, said.append)
     figures = [[float(word) for word in line.replace(":", "").split() if word[0].isdigit()] for line in said]
-    assert [f[0] for f in figures] == list(WEIGHTS)
+    assert [f[0] for f in figures] == list(weights)
     best = max(figures, key=lambda f: f[1] + f[2])
     assert both.get_layer("join_weight").scale == best[0]
     assert min(f[1] + f[2] for f in figures) < best[1] + best[2], "the choice is to be one"
@@ -106,14 +112,16 @@ def test_what_is_no_such_embedder_is_refused(tmp_path: Path) -> None:
     for name in ("residual.keras", "broken.keras", "none.keras"):
         with pytest.raises(InputError, match=rf"{name} is no embedder to be joined .*--arch dlib"):
             join(tmp_path / "first.keras", tmp_path / name, split)
+    replace(DESIGN, channels=(6, 6, 6)).build().save(tmp_path / "wider.keras")
+    with pytest.raises(InputError, match=r"wider\.keras has not the form of .*first\.keras"):
+        join(tmp_path / "first.keras", tmp_path / "wider.keras", split)
 
 
-def test_going_on_beside_another_takes_its_first_levels(tmp_path: Path) -> None:
-    first, second, new = network(1), network(2), network(3)
-    first.save(tmp_path / "first.keras")
-    second.save(tmp_path / "second.keras")
-    wanted = unit(RNG.normal(size=(24, 5)))
-    go_on(new, tmp_path / "second.keras", FACES, wanted, beside=tmp_path / "first.keras")
-    assert shared_until(first, new) == "level2_block2_relu"
-    layer = "level3_block1a_conv"
-    np.testing.assert_array_equal(new.get_layer(layer).get_weights()[0], second.get_layer(layer).get_weights()[0])
+def test_the_second_takes_the_first_levels_and_answers_nearly_as_before() -> None:
+    first, second = network(1), network(2)
+    before = embed(second, FACES)
+    share(first, second, FACES)
+    assert shared_until(first, second) == "level1_block1_relu"
+    after = embed(second, FACES)
+    assert not np.array_equal(after, before)
+    assert (after * before).sum(axis=1).mean() > 0.9
