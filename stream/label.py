@@ -25,7 +25,7 @@ from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.journal import WorkFolder, content_of, mark_of, marked
+from stream.journal import JOB_FILE, WorkFolder, content_of, mark_of, marked
 from stream.labelled_copy import CopyPlan, LabelledCopy, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
@@ -118,9 +118,10 @@ def label_video(
             goes_on = resume and encoded
             check_output(target, overwrite or goes_on, [source])
             if goes_on and target.exists() and not (overwrite or marked(work, "video")):
-                raise OutputError(
-                    f"{target} exists, and no interrupted run of it is there to go on with; --overwrite makes it anew"
+                there = (
+                    "the interrupted run was to replace it" if (work / JOB_FILE).exists() else "no run is interrupted"
                 )
+                raise OutputError(f"{target} exists, and {there}; use --overwrite to replace it, or another name")
         if video and soft:
             from stream.soft import soft_output, soft_plan
 

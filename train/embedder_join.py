@@ -103,6 +103,9 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
     one, other = open_embedder(first), open_embedder(second)
     some = split.learn.select(some_rows(len(split.learn), FITTED))
     try:
+        for name in ("frame_crop", BEFORE_FIRST_LEVEL):
+            if one.get_layer(name).get_config() != other.get_layer(name).get_config():
+                raise ValueError(f"{name} differs")
         share(one, other, some.centre())
     except ValueError as error:
         raise InputError(f"{second} has not the form of {first} ({error}); join two of one form") from error

@@ -264,10 +264,15 @@ def test_with_nothing_to_go_on_from_it_says_so_and_starts(job: Job, whole: Whole
 def test_what_is_finished_is_not_made_again(job: Job) -> None:
     job.label()
     before = job.output.read_bytes()
-    with pytest.raises(OutputError, match=r"out\.mp4 exists, and no interrupted run of it"):
+    with pytest.raises(OutputError, match=r"out\.mp4 exists, and no run is interrupted; use --overwrite"):
         job.label(resume=True)
     assert job.output.read_bytes() == before
-    job.label(resume=True, overwrite=True)
+    with pytest.raises(Killed):
+        job.label(progress=At(60), overwrite=True)
+    with pytest.raises(OutputError, match=r"out\.mp4 exists, and the interrupted run was to replace it; use --overw"):
+        job.label(resume=True)
+    assert job.output.read_bytes() == before
+    assert job.label(resume=True, overwrite=True).stages["draw"]["calls"] < FRAMES
 
 
 def test_after_ctrl_c_it_goes_on_and_the_partial_files_go(job: Job, whole: Whole) -> None:
