@@ -16,7 +16,6 @@ from typing import Any
 
 from engine.detector import Detector
 from engine.embedder import Embedder
-from engine.errors import OutputError
 from engine.gallery import Gallery
 from engine.network import opened
 from engine.runtime import Session, Work
@@ -25,8 +24,8 @@ from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.journal import JOB_FILE, WorkFolder, content_of, mark_of, marked
-from stream.labelled_copy import CopyPlan, LabelledCopy, work_folder
+from stream.journal import WorkFolder, content_of, mark_of
+from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
 from stream.result import LabelResult
@@ -115,13 +114,7 @@ def label_video(
         # A face that comes and goes between two looks would stay visible.
         every_frame = every_frame or style.hide is not None
         if video:
-            goes_on = resume and encoded
-            check_output(target, overwrite or goes_on, [source])
-            if goes_on and target.exists() and not (overwrite or marked(work, "video")):
-                there = (
-                    "the interrupted run was to replace it" if (work / JOB_FILE).exists() else "no run is interrupted"
-                )
-                raise OutputError(f"{target} exists, and {there}; use --overwrite to replace it, or another name")
+            may_replace(target, source, overwrite=overwrite, resume=resume and encoded)
         if video and soft:
             from stream.soft import soft_output, soft_plan
 

@@ -17,7 +17,7 @@ from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Face, LabelledFrame
 from stream.hiding import Box
 from stream.joining import join
-from stream.journal import marked
+from stream.journal import JOB_FILE, marked
 from stream.overlay import Inked, Overlay
 from stream.pictures import convert
 from stream.planes import on_gpu, stored_format
@@ -46,6 +46,22 @@ def work_folder(target: Path) -> Path:
         'mv.labelled.mp4.iznet'
     """
     return target.with_name(target.name + ".iznet")
+
+
+def may_replace(target: Path, source: str | Path, *, overwrite: bool, resume: bool) -> bool:
+    """Whether the copy may take the place of a file of its name: as asked, or since that is what an interrupted run had
+    made of it already.
+
+    Raises:
+        OutputError: there is one and it may not; or the copy cannot be written, whatever may be replaced.
+    """
+    work = work_folder(target)
+    replace = overwrite or (resume and marked(work, "video"))
+    check_output(target, replace or resume, [source])
+    if target.exists() and not replace:
+        there = "the interrupted run was to replace it" if (work / JOB_FILE).exists() else "no run is interrupted"
+        raise OutputError(f"{target} exists, and {there}; use --overwrite to replace it, or another name")
+    return replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +145,7 @@ class LabelledCopy:
             "people": list(people),
             "interlaced": reader.info.interlaced,
         }
-        self._overwrite = overwrite or (resume and marked(work_folder(target), "video"))
-        check_output(target, self._overwrite, [reader.path])
+        self._overwrite = may_replace(target, reader.path, overwrite=overwrite, resume=resume)
         self.target = target
         self._source = reader.path
         self._clock = clock

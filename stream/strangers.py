@@ -79,8 +79,7 @@ def average_linkage(embeddings: NDArray[np.floating], apart: list[set[int]], lea
 
     for start in range(0, count, _AT_ONCE):
         look(np.arange(start, min(start + _AT_ONCE, count)))
-    while count and best[:count].max() >= least:
-        one = int(best[:count].argmax())
+    while count and best[one := int(best[:count].argmax())] >= least:
         if stale[one]:
             look(np.array([one]))
             continue

@@ -20,14 +20,13 @@ from keras import layers
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.metrics import tar_at_far
 from train.data.faces import FaceSet, Split
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
-from train.embedder_eval import all_pairs
+from train.embedder_eval import figures_of
 from train.embedder_head import raw_outputs
 from train.embedder_recipe import whiten
-from train.embedder_warm import fit_head
+from train.embedder_warm import fit_head, take_layers
 from train.loop import Say
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
@@ -114,16 +113,14 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
     def answers(faces: FaceSet) -> Answers:
         return embed(one, faces.centre()), embed(other, faces.centre())
 
-    def accepted(answers: Answers, faces: FaceSet, joint: Joint, far: float) -> float:
-        return tar_at_far(*all_pairs(joint(*answers), faces.people), far)[0]
-
     x, y = answers(some)
     dev, group = answers(split.dev), answers(split.group_dev)
 
     def judge(joint: Joint) -> float:
-        figures = accepted(dev, split.dev, joint, 1e-3), accepted(group, split.group_dev, joint, 1e-2)
-        say(f"second × {joint.weight:g}: dev people {100 * figures[0]:.2f} %, group {100 * figures[1]:.2f} %")
-        return sum(figures)
+        figures = figures_of(joint(*dev), split.dev.people, joint(*group), split.group_dev.people)
+        accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
+        say(f"second × {joint.weight:g}: dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %")
+        return sum(accepted)
 
     return build(one, other, max((Joint.fit(x, y, weight, dimension) for weight in WEIGHTS), key=judge))
 
@@ -135,9 +132,7 @@ def share(first: keras.Model, second: keras.Model, faces: NDArray[np.uint8]) -> 
         ValueError: the two have not the same layers there.
     """
     wanted = raw_outputs(second, faces)
-    for layer in second.layers:
-        if layer.weights and layer.name.startswith(SHARED):
-            layer.set_weights(first.get_layer(layer.name).get_weights())
+    take_layers(second, first, lambda name: name.startswith(SHARED))
     fit_head(second, faces, wanted)
 
 

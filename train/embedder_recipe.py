@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.embedder import Embedder
 from engine.errors import OutputError
+from engine.metrics import tar_at_far
 from train.compiled_step import on_tensorflow
 from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
@@ -191,8 +192,8 @@ def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror:
     model = quantize(exact, calibration_faces(split.learn)) if integers else onnx.load(exact)
     write_onnx(model, path, facts)
     with contextlib.closing(Embedder.open(path)) as embedder:
-        threshold = dev_figures(embedder.embed, split.dev, split.group_dev)["dev_threshold_1e-3"]
         cosines, same = all_pairs(embedder.embed(split.dev.centre()), split.dev.people)
+    _, threshold = tar_at_far(cosines, same, 1e-3)
     facts |= {"iznet.threshold": f"{threshold:.3f}", "iznet.strangers": f"{cosines[~same].mean():.3f}"}
     return write_onnx(model, path, facts)
 

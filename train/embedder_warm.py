@@ -7,6 +7,7 @@ least squares, so that the first step already starts from good embeddings.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -63,12 +64,21 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
     """
     try:
         trained = keras.saving.load_model(earlier, compile=False)
-        for layer in network.layers:
-            if layer.weights and layer.name != HEAD:
-                layer.set_weights(trained.get_layer(layer.name).get_weights())
+        take_layers(network, trained, lambda name: name != HEAD)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{earlier} is no embedder to go on from ({error}); give the .keras file of one") from error
     fit_head(network, faces, targets)
+
+
+def take_layers(network: keras.Model, trained: keras.Model, wanted: Callable[[str], bool]) -> None:
+    """Give the layers of `network` whose names are `wanted` the weights of those of `trained`, in place.
+
+    Raises:
+        ValueError: `trained` has no such layer, or one of another form.
+    """
+    for layer in network.layers:
+        if layer.weights and wanted(layer.name):
+            layer.set_weights(trained.get_layer(layer.name).get_weights())
 
 
 def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:
