@@ -155,8 +155,10 @@ class Analyser:
         For whoever lets `looker` work in a thread of its own, in place of `push`.
         """
         if gap.cut:
+            self._identity.settle(self._tracker.shot)
             self._tracker.cut()
             self._here.clear()
+            self._joined.clear()
         for i, frame in enumerate(gap.frames):
             frame.shot = self._tracker.shot
             faces: list[Face] = []

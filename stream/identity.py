@@ -76,6 +76,18 @@ class _Evidence:
     seen_with: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unknown:
+    """The tracks of a shot that were looked at and are nobody in the gallery."""
+
+    tracks: tuple[int, ...]
+    means: NDArray[np.float32]
+    """`[n,D]` unit."""
+    seen_with: tuple[tuple[int, ...], ...]
+    """Of each the others of these that it was seen beside."""
+    clear: tuple[bool, ...]
+
+
 class Identity:
     """Names of all tracks of a run.
 
@@ -116,6 +128,8 @@ class Identity:
         self._tracks_of: dict[int, list[int]] = {}
         self._names: dict[int, dict[int, Naming]] = {}
         """Per shot: the naming of its tracks, dropped when evidence changes."""
+        self._settled: dict[int, _Unknown] = {}
+        """All that is kept of the shots that are over, beside their names."""
 
     def see(self, shot: int, tracks: list[int], time: float) -> None:
         """These tracks stand on one frame together, at `time` seconds of shot `shot`."""
@@ -201,23 +215,49 @@ class Identity:
         self._tracks_of[shot].remove(track)
         self._names.pop(shot, None)
 
+    def settle(self, shot: int) -> None:
+        """A shot is over: what its tracks are called stays as it is, and of their evidence no more is kept than
+        `strangers` asks for. They are only asked for their names from now on."""
+        if shot not in self._tracks_of:
+            return
+        self._settled[shot] = self._unknown(shot)
+        if shot not in self._names:
+            self._names[shot] = self._name_shot(shot)
+        for track in self._tracks_of[shot]:
+            del self._evidence[track], self._born[track]
+
     def strangers(self) -> dict[int, int]:
         """The unknown tracks that were looked at, numbered: tracks with one number are one person. Whoever was never
         seen clearly has a number alone."""
-        tracks = [
-            track
-            for shot in sorted(self._tracks_of)
+        shots = [self._settled.get(shot) or self._unknown(shot) for shot in self._tracks_of]
+        found = sorted(
+            (
+                each
+                for shot in shots
+                for each in zip(shot.tracks, shot.means, shot.seen_with, shot.clear, strict=True)
+            ),
+            key=lambda each: each[0],
+        )
+        if not found:
+            return {}
+        place = {track: row for row, (track, *_) in enumerate(found)}
+        apart = [[place[other] for other in seen_with] for _, _, seen_with, _ in found]
+        unclear = {row for row, (*_, clear) in enumerate(found) if not clear}
+        numbers = number_strangers(np.stack([mean for _, mean, _, _ in found]), apart, self._same, unclear)
+        return dict(zip(place, numbers.tolist(), strict=True))
+
+    def _unknown(self, shot: int) -> _Unknown:
+        evidence = {
+            track: self._evidence[track]
             for track in self._tracks_of[shot]
             if self._evidence[track].count and self.naming(track).verdict == "unknown"
-        ]
-        if not tracks:
-            return {}
-        tracks.sort()
-        means = np.stack([_unit(self._evidence[track].total) for track in tracks]).astype(np.float32)
-        place = {track: row for row, track in enumerate(tracks)}
-        apart = [[place[other] for other in self._evidence[t].seen_with if other in place] for t in tracks]
-        unclear = {row for row, track in enumerate(tracks) if self._evidence[track].clear < self.clear_enough}
-        return dict(zip(tracks, number_strangers(means, apart, self._same, unclear).tolist(), strict=True))
+        }
+        return _Unknown(
+            tuple(evidence),
+            np.array([_unit(each.total) for each in evidence.values()], np.float32),
+            tuple(tuple(each.seen_with & evidence.keys() - {track}) for track, each in evidence.items()),
+            tuple(each.clear >= self.clear_enough for each in evidence.values()),
+        )
 
     def naming(self, track: int) -> Naming:
         """What the track is called by all that is known now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -280,3 +282,47 @@ def test_one_clear_look_is_enough(identity: Identity) -> None:
     identity.add(2, STRANGER, 0.5, 1.5, 0.1)
     identity.join(2, 1)
     assert identity.strangers() == {0: 1, 1: 1}
+
+
+def crowd(identity: Identity, shots: int, settled: bool, seed: int = 3) -> list[int]:
+    """So many shots of people who are known, known less well, strangers or never looked at; the tracks."""
+    random = np.random.default_rng(seed)
+    people = [YENA, YURI, *(axis(*random.normal(size=6)) for _ in range(5))]
+    tracks: list[int] = []
+    for shot in range(shots):
+        here = list(range(len(tracks), len(tracks) + 12))
+        tracks += here
+        for start in range(0, 12, 4):
+            identity.see(shot, here[start : start + 5], float(shot))
+        for track in here[1:]:
+            look = people[random.integers(len(people))] + random.normal(0, 0.05, 128).astype(np.float32)
+            identity.add(track, look / np.linalg.norm(look), 0.9, float(shot), random.choice([0.1, 1.0]))
+        if settled:
+            identity.settle(shot)
+    return tracks
+
+
+def test_shots_that_are_over_keep_their_names_and_their_strangers() -> None:
+    gallery = Gallery.build({"yena": YENA[None], "yuri": YURI[None]}, embedder_sha256="0" * 64, threshold=THRESHOLD)
+    going_on, settled = Identity(gallery), Identity(gallery)
+    tracks = crowd(going_on, 9, settled=False)
+    crowd(settled, 9, settled=True)
+    namings = [going_on.naming(track) for track in tracks]
+    assert {naming.verdict for naming in namings} == {"named", "conflict", "unknown"}
+    assert [settled.naming(track) for track in tracks] == namings
+    numbers = settled.strangers()
+    assert numbers == going_on.strangers()
+    assert 1 < len(set(numbers.values())) < len(numbers), "some are alone and some are met again"
+    settled.settle(99)  # nobody was in it
+    assert settled.strangers() == numbers
+
+
+def test_little_is_kept_of_a_track_whose_shot_is_over() -> None:
+    gallery = Gallery.build({"yena": YENA[None]}, embedder_sha256="0" * 64, threshold=THRESHOLD)
+    crowd(Identity(gallery), 2, settled=True)  # what the first use loads stays outside
+    identity = Identity(gallery)
+    tracemalloc.start()
+    tracks = len(crowd(identity, 120, settled=True))
+    kept = tracemalloc.get_traced_memory()[0] / tracks
+    tracemalloc.stop()
+    assert kept < 1200, "bytes: a mean of 512, a name, a place"

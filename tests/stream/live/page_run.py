@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -27,6 +28,10 @@ from stream.live.source import Arrival
 from stream.live.thumbnails import Thumbnails
 from tests.stream.asking import ask
 from tests.stream.live import feeds
+
+
+STEP = 0.08
+"""Seconds between two pictures."""
 
 
 @dataclass
@@ -79,9 +84,16 @@ def watched(
     people: list[feeds.People] = [[feeds.ANN, feeds.SOMEBODY]]
 
     def opens(address: Address, timeout: float, refused: Any) -> Iterator[Arrival]:
-        while not over.is_set():
-            yield Arrival(feeds.picture(people[-1]), time.monotonic(), None)
-            over.wait(0.08)
+        # A machine that stands still for a second must not end a track: the time of the pictures goes on by steps, and
+        # the next one comes when the last was looked at.
+        began = time.monotonic()
+        for count in itertools.count():
+            yield Arrival(feeds.picture(people[-1]), began + count * STEP, None)
+            over.wait(STEP)
+            while live.cameras[0].room.tally.went <= count and not over.is_set():
+                over.wait(0.01)
+            if over.is_set():
+                return
 
     screen, little = Screen(), Thumbnails()
     live = Live(
