@@ -231,11 +231,7 @@ class Identity:
         seen clearly has a number alone."""
         shots = [self._settled.get(shot) or self._unknown(shot) for shot in self._tracks_of]
         found = sorted(
-            (
-                each
-                for shot in shots
-                for each in zip(shot.tracks, shot.means, shot.seen_with, shot.clear, strict=True)
-            ),
+            (each for shot in shots for each in zip(shot.tracks, shot.means, shot.seen_with, shot.clear, strict=True)),
             key=lambda each: each[0],
         )
         if not found:

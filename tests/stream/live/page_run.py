@@ -29,7 +29,6 @@ from stream.live.thumbnails import Thumbnails
 from tests.stream.asking import ask
 from tests.stream.live import feeds
 
-
 STEP = 0.08
 """Seconds between two pictures."""
 

@@ -248,8 +248,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(run: Watched, browser: Browser,
         for _ in range(30):
             keyboard.press("Tab")
             said = visit.page.evaluate(
-                "(({ tagName, ariaLabel, textContent, id }) => tagName === 'BODY' ? '' : ariaLabel || textContent || id)"
-                "(document.activeElement)"
+                "((at) => at === document.body ? '' : at.ariaLabel || at.textContent || at.id)(document.activeElement)"
             )
             if words in said:
                 shown = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
