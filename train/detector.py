@@ -46,6 +46,7 @@ from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
 from train.output import write_whole
+from train.saved_network import saved_network
 
 AUGMENT = AugmentSettings(
     smallest=8.0, small=0.35, learnable=5.0, soft=0.35, paste=0.4, pasted=10, paste_sizes=(8.0, 72.0)
@@ -236,12 +237,9 @@ class Trainer(Kept):
         Raises:
             InputError: it is missing, damaged, or of another architecture.
         """
-        try:
-            earlier = keras.saving.load_model(path, compile=False)
+        with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             for model in (self.model, self.average):
                 model.set_weights(earlier.get_weights())
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is no earlier detector of architecture {self.recipe.arch}: {error}") from error
 
     @property
     def architecture(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from engine.errors import InputError
 from train.embedder import embed
 from train.models.layers import HEAD
 
@@ -35,6 +36,32 @@ def raw_outputs(network: keras.Model, faces: NDArray[np.uint8], batch: int = 64)
     return embed(head, faces, batch)
 
 
+def repeated(people: tuple[str, ...]) -> NDArray[np.bool_]:
+    """`[N]`: which faces have a name that another one has too; those without a name (`""`) have none.
+
+    Example:
+        >>> repeated(("yuri", "", "yena", "", "yuri")).tolist()
+        [True, False, False, False, True]
+    """
+    names, place, count = np.unique(np.array(people), return_inverse=True, return_counts=True)
+    return np.asarray((count[place] > 1) & (names[place] != ""))
+
+
+def check_whitening(people: tuple[str, ...], dimension: int) -> None:
+    """Whether a whitening of so many dimensions can be fitted to faces of these people: before a long training.
+
+    Raises:
+        InputError: they are too few.
+    """
+    use = repeated(people)
+    faces, several = int(use.sum()), len({name for name, used in zip(people, use, strict=True) if used})
+    if faces - several < dimension:
+        raise InputError(
+            f"{faces} faces of {several} people who have several are too few to whiten {dimension} dimensions; "
+            f"give {dimension} more faces than people"
+        )
+
+
 def fit_whitening(outputs: NDArray[np.floating], people: tuple[str, ...], shrink: float = 0.5) -> Whitening:
     """Fit on `outputs` `[N,D]` of faces with a name; people with one face and faces without a name are passed over.
 
@@ -42,13 +69,14 @@ def fit_whitening(outputs: NDArray[np.floating], people: tuple[str, ...], shrink
         outputs: as `raw_outputs` gives them.
         people: who each one is; empty where nobody knows.
         shrink: 0 uses the covariance as it was estimated, 1 a multiple of the identity (only the mean is removed).
+
+    Raises:
+        InputError: as `check_whitening`.
     """
-    names, place, count = np.unique(np.array(people), return_inverse=True, return_counts=True)
-    use = (count[place] > 1) & (names[place] != "")
-    x, place = np.asarray(outputs[use], np.float64), place[use]
-    present, place, count = np.unique(place, return_inverse=True, return_counts=True)
-    if len(x) - len(present) < x.shape[1]:
-        raise ValueError(f"{len(x)} faces of {len(present)} people are too few for {x.shape[1]} dimensions")
+    use = repeated(people)
+    check_whitening(people, outputs.shape[1])
+    x = np.asarray(outputs[use], np.float64)
+    present, place, count = np.unique(np.array(people)[use], return_inverse=True, return_counts=True)
     means = np.zeros((len(present), x.shape[1]))
     np.add.at(means, place, x)
     rest = x - (means / count[:, None])[place]

@@ -28,6 +28,7 @@ from train.embedder_head import raw_outputs
 from train.embedder_recipe import whiten
 from train.embedder_warm import fit_head, take_layers
 from train.loop import Say
+from train.saved_network import saved_network
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 """Lengths of the second embedding, the first one being 1, of which the best is taken."""
@@ -75,13 +76,8 @@ def open_embedder(path: Path) -> keras.Model:
     Raises:
         InputError: no such file, damaged, or not one that can be joined.
     """
-    try:
-        network = keras.saving.load_model(path, compile=False)
+    with saved_network(path, "an embedder that can be joined; give an embedder.keras of --arch dlib") as network:
         network.get_layer(BEFORE_FIRST_LEVEL)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is no embedder to be joined ({error}); give an embedder.keras of --arch dlib"
-        ) from error
     return network
 
 

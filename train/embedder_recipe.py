@@ -22,7 +22,7 @@ from train.data.views import Strength, degrade
 from train.embedder import Recipe, embed, train_embedder
 from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of, write_pictures
 from train.embedder_eval import all_pairs, dev_figures
-from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs
+from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_warm import go_on, warm_start
 from train.export import export_onnx, write_onnx
 from train.loop import Say, prepare_folder
@@ -119,6 +119,7 @@ def train_and_export(
     """
     split, asked = prepare(data), Teachers(teachers)
     learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
+    check_whitening(tuple(np.array(learn.people)[named(learn)]), recipe.design.dimension)
     if resume:
         targets = Targets.load(asked, kept)
     else:
@@ -157,8 +158,13 @@ def train_and_export(
 
 def whiten(network: keras.Model, learn: FaceSet) -> None:
     """Whiten `network` in place within the named people of the large collection; the only step that uses names."""
-    faces = learn.select(np.array([s == "celeb" and p != "" for s, p in zip(learn.sets, learn.people, strict=True)]))
+    faces = learn.select(named(learn))
     fold_in(network, fit_whitening(raw_outputs(network, faces.centre()), faces.people))
+
+
+def named(learn: FaceSet) -> NDArray[np.bool_]:
+    """`[N]`: the faces of the large collection that have a name."""
+    return np.array([s == "celeb" and p != "" for s, p in zip(learn.sets, learn.people, strict=True)], np.bool_)
 
 
 def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror: bool, integers: bool) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
 from train.embedder import embed
 from train.models.dlib_resnet import load_dlib_weights
 from train.models.layers import HEAD
+from train.saved_network import saved_network
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +62,8 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
     Raises:
         InputError: no such file, damaged, or of another form.
     """
-    try:
-        trained = keras.saving.load_model(earlier, compile=False)
+    with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as trained:
         take_layers(network, trained, lambda name: name != HEAD)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{earlier} is no embedder to go on from ({error}); give the .keras file of one") from error
     fit_head(network, faces, targets)
 
 

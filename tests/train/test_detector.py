@@ -107,9 +107,9 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
     warm = train_detector(some_data(), still, tmp_path / "b", warm_start=tmp_path / "a" / "detector.keras", say=quiet)
     for ours, theirs in zip(warm.model.trainable_variables, earlier.trainable_variables, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
-    with pytest.raises(InputError, match=r"none\.keras is no earlier detector of architecture tiny"):
+    with pytest.raises(InputError, match=r"none\.keras is not a detector of architecture tiny"):
         train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
-    with pytest.raises(InputError, match="is no earlier detector of architecture small"):
+    with pytest.raises(InputError, match="is not a detector of architecture small"):
         Trainer(Recipe()).begin_with(tmp_path / "a" / "detector.keras")
 
 

@@ -18,7 +18,6 @@ from train.data.detection_augment import (
     assemble,
     crop_faces,
     half_sizes,
-    make_batch,
     make_sample,
     transform_faces,
 )
@@ -134,7 +133,8 @@ def test_what_a_window_leaves_of_faces() -> None:
 def test_a_batch_depends_on_its_seed_alone() -> None:
     pool = Pool([picture_with_disc(seed) for seed in range(4)], [picture_with_disc(9)])
     first, again, other = (
-        make_batch(pool, 3, 128, STRIDES, AugmentSettings(), np.random.default_rng(seed)) for seed in (5, 5, 6)
+        assemble([make_sample(pool, 128, AugmentSettings(), rng) for _ in range(3)], STRIDES)
+        for rng in map(np.random.default_rng, (5, 5, 6))
     )
     for name in ("images", "boxes", "landmarks", "cells", "valid", "ignore"):
         assert np.array_equal(getattr(first, name), getattr(again, name), equal_nan=name == "landmarks")
@@ -157,7 +157,8 @@ def test_pictures_without_faces_make_batches_too() -> None:
     blank = Picture(
         "b", np.zeros((50, 60, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0)
     )
-    batch = make_batch(Pool([blank]), 2, 64, STRIDES, AugmentSettings(), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    batch = assemble([make_sample(Pool([blank]), 64, AugmentSettings(), rng) for _ in range(2)], STRIDES)
     assert batch.boxes.shape == (ROWS, 4)
     assert not batch.valid.any()
 

@@ -8,6 +8,7 @@ import pytest
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
+from engine.errors import InputError  # noqa: E402
 from train.embedder_head import fit_whitening, fold_in, mirrored, raw_outputs  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 
@@ -34,7 +35,7 @@ def test_after_whitening_every_direction_varies_alike_within_a_person() -> None:
 
 
 def test_too_few_faces_are_refused() -> None:
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(InputError, match="4 faces of 2 people who have several are too few to whiten 4 dim"):
         fit_whitening(np.zeros((6, 4)), ("a", "a", "b", "b", "c", "d"))
 
 

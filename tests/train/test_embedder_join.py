@@ -110,7 +110,7 @@ def test_what_is_no_such_embedder_is_refused(tmp_path: Path) -> None:
     EmbedderDesign().build().save(tmp_path / "residual.keras")
     (tmp_path / "broken.keras").write_bytes(b"PK")
     for name in ("residual.keras", "broken.keras", "none.keras"):
-        with pytest.raises(InputError, match=rf"{name} is no embedder to be joined .*--arch dlib"):
+        with pytest.raises(InputError, match=rf"{name} is not an embedder that can be joined; .*--arch dlib"):
             join(tmp_path / "first.keras", tmp_path / name, split)
     replace(DESIGN, channels=(6, 6, 6)).build().save(tmp_path / "wider.keras")
     with pytest.raises(InputError, match=r"wider\.keras has not the form of .*first\.keras"):

@@ -18,8 +18,7 @@ tf = pytest.importorskip("tensorflow")
 
 from engine.detector import Detector  # noqa: E402
 from engine.errors import InputError, UsageError  # noqa: E402
-from engine.metrics import FaceTruth, box_iou  # noqa: E402
-from engine.types import Detections  # noqa: E402
+from engine.metrics import box_iou  # noqa: E402
 from train.architectures import DETECTORS, MULTI_SCALE, ONE_GRID  # noqa: E402
 from train.data.boxes import LoadReport, Picture, unknown_landmarks  # noqa: E402
 from train.data.detection_augment import AugmentSettings, Pool, Sample  # noqa: E402
@@ -32,11 +31,9 @@ from train.grid_detector import (  # noqa: E402
     Phase,
     assemble_grid,
     find_in_grid,
-    grid_curve,
     only_sharp,
     train_grid_detector,
 )
-from train.grid_eval import grid_row, kept_twelve, recall_and_precision  # noqa: E402
 from train.grid_export import USUAL_LANDMARKS, engine_heads, export_grid_detector  # noqa: E402
 from train.models import detector as production  # noqa: E402
 from train.models.darknet import darknet53  # noqa: E402
@@ -230,14 +227,6 @@ def test_trained_exported_and_run_by_the_engine(tmp_path: Path) -> None:
         inside = seen.landmarks.reshape(-1, 5, 2)
         assert np.isfinite(inside).all()
     engine.close()
-    row = grid_row(tmp_path / "final" / "detector.onnx", [face_picture(s) for s in range(60, 64)], bootstrap=10)
-    assert row.ap_cell == pytest.approx(
-        grid_curve(trainer.predict, [face_picture(s) for s in range(60, 64)]).ap, abs=0.02
-    )
-    assert 0 <= row.recall <= 1
-    assert row.faces == 4
-    assert row.cost.parameters > 1000
-    assert json.loads(json.dumps(row.row()))["ms"] is None
 
 
 def test_the_engine_reads_back_what_the_grid_holds() -> None:
@@ -255,20 +244,6 @@ def test_the_engine_reads_back_what_the_grid_holds() -> None:
         np.testing.assert_allclose(face[:4], box, atol=1e-2)
         points = box[:2] + np.array(USUAL_LANDMARKS) * (box[2:] - box[:2])
         np.testing.assert_allclose(face[5:].reshape(5, 2), points, atol=1e-2)
-
-
-def test_twelve_are_kept_before_the_doubtful_are_dropped() -> None:
-    boxes = np.array([[k * 40, 0, k * 40 + 36, 40] for k in range(15)], np.float32)
-    found = Detections(boxes, np.linspace(0.9, 0.2, 15).astype(np.float32), unknown_landmarks(15))
-    kept = kept_twelve(found)
-    assert len(kept) == 12
-    assert kept_twelve(found.select(np.arange(15) > 10)).scores.min() >= 0.3
-    ignore = np.zeros(15, bool)
-    ignore[0] = True
-    recall, precision = recall_and_precision([kept], [FaceTruth(boxes, ignore)], minimum=32)
-    assert recall == pytest.approx(11 / 14)
-    assert precision == 1
-    assert np.isnan(recall_and_precision([kept], [FaceTruth(boxes, ignore)], minimum=64)[0])
 
 
 def test_a_linear_confidence_ends_within_zero_and_one() -> None:

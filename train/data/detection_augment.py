@@ -419,14 +419,6 @@ def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random
     return _finish(_paste(whole, pool, settings, rng), settings, rng)
 
 
-def make_batch(
-    pool: Pool, count: int, size: int, strides: Sequence[int], settings: AugmentSettings, rng: np.random.Generator
-) -> Batch:
-    """`count` canvases with their cells."""
-    samples = [make_sample(pool, size, settings, rng) for _ in range(count)]
-    return assemble(samples, strides)
-
-
 ROWS = 512
 """Faces in a batch come to a multiple of this, so that a step need not be compiled for every number of faces."""
 
