@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,6 @@ def gpu() -> str:
         return devices.gpu()
     except MissingError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Engines of these tests alone."""
-    folder = tmp_path_factory.mktemp("caches")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder / "iznet" / "tensorrt"
 
 
 def pixels(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> NDArray[np.uint8]:

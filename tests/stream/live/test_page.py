@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,36 +13,23 @@ import pytest
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
-from tests.needs import need
+from tests.stream.chromium import PATIENCE, expect, opened
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-need(
-    "browser", importlib.util.find_spec("starlette"), "the page's packages are not installed: pip install 'iznet[live]'"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-need("browser", CHROMIUM, "Chromium is not installed: apt install chromium")
-need("browser", importlib.util.find_spec("playwright"), "Playwright is not installed: pip install playwright")
-playwright = importlib.import_module("playwright.sync_api")
-expect = playwright.expect
 
-from stream.live import server  # noqa: E402
+from stream.live import server
 
 NO_WEBRTC = "WebRTC is not installed: pip install 'iznet[webrtc]'"
-
-PATIENCE = 30_000
-"""Milliseconds."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with opened() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -14,30 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stream.tracks import read
-from tests.needs import need
 from tests.stream import media
+from tests.stream.chromium import PATIENCE, expect, opened
 from tests.stream.live import feeds
 from tests.stream.review import stage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page, Route
 
-need(
-    "browser", importlib.util.find_spec("starlette"), "the page's packages are not installed: pip install 'iznet[live]'"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-need("browser", CHROMIUM, "Chromium is not installed: apt install chromium")
-need("browser", importlib.util.find_spec("playwright"), "Playwright is not installed: pip install playwright")
-playwright = importlib.import_module("playwright.sync_api")
-expect = playwright.expect
 
-from engine.embedder import Embedder  # noqa: E402
-from engine.gallery import Gallery  # noqa: E402
-from stream.review.teaching import Teacher  # noqa: E402
-from tests.stream.review.served import Served, served  # noqa: E402
-
-PATIENCE = 30_000
-"""Milliseconds."""
+from engine.embedder import Embedder
+from engine.gallery import Gallery
+from stream.review.teaching import Teacher
+from tests.stream.review.served import Served, served
 
 SQUARE = """() => {
   const shown = [document.querySelector('#video'), document.querySelector('#still')].find((each) => !each.hidden);
@@ -66,10 +53,8 @@ LEFT_EDGE = [stage.LEFT[0] / stage.WIDTH, 0.5 * (stage.LEFT[1] + stage.LEFT[3]) 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with opened() as browser:
+        yield browser
 
 
 @pytest.fixture
