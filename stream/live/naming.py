@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.errors import InputError
 from engine.gallery import Gallery
 from engine.gallery_photos import put_in, rebuilt, take_out
@@ -75,7 +78,8 @@ class NameDesk:
     def give(self, camera: int, epoch: int, track: int, name: str) -> Given:
         """From the next frame on this face is called `name`, and so is everybody who looks like it.
 
-        If it was given another name in this run, that was a mistake: its looks are taken from that person.
+        If it was given another name in this run, that was a mistake: its looks are taken from that person. So it is
+        where the face has been lost and found since, and looks beyond doubt like the one that was named.
         `camera`, `epoch` and `track` say which face, as `Camera.number`, `Seen.epoch` and `Face.track` do.
 
         Raises:
@@ -92,7 +96,7 @@ class NameDesk:
                 raise InputError("that face is long gone, or was not seen well enough yet; wait for a better look")
             when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
             photos = Photos(looks, tuple(f"live {when} {n}" for n in range(1, len(looks) + 1)))
-            earlier = self._name_of(analyser, track)
+            earlier = self._name_of(analyser, track) or self._other_name_of(looks, name)
             given = Given(self._count + 1, name, True, photos, camera, track, analyser)
 
             def change(gallery: Gallery) -> Gallery:
@@ -150,6 +154,22 @@ class NameDesk:
     def _name_of(self, analyser: LiveAnalyser, track: int) -> Given | None:
         """What a face was called by hand, where that holds."""
         return next((g for g in self._given.values() if g.analyser is analyser and g.track == track), None)
+
+    def _other_name_of(self, looks: NDArray[np.float32], name: str) -> Given | None:
+        """The latest other name that was given to a face with looks `[n,D]` as good as these: more than half way from
+        where two are taken for one person to where they are one picture."""
+        gallery = self._live.gallery
+        if gallery is None:
+            return None
+        least = 0.5 * (1.0 + gallery.threshold)
+        return next(
+            (
+                given
+                for given in sorted(self._given.values(), key=lambda given: -given.number)
+                if given.name.casefold() != name.casefold() and (looks @ given.photos.embeddings.T).max() > least
+            ),
+            None,
+        )
 
     def _analyser(self, camera: int, epoch: int) -> LiveAnalyser | None:
         if not 0 <= camera < len(self._live.cameras) or self._live.cameras[camera].epoch != epoch:

@@ -226,3 +226,35 @@ def test_who_has_left_while_the_name_was_typed_is_known_when_they_come_back(scen
     scene.desk.give(0, 1, track, "Dora")
     assert scene.step() == ["ann", "Dora"]
     assert scene.track != track
+
+
+def test_a_face_that_was_lost_and_found_again_is_corrected_as_a_whole(scene: Scene) -> None:
+    scene.step()
+    first = scene.desk.give(0, 1, scene.track, "Dora")
+    named = scene.path.read_bytes()
+    track = scene.track
+    with scene.live.working:
+        analyser = scene.live.cameras[0].analyser
+        assert analyser is not None
+        analyser.break_off()
+    assert scene.step() == ["ann", "Dora"], "by what the gallery knows now"
+    assert scene.track != track
+    second = scene.desk.give(0, 1, scene.track, "ben")
+    gallery = Gallery.load(scene.path)
+    assert gallery.people == ("ann", "ben"), "the looks that were Dora's are the same face's"
+    assert len(gallery.photos(1)) == 1 + len(second.photos)
+    assert scene.step() == ["ann", "ben"]
+    scene.desk.undo(second.number)
+    assert scene.path.read_bytes() == named
+    assert scene.desk.latest is first
+
+
+def test_a_name_that_somebody_else_gets_takes_nothing_from_the_one_named_before(scene: Scene) -> None:
+    scene.step()
+    first = scene.desk.give(0, 1, scene.track, "Dora")
+    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
+    scene.desk.give(0, 1, ann, "ben")
+    gallery = Gallery.load(scene.path)
+    assert gallery.people == ("Dora", "ann", "ben")
+    assert len(gallery.photos(0)) == len(first.photos)
+    assert scene.step() == ["ben", "Dora"]
