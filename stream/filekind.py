@@ -6,6 +6,8 @@ from pathlib import Path
 
 _PHOTOS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA"}
 """Pillow's names of what counts as a photo; it opens some videos and documents as well."""
+_STREAMS = (".mjpg", ".mjpeg")
+"""A stream of JPEGs begins as one of them does; only its name tells."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 _MATROSKA = b"\x1a\x45\xdf\xa3"
 
@@ -15,6 +17,8 @@ def is_photo(path: str | Path) -> bool:
 
     What cannot be read at all is no photo: the video's reader then says what is wrong with it.
     """
+    if not Path(path).is_file() or Path(path).suffix.lower() in _STREAMS:
+        return False
     try:
         with Path(path).open("rb") as file:
             head = file.read(12)

@@ -29,7 +29,7 @@ from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folde
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
 from stream.result import LabelResult
-from stream.sink import CONTAINERS, check_output
+from stream.sink import CONTAINERS, check_apart, check_output, check_spared
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
@@ -113,17 +113,22 @@ def label_video(
         later = encoded and (two_pass or style.hide is not None)
         # A face that comes and goes between two looks would stay visible.
         every_frame = every_frame or style.hide is not None
+        outputs = (target, record) if video else (record,)
+        made_from = [source, *files_of(gallery)]
+        check_apart(*outputs)
         if video:
-            may_replace(target, source, overwrite=overwrite, resume=resume and encoded)
+            may_replace(target, made_from, overwrite=overwrite, resume=resume and encoded)
         if video and soft:
             from stream.soft import soft_output, soft_plan
 
             soft_output(target, source, style, overwrite)
             soft_plan(reader, target, omit)
         record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
-        check_output(record, record_overwrite, [source])
+        check_output(record, record_overwrite, made_from)
         plan = CopyPlan.of(reader, target, encoder, omit) if encoded else None
         detector, embedder, people = open_networks(gallery, detector, embedder)
+        for output in outputs:
+            check_spared(output, files_of(detector, embedder))
         placement = Placement.of(reader.info, detector, embedder, clock)
         stack.callback(placement.close)
         reader.on_gpu = placement.on_gpu and reader.decoder.on_gpu
@@ -315,6 +320,17 @@ def open_networks(
     teller = opened(embedder or partial(Embedder.open, video=video))
     people.check_embedder(teller, where)
     return finder, teller, people
+
+
+def files_of(*parts: object) -> list[str | os.PathLike[str]]:
+    """The files that these were read from, or are to be: of networks that are open, and of names."""
+    files: list[str | os.PathLike[str]] = []
+    for part in parts:
+        if isinstance(part, Detector | Embedder):
+            files.append(part.session.model.path)
+        elif isinstance(part, str | os.PathLike):
+            files.append(part)
+    return files
 
 
 def record_output(named_after: Path) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,16 +49,16 @@ def work_folder(target: Path) -> Path:
     return target.with_name(target.name + ".iznet")
 
 
-def may_replace(target: Path, source: str | Path, *, overwrite: bool, resume: bool) -> bool:
+def may_replace(target: Path, made_from: Iterable[str | os.PathLike[str]], *, overwrite: bool, resume: bool) -> bool:
     """Whether the copy may take the place of a file of its name: as asked, or since that is what an interrupted run had
-    made of it already.
+    made of it already. What it is `made_from` is never replaced.
 
     Raises:
         OutputError: there is one and it may not; or the copy cannot be written, whatever may be replaced.
     """
+    check_output(target, overwrite or resume, made_from)
     work = work_folder(target)
     replace = overwrite or (resume and marked(work, "video"))
-    check_output(target, replace or resume, [source])
     if target.exists() and not replace:
         there = "the interrupted run was to replace it" if (work / JOB_FILE).exists() else "no run is interrupted"
         raise OutputError(f"{target} exists, and {there}; use --overwrite to replace it, or another name")
@@ -145,7 +146,7 @@ class LabelledCopy:
             "people": list(people),
             "interlaced": reader.info.interlaced,
         }
-        self._overwrite = may_replace(target, reader.path, overwrite=overwrite, resume=resume)
+        self._overwrite = may_replace(target, [reader.path], overwrite=overwrite, resume=resume)
         self.target = target
         self._source = reader.path
         self._clock = clock

@@ -28,11 +28,11 @@ from stream.frames import Face, TrackVerdict, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_faces
 from stream.identity import Identity, Naming
-from stream.label import open_networks, record_header, record_output
+from stream.label import files_of, open_networks, record_header, record_output
 from stream.overlay import draw_rgb
 from stream.render import check_belongs
 from stream.result import LabelResult
-from stream.sink import atomic_output, check_output
+from stream.sink import atomic_output, check_apart, check_output, check_spared
 from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast
 from stream.tracks import TracksWriter, read
@@ -107,11 +107,15 @@ def label_photo(
     target = Path(output) if output is not None else photo_output(source)
     record = Path(tracks) if tracks is not None else record_output(source if output is None else target)
     rgb = load_image(source)
+    outputs = (target, record) if picture else (record,)
+    check_apart(*outputs)
     if picture:
         format_of(target)
-        check_output(target, overwrite, [source])
-    check_output(record, overwrite, [source])
+    for output in outputs:
+        check_output(output, overwrite, [source, *files_of(gallery)])
     detector, embedder, known = open_networks(gallery, detector, embedder, video=False)
+    for output in outputs:
+        check_spared(output, files_of(detector, embedder))
     faces, namings = name_faces(rgb, detector, embedder, known)
     header = record_header(photo_info(source, rgb), detector, embedder, known, every_frame=True)
     with TracksWriter.open(record, header, overwrite=overwrite) as writer:
@@ -153,7 +157,7 @@ def render_photo(
     started = time.perf_counter()
     source, target = Path(photo), Path(output)
     format_of(target)
-    check_output(target, overwrite, [source])
+    check_output(target, overwrite, [source, tracks])
     record = read(Path(tracks))
     check_belongs(record, tracks, photo_info(source, load_image(source)))
     if len(record.frames) != 1:

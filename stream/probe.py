@@ -150,11 +150,14 @@ def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iter
         raise InputError(f"{name}: there is no such file; check the spelling and the folder")
     if place.is_dir():
         raise InputError(f"{name} is a folder, not a video; give the file inside it")
+    if not place.is_file():
+        raise InputError(f"{name} is a pipe or a device, which is read once only; save what comes from it in a file")
     if place.stat().st_size == 0:
         raise InputError(f"{name} is empty (0 bytes); copy or download it again")
     try:
         # genpts: formats such as AVI store decoding times only; the demuxer can work out the display times.
-        container = av.open(name, "r", options={"fflags": "+genpts"}, hwaccel=hwaccel, **_LENIENT)
+        # Absolute, since what stands before a colon in a relative name is a protocol to FFmpeg.
+        container = av.open(os.path.abspath(name), "r", options={"fflags": "+genpts"}, hwaccel=hwaccel, **_LENIENT)
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its permissions or owner") from error
     except av.error.FFmpegError as error:

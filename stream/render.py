@@ -22,6 +22,7 @@ from stream.labelled_copy import CopyPlan, LabelledCopy
 from stream.live.timeline import TICK
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
+from stream.sink import check_spared
 from stream.soft import soft_copy
 from stream.source import FileSource
 from stream.stages import StageClock
@@ -86,6 +87,7 @@ def render_video(
     """
     started = time.perf_counter()
     style, clock, target = style or Style(), StageClock(), Path(output)
+    check_spared(target, [video, tracks])
     record = read(Path(tracks))
     with FileSource(video, threads, deinterlace=deinterlace, decoder=decoder) as reader:
         check_belongs(record, tracks, reader.info)

@@ -256,6 +256,13 @@ def _refusal(
     return f"{message}{others}; leave out what can be spared with {numbers}"
 
 
+PART = ".part"
+LONGEST_NAME = 255
+"""Bytes of a file's name, in all usual file systems."""
+LONGER = len(f"..4194304{PART}")
+"""How much longer than an output's name that of what is written first may be; the number is a process's largest."""
+
+
 @contextlib.contextmanager
 def atomic_output(
     output: str | os.PathLike[str], overwrite: bool = False, folder: Path | None = None
@@ -273,7 +280,8 @@ def atomic_output(
     """
     target = Path(output)
     check_output(target, overwrite)
-    temporary = (folder or target.parent) / f".{target.stem}.{os.getpid()}.part{target.suffix}"
+    # Absolute, since FFmpeg takes what stands before a colon in a relative name for a protocol.
+    temporary = (folder or target.parent).absolute() / f".{target.stem}.{os.getpid()}{PART}{target.suffix}"
     try:
         with writing(target):
             yield temporary
@@ -291,12 +299,12 @@ def check_output(
     """Refuse an output that cannot be written, before any work is done.
 
     Raises:
-        OutputError: it exists and `overwrite` is false, is a folder, or its folder is missing or not writable; or it is
-            one of the files that it is `made_from`, which are never replaced.
+        OutputError: it exists and `overwrite` is false, is a folder or has too long a name, or its folder is missing
+            or not writable; or it is one of the files that it is `made_from`, which are never replaced.
     """
     target = Path(output)
-    if any(target.exists() and os.path.exists(source) and target.samefile(source) for source in made_from):
-        raise OutputError(f"{target} is what the output is made from, and is not replaced; give another name")
+    check_length(target)
+    check_spared(target, made_from)
     if target.is_dir():
         raise OutputError(f"{target} is a folder; give a file name")
     if target.exists() and not overwrite:
@@ -306,3 +314,42 @@ def check_output(
         raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{target}: no permission to write in {folder}; choose another folder")
+
+
+def check_spared(output: str | os.PathLike[str], made_from: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that is one of the files which are read, whatever may be replaced.
+
+    Raises:
+        OutputError: it is.
+    """
+    target = Path(output)
+    if any(target.exists() and os.path.exists(source) and target.samefile(source) for source in made_from):
+        raise OutputError(f"{target} is what the output is made from, and is not replaced; give another name")
+
+
+def check_apart(*outputs: str | os.PathLike[str]) -> None:
+    """Refuse outputs two of which would be one file.
+
+    Raises:
+        UsageError: two have one name, or stand for one file.
+
+    Example:
+        >>> check_apart("mv.labelled.mp4", "mv.tracks.jsonl")
+    """
+    known: dict[str, str] = {}
+    for output in (os.fspath(output) for output in outputs):
+        place = os.path.realpath(output)
+        if place in known:
+            raise UsageError(f"{known[place]} and {output} would be one file; give each output its own name")
+        known[place] = output
+
+
+def check_length(target: Path) -> None:
+    """Refuse a name that leaves no room for those of what is written first.
+
+    Raises:
+        OutputError: it is too long.
+    """
+    most = LONGEST_NAME - LONGER
+    if (size := len(os.fsencode(target.name))) > most:
+        raise OutputError(f"{target}: its name has {size} bytes, {size - most} too many; give a shorter one with -o")

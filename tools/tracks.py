@@ -66,7 +66,7 @@ def summary(record: Path, plot: Path | None, overwrite: bool, as_json: bool) -> 
 
     if plot is not None:
         check_ending(plot)
-        check_output(plot, overwrite)
+        check_output(plot, overwrite, [record])
     whole = read(record)
     found = overview(whole)
     if plot is not None:
