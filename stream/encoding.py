@@ -151,6 +151,12 @@ class EncoderPlan:
                 f"encoder {self.encoder}: no {maker} device or driver answers for {picture} ({error.strerror}); "
                 "use --encoder x264"
             )
+        if self.field_order is not None and self.height % 4:
+            return UsageError(
+                f"encoder {self.encoder} keeps the fields of an interlaced {self.pixel_format} picture only where its "
+                f"height is a multiple of 4, and {self.height} is none; use --deinterlace, or --encoder x265 without "
+                "the marks of fields"
+            )
         given = ", ".join(f"{k} {v}" for k, v in self.options.items() if k in ("preset", "crf"))
         return UsageError(
             f"encoder {self.encoder} refuses {given} for {picture} "

@@ -68,21 +68,18 @@ class Damage:
         return bool(self.describe())
 
     def describe(self) -> list[str]:
-        """One plain sentence for each kind of damage, none for a sound file."""
+        """Plain words for each kind of damage, none for a sound file."""
         lines = []
         for count, words in (
-            (self.corrupt_packets, "packets are damaged in the file"),
-            (self.undecodable_packets, "packets could not be decoded; their frames are missing"),
-            (self.damaged_frames, "frames were decoded with errors in the picture"),
-            (self.derived_times, "frames carry no time; it was worked out from the frame before"),
-            (self.moved_times, "frames were not later than the one before and were moved to just after it"),
-            (
-                self.rescaled_frames,
-                "frames changed size or pixel format and were converted to the first frame's",
-            ),
+            (self.corrupt_packets, "packets damaged in the file"),
+            (self.undecodable_packets, "packets that could not be decoded, whose frames are missing"),
+            (self.damaged_frames, "frames decoded with errors in the picture"),
+            (self.derived_times, "frames without a time, which was worked out from the frame before"),
+            (self.moved_times, "frames not later than the one before, moved to just after it"),
+            (self.rescaled_frames, "frames of another size or pixel format, converted to the first frame's"),
         ):
             if count:
-                lines.append(f"{count} {words}")
+                lines.append(f"{words}: {count}")
         if self.cut_short:
             lines.append("the file could not be read to its end")
         return lines
@@ -269,6 +266,7 @@ class FileSource:
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         """All packets of the picture and the final flush, reading on after errors where that is possible."""
         ends_early = _index_beyond_end(container, stream)
+        promised = _promised(container, stream)
         failures = packets = 0
         last = None
         while failures < _READ_ERRORS_IN_A_ROW:
@@ -278,7 +276,7 @@ class FileSource:
                     if packet.size:
                         packets += 1
                         last = max(packet.pts or 0, last or 0)
-                    elif ends_early or _less_than_promised(container, stream, packets, last):
+                    elif ends_early or packets < promised or _ends_before_its_length(stream, last):
                         self.damage.cut_short = True
                     yield packet
                 return
@@ -302,10 +300,18 @@ def _index_beyond_end(container: InputContainer, stream: VideoStream) -> bool:
     return len(entries) > 0 and entries[-1].pos + entries[-1].size > os.path.getsize(container.name)
 
 
-def _less_than_promised(container: InputContainer, stream: VideoStream, packets: int, last: int | None) -> bool:
-    """Whether the file says that more pictures follow than could be read."""
-    if container.format.name == "avi":
-        return packets < stream.frames
+def _promised(container: InputContainer, stream: VideoStream) -> int:
+    """How many pictures an AVI file says it has; of other formats 0. To be asked before any packet is read, as an index
+    that is missing is made up then."""
+    if container.format.name != "avi":
+        return 0
+    # The header counts the places of frames that were dropped too, and those of fields twice; the index does not.
+    indexed = len(stream.index_entries)
+    return indexed if indexed > 1 else stream.frames
+
+
+def _ends_before_its_length(stream: VideoStream, last: int | None) -> bool:
+    """Whether the file says of its pictures that they last longer than until the `last` one, in ticks."""
     stated = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     base = fraction(stream.time_base)
     if stated is None or last is None or base is None:

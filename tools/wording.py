@@ -45,7 +45,9 @@ def result_lines(result: LabelResult) -> list[str]:
     """The same for people to read."""
     lines = [f"{note[:1].upper()}{note[1:]}" for note in result.notes]
     if result.damage:
-        counted = ", ".join(f"{count} {kind}" for kind, count in result.damage.items())
+        from stream.source import Damage
+
+        counted = "; ".join(Damage(**result.damage).describe())
         lines.append(f"The source is damaged: {counted}. Everything that could be read is labelled.")
     if result.video is not None:
         lines.append(f"Labelled  {result.video}")

@@ -15,7 +15,8 @@ from stream import encoding
 from stream.encoders import KINDS, hardware, hardware_options
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import VideoInfo
-from stream.probe import Colour, VideoFacts
+from stream.probe import Colour, VideoFacts, probe
+from tests.stream.media import Video, write
 
 
 def facts(
@@ -239,3 +240,10 @@ def test_what_interlacing_needs() -> None:
     plan = plan_encoder(EncoderSettings("x265"), facts(field_order="tt"))
     assert plan.field_order is None
     assert any("deinterlace" in note for note in plan.notes)
+
+
+def test_a_height_that_fields_do_not_divide_is_refused_with_the_cure(tmp_path: Path) -> None:
+    facts = probe(write(tmp_path / "a.mkv", Video(frames=3, width=64, height=48, interlaced="tt")))
+    plan = plan_encoder(EncoderSettings(), replace(facts, info=replace(facts.info, coded_height=46)))
+    with pytest.raises(UsageError, match="46 is none; use --deinterlace"):
+        plan.open()

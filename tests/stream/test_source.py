@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from fractions import Fraction
@@ -11,8 +12,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from engine.errors import InputError
+from stream.filekind import is_photo
 from stream.probe import probe, rotation_of
 from stream.source import FileSource
 from tests.stream.media import Video, audio, cover, read, scene, vfr, write
@@ -286,3 +289,29 @@ def test_real_clip(shared_data: Path) -> None:
     assert len(frames) == 275
     assert frames[0] == (0, 10214)
     assert not source.damage
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_an_avi_whose_header_counts_more_than_there_is(tmp_path: Path, codec: str) -> None:
+    """Dropped frames are counted there, and H.264's twice; the file is whole all the same."""
+    pts = [0, 1, 2, 5, 6, 9, 10, 11, 15]
+    video = Video(frames=len(pts), codec=codec, time_base=Fraction(1, 25), pts=pts, options={"bf": "0"})
+    path = write(tmp_path / "a.avi", video)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames > len(pts), "the header counts otherwise"
+    with FileSource(path, 1) as source:
+        assert len(list(source.frames())) == len(pts)
+        assert not source.damage
+
+
+def test_a_stream_of_jpegs_is_a_video(tmp_path: Path) -> None:
+    jpeg = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(jpeg, "JPEG")
+    path = tmp_path / "raw.mjpeg"
+    path.write_bytes(5 * jpeg.getvalue())
+    assert not is_photo(path)
+    with FileSource(path, 1) as source:
+        assert len(list(source.frames())) == 5
+    one = tmp_path / "one.jpg"
+    one.write_bytes(jpeg.getvalue())
+    assert is_photo(one)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -417,3 +418,89 @@ def test_what_it_means_that_nobody_is_known(
 def test_a_folder_that_takes_no_files(video: Path, networks: list[str], capsys: Out) -> None:
     assert cli.run(["label", str(video), "-o", "/proc/out.mp4", *networks]) == 5
     assert "/proc takes no new files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("photo", [False, True], ids=["video", "photo"])
+def test_what_is_read_is_never_replaced(
+    photo: bool, video: Path, gallery: Path, networks: list[str], capsys: Out
+) -> None:
+    source = video
+    if photo:
+        source = video.with_name("stage.png")
+        Image.fromarray(picture(0)).save(source)
+    people = Path(shutil.copy(gallery, video.parent))
+    detector = Path(networks[1])
+    out = source.with_stem("out")
+    for read in (people, source, detector):
+        before = read.read_bytes()
+        assert _label(source, "-g", people, "-o", out, "--tracks", read, "--overwrite", *networks) == 5
+        assert f"{read} is what the output is made from" in capsys.readouterr().err
+        assert read.read_bytes() == before
+        assert not out.exists()
+    record = video.with_name("record.png" if photo else "record.mp4")
+    assert _label(source, "-o", video.with_name("x").with_suffix(source.suffix), "--tracks", record, *networks) == 0
+    before = record.read_bytes()
+    assert cli.run(["render", str(source), str(record), "-o", str(record), "--overwrite"]) == 5
+    assert "made from" in capsys.readouterr().err
+    assert record.read_bytes() == before
+
+
+@pytest.mark.parametrize("photo", [False, True], ids=["video", "photo"])
+def test_copy_and_record_in_one_file_are_refused(
+    photo: bool, video: Path, networks: list[str], tmp_path: Path, capsys: Out
+) -> None:
+    source = video
+    if photo:
+        source = video.with_name("stage.png")
+        Image.fromarray(picture(0)).save(source)
+    before = sorted(tmp_path.iterdir())
+    out = source.with_stem("out")
+    other = tmp_path / ".." / tmp_path.name / out.name
+    assert _label(source, "-o", out, "--tracks", other, *networks) == 2
+    assert f"{out} and {other} would be one file" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "New:OMG.mp4", "http:OMG.mp4", "-mv.mp4", "file:OMG.mp4"])
+def test_a_name_that_looks_like_something_else(
+    name: str, video: Path, networks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(video.parent)
+    video.rename(name)
+    assert _label(*networks, "-o", f"out-{name}", "--", name) == 0
+    with av.open(str(video.with_name(f"out-{name}"))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == FRAMES
+    record = f"out-{Path(name).stem}.tracks.jsonl"
+    assert cli.run(["render", "-o", f"x-{name}", "--", name, record]) == 0
+    assert cli.run(["render", "--soft", "-o", f"{Path(name).stem}.mkv", "--", name, record]) == 0
+    assert video.with_name(f"{Path(name).stem}.mkv").is_file()
+
+
+def test_names_that_leave_no_room_for_longer_ones(video: Path, networks: list[str], capsys: Out) -> None:
+    long = video.rename(video.with_name("가" * 81 + ".mp4"))
+    assert _label(long, *networks) == 5
+    err = capsys.readouterr().err
+    assert "too many; give a shorter one with -o" in err
+    assert [p.name for p in video.parent.iterdir()] == [long.name]
+    assert _label(long, "-o", video.with_name("short.mp4"), *networks) == 0
+    fits = video.with_name("나" * 77 + ".mp4")
+    assert _label(long, "-o", fits, "--tracks", video.with_name("r.jsonl"), *networks) == 0
+
+
+def test_a_pipe_is_no_file(video: Path, networks: list[str], capsys: Out) -> None:
+    pipe = video.with_name("pipe.mp4")
+    os.mkfifo(pipe)
+    assert _label(pipe, *networks) == 3
+    assert "save what comes from it in a file" in capsys.readouterr().err
+
+
+def test_damage_is_told_in_words(video: Path, networks: list[str], capsys: Out) -> None:
+    whole = video.read_bytes()
+    at = whole.index(b"mdat") + len(whole) // 3
+    video.write_bytes(whole[:at] + bytes(300) + whole[at + 300 :])
+    assert _label(video, *networks) == 0
+    out = capsys.readouterr().out
+    assert "The source is damaged: " in out
+    assert re.search(r"(whose frames are missing|with errors in the picture): \d", out)
+    assert "_" not in out[out.index("The source is damaged") :].splitlines()[0]
