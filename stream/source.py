@@ -13,7 +13,7 @@ import heapq
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -69,36 +69,33 @@ class Damage:
 
     def describe(self) -> list[str]:
         """Plain words for each kind of damage, none for a sound file."""
-        lines = []
-        for count, words in (
-            (self.corrupt_packets, "packets damaged in the file"),
-            (self.undecodable_packets, "packets that could not be decoded, whose frames are missing"),
-            (self.damaged_frames, "frames decoded with errors in the picture"),
-            (self.derived_times, "frames without a time, which was worked out from the frame before"),
-            (self.moved_times, "frames not later than the one before, moved to just after it"),
-            (self.rescaled_frames, "frames of another size or pixel format, converted to the first frame's"),
-        ):
-            if count:
-                lines.append(f"{words}: {count}")
-        if self.cut_short:
-            lines.append("the file could not be read to its end")
-        return lines
+        return damage_words(self.as_dict())
 
     def as_dict(self) -> dict[str, int]:
         """The counts that are not zero, for a record."""
-        counts = {
-            name: int(getattr(self, name))
-            for name in (
-                "corrupt_packets",
-                "undecodable_packets",
-                "damaged_frames",
-                "derived_times",
-                "moved_times",
-                "rescaled_frames",
-                "cut_short",
-            )
-        }
+        counts = {name: int(getattr(self, name)) for name in _KINDS}
         return {name: count for name, count in counts.items() if count}
+
+
+_KINDS = {
+    "corrupt_packets": "packets damaged in the file: {}",
+    "undecodable_packets": "packets that could not be decoded, whose frames are missing: {}",
+    "damaged_frames": "frames decoded with errors in the picture: {}",
+    "derived_times": "frames without a time, which was worked out from the frame before: {}",
+    "moved_times": "frames not later than the one before, moved to just after it: {}",
+    "rescaled_frames": "frames of another size or pixel format, converted to the first frame's: {}",
+    "cut_short": "the file could not be read to its end",
+}
+
+
+def damage_words(counts: Mapping[str, int]) -> list[str]:
+    """What a record counts as damage, in plain words.
+
+    Example:
+        >>> damage_words({"damaged_frames": 3, "cut_short": 1})
+        ['frames decoded with errors in the picture: 3', 'the file could not be read to its end']
+    """
+    return [words.format(counts[kind]) for kind, words in _KINDS.items() if counts.get(kind)]
 
 
 class FileSource:

@@ -45,9 +45,9 @@ def result_lines(result: LabelResult) -> list[str]:
     """The same for people to read."""
     lines = [f"{note[:1].upper()}{note[1:]}" for note in result.notes]
     if result.damage:
-        from stream.source import Damage
+        from stream.source import damage_words
 
-        counted = "; ".join(Damage(**result.damage).describe())
+        counted = "; ".join(damage_words(result.damage))
         lines.append(f"The source is damaged: {counted}. Everything that could be read is labelled.")
     if result.video is not None:
         lines.append(f"Labelled  {result.video}")
