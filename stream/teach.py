@@ -11,6 +11,7 @@ from PIL import Image
 from engine.errors import InputError, UsageError
 from stream.cuttings import Sight, choose, cut_out
 from stream.render import check_belongs, live_words, may_be_live
+from stream.sink import check_spared
 from stream.source import FileSource
 from stream.tracks import Tracks, read
 
@@ -27,6 +28,7 @@ def photos_of(
     track: Collection[int] = (),
     stranger: int | None = None,
     video: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
     """Write the clearest faces of some tracks as PNG files into `folder`, named after video and second.
 
@@ -36,10 +38,12 @@ def photos_of(
         track: the tracks that are the person.
         stranger: or the number that the record gave an unknown person.
         video: what the record was made of; None looks where the record says, then beside it.
+        output: what is to be made of the photos later.
 
     Raises:
         UsageError: no such track or number.
         InputError: no such video, or one that the record was not made of.
+        OutputError: `output` is the record or the video.
 
     Example:
         >>> photos_of("mv.tracks.jsonl", Path("yena"), track={12})    # doctest: +SKIP
@@ -52,6 +56,8 @@ def photos_of(
         raise InputError(f"{os.fspath(tracks)}: track {', '.join(map(str, sorted(numbers)))} is on no frame")
     chosen = choose(sights, PHOTOS)
     path = video_of(record, Path(tracks), video)
+    if output is not None:
+        check_spared(output, [tracks, path])
     with FileSource(path) as source:
         check_belongs(record, tracks, source.info)
         (cuttings,) = cut_out(source, [chosen], ROOM)

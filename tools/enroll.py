@@ -98,6 +98,7 @@ def enroll(
     from engine.gallery import Gallery
     from engine.gallery_edit import edit
     from engine.gallery_file import check_target
+    from stream.sink import check_spared
     from tools.gallery import say_changed
 
     _check_from(folder, record, track, stranger, name, video)
@@ -107,10 +108,12 @@ def enroll(
         return
     if existing is None:
         check_target(target, overwrite)
+        read = [path for path in (cohort, engine.detector, engine.embedder) if path is not None]
+        check_spared(target, [*read, *(folder.glob("*/*") if folder is not None else ())])
     else:
         edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
     if record is not None:
-        folder = context.with_resource(_photos(record, track, stranger, str(name), video))
+        folder = context.with_resource(_photos(record, track, stranger, str(name), video, target))
     assert folder is not None
     rules = Rules(cast("Method | None", prototypes), far, cohort)
     detector, embedder = partial(engine.open_detector, quiet=as_json), engine.open_embedder
@@ -157,9 +160,9 @@ def _check_from(
 
 @contextmanager
 def _photos(
-    record: Path, track: tuple[int, ...], stranger: int | None, name: str, video: Path | None
+    record: Path, track: tuple[int, ...], stranger: int | None, name: str, video: Path | None, target: Path
 ) -> Iterator[Path]:
-    """A folder of one person's photos, cut from a video, while it is needed."""
+    """A folder of one person's photos, cut from a video, while it is needed to make the gallery `target`."""
     from engine.names import asked_name
     from stream.teach import photos_of
 
@@ -169,7 +172,7 @@ def _photos(
     with tempfile.TemporaryDirectory() as place:
         person = Path(place) / person_name
         person.mkdir()
-        photos_of(record, person, track=track, stranger=stranger, video=video)
+        photos_of(record, person, track=track, stranger=stranger, video=video, output=target)
         yield Path(place)
 
 

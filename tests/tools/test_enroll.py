@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,24 @@ def test_overwriting_must_be_asked_for(
     assert (tmp_path / "g.gallery").read_text("utf-8") == "precious"
     assert run([*arguments, "--overwrite"]) == 0
     assert Gallery.load(tmp_path / "g.gallery").people == ("ann", "대현")
+
+
+@pytest.mark.parametrize("read", ["people/ann/0.png", "link.png", "detector.onnx", "embedder.onnx", "strangers"])
+def test_what_is_read_is_not_replaced(
+    arguments: list[str], read: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "strangers").write_text("precious", "utf-8")
+    (tmp_path / "link.png").symlink_to(tmp_path / "people" / "ann" / "1.png")
+    folder, networks = arguments[1], dict(zip(arguments[4::2], arguments[5::2], strict=True))
+    for option in ("--detector", "--embedder"):
+        shutil.copy(networks[option], tmp_path / f"{option[2:]}.onnx")
+        networks[option] = str(tmp_path / f"{option[2:]}.onnx")
+    before = (tmp_path / read).read_bytes()
+    options = [part for pair in networks.items() for part in pair]
+    options += ["--cohort", str(tmp_path / read)] if read == "strangers" else []
+    assert run(["enroll", folder, "-o", str(tmp_path / read), "--overwrite", *options]) == 5
+    assert f"{Path(read).name} is what the output is made from" in capsys.readouterr().err
+    assert (tmp_path / read).read_bytes() == before
 
 
 @pytest.mark.parametrize(

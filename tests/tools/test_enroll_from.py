@@ -95,3 +95,15 @@ def test_what_cannot_be_taught_changes_nothing(
     assert says in err
     assert "Traceback" not in err
     assert (folder / "g.gallery").read_bytes() == before
+
+
+@pytest.mark.parametrize("read", ["v.mp4", "v.tracks.jsonl"])
+def test_neither_the_record_nor_its_video_is_replaced(
+    setting: tuple[Path, list[str]], read: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, networks = setting
+    before = (folder / read).read_bytes()
+    teach = ["enroll", "--from", str(folder / "v.tracks.jsonl"), "--video", str(folder / "v.mp4"), "--track", "0"]
+    assert run([*teach, "--as", "Ann", "-o", str(folder / read), "--overwrite", *networks]) == 5
+    assert f"{read} is what the output is made from" in capsys.readouterr().err
+    assert (folder / read).read_bytes() == before

@@ -109,6 +109,17 @@ def test_faces_are_cut_from_the_photos_where_these_are(
     assert json.loads(capsys.readouterr().out)["faces"] == 0
 
 
+@pytest.mark.parametrize("read", ["g.gallery", "people/ben/2.png"])
+def test_the_page_replaces_nothing_that_it_shows(
+    made: Path, tmp_path: Path, read: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (tmp_path / read).read_bytes()
+    show = ["gallery", "show", str(made), "--photos", str(tmp_path / "people")]
+    assert run([*show, "--html", str(tmp_path / read), "--overwrite"]) == 5
+    assert f"{Path(read).name} is what the output is made from" in capsys.readouterr().err
+    assert (tmp_path / read).read_bytes() == before
+
+
 def test_adding_removing_and_renaming(
     networks: list[str], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
