@@ -39,6 +39,9 @@ _LARGEST_TIMESCALE = 2**31 - 1
 _LONGEST_LEAD = 10
 """How many of the shortest steps, for each picture of delay, decoding may begin ahead of the first picture."""
 
+_RUN_UP = Fraction(1, 20)
+"""Seconds of sound ahead of the first that is heard: encoders put some there, and decoders need some to begin."""
+
 
 @dataclass(slots=True)
 class JoinReport:
@@ -189,7 +192,7 @@ def _mux(
     upcoming = next(pictures, None)
     end = times.end * plan.time_base if partial else None
     clocks = {index: track_clock(container.streams[index], streams.format) for index in copies}
-    for packet, following in with_following(packets_of(container, copies)):
+    for packet, following in with_following(heard(packets_of(container, copies), streams.format)):
         index = packet.stream.index
         when = settle(packet, following, clocks[index])
         if end is not None and when >= end:
@@ -249,6 +252,22 @@ def settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) -> 
 
 def _dts(packet: Packet[Any]) -> int | None:
     return packet.dts if packet.dts is not None else packet.pts
+
+
+def heard(packets: Iterator[Packet[Any]], format_name: str) -> Iterator[Packet[Any]]:
+    """The same without the sound that an edit list cuts away at the beginning, where the container has no such list and
+    it would be heard."""
+    for packet in packets:
+        if format_name != "matroska" or not _cut_away(packet):
+            yield packet
+
+
+def _cut_away(packet: Packet[Any]) -> bool:
+    stream = packet.stream
+    if stream.type != "audio" or not packet.is_discard or packet.pts is None or stream.start_time is None:
+        return False
+    early = stream.start_time - packet.pts - (packet.duration or 0)
+    return bool(early * (fraction(packet.time_base) or Fraction(1, 1000)) > _RUN_UP)
 
 
 def _is_pause(packet: Packet[Any]) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
@@ -20,9 +20,11 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from engine.errors import InputError, OutputError, UsageError
+from engine.wording import count
 from stream.joining import (
     chapters_of,
     cover_picture,
+    heard,
     packets_of,
     settle,
     track_clock,
@@ -62,7 +64,7 @@ def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collecti
     """Which tracks are copied.
 
     Raises:
-        OutputError: MKV cannot hold one of them.
+        OutputError: MKV cannot hold one of them, or would show pictures that the source's edit list hides.
         InputError: the picture's packets carry no display times that could be copied.
     """
     with opened(reader.path) as container:
@@ -71,6 +73,13 @@ def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collecti
                 f"{reader.path}: AVI stores no display times for {reader.facts.codec}, so its packets cannot be copied "
                 "into MKV; leave --soft out"
             )
+        if any(entry.is_discard for entry in container.streams[reader.facts.stream_index].index_entries):
+            pictures = _pictures(reader.path, reader.facts.stream_index)
+            if hidden := sum(pictures[i].hidden for i in _needed(pictures)):
+                raise OutputError(
+                    f"{os.fspath(output)}: MKV would show {count(hidden, 'picture')} that the edit list of "
+                    f"{reader.path} cuts away and others are built on; leave --soft out"
+                )
     return plan_streams(reader.path, output, None, omit)
 
 
@@ -155,10 +164,12 @@ def _mux(
     clocks = {index: track_clock(container.streams[index], plan.format) for index in copies if index != plan.picture}
     times = iter(_picture_times(container.name, plan.picture))
     refused: dict[int, int] = {}
-    for packet, following in with_following(packets_of(container, copies)):
+    for packet, following in with_following(heard(packets_of(container, copies), plan.format)):
         index = packet.stream.index
         if index == plan.picture:
-            packet.pts, packet.dts = next(times)
+            if (time := next(times)) is None:
+                continue
+            packet.pts, packet.dts = time
             when = packet.dts * (fraction(packet.time_base) or MILLISECOND)
         else:
             when = settle(packet, following, clocks[index])
@@ -184,19 +195,56 @@ def _mux(
     ]
 
 
-def _picture_times(path: str, index: int) -> list[tuple[int, int]]:
-    """When each packet of the picture is shown and when it is decoded at the latest, in file order; ticks of the track.
+class _Picture(NamedTuple):
+    """One packet of the picture."""
 
-    MKV stores the former only. Its muxer wants the latter to rise and never to pass the former, and many sources do not
-    say: it is the earliest display time that is still to come. A packet without a time follows the one before.
-    """
-    shown: list[int] = []
+    shown: int
+    """When, in ticks of the track."""
+    key: bool
+    hidden: bool
+    """Whether an edit list cuts it away."""
+
+
+def _pictures(path: str, index: int) -> list[_Picture]:
+    """The picture's packets in file order. One without a time follows the one before."""
+    pictures: list[_Picture] = []
     with opened(path) as container:
         for packet in packets_of(container, {index: container.streams[index]}):
             when = packet.pts if packet.pts is not None else packet.dts
-            shown.append(when if when is not None else shown[-1] + 1 if shown else 0)
+            if when is None:
+                when = pictures[-1].shown + 1 if pictures else 0
+            pictures.append(_Picture(when, packet.is_keyframe, packet.is_discard))
+    return pictures
+
+
+def _needed(pictures: Sequence[_Picture]) -> list[int]:
+    """Places of the pictures that are shown, and of the hidden ones that they may be built on: those from the last
+    keyframe on, but none that is due before it or comes after all that is shown."""
+    shown = [i for i, picture in enumerate(pictures) if not picture.hidden]
+    if not shown:
+        return list(range(len(pictures)))
+    first = min(pictures[i].shown for i in shown)
+    start = max((i for i in range(shown[0] + 1) if pictures[i].key and pictures[i].shown <= first), default=0)
+    return [
+        i for i in range(start, shown[-1] + 1) if not pictures[i].hidden or pictures[i].shown >= pictures[start].shown
+    ]
+
+
+def _picture_times(path: str, index: int) -> list[tuple[int, int] | None]:
+    """When each packet of the picture is shown and when it is decoded at the latest, in file order; ticks of the track.
+    None for a hidden one that nothing needs.
+
+    MKV stores the former only. Its muxer wants the latter to rise and never to pass the former, and many sources do not
+    say: it is the earliest display time that is still to come.
+    """
+    pictures = _pictures(path, index)
+    needed = _needed(pictures)
+    shown = [pictures[i].shown for i in needed]
     decoded = list(accumulate(reversed(shown), min))[::-1]
-    return list(zip(shown, decoded, strict=True))
+    times: list[tuple[int, int] | None] = [None] * len(pictures)
+    for i, time in zip(needed, zip(shown, decoded, strict=True), strict=True):
+        times[i] = time
+    return times
 
 
 def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Packet[Any], Fraction]]:

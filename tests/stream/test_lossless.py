@@ -153,6 +153,21 @@ def test_subtitles_of_mp4(tmp_path: Path) -> None:
     assert copy.stream_metadata[2]["language"] == "eng"
 
 
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_sound_that_an_edit_list_cuts_away(tmp_path: Path, suffix: str) -> None:
+    """MP4 hides what lies before zero; MKV cannot, so it gets no more of it than a decoder needs to begin."""
+    path = write(tmp_path / "a.mp4", Video(), [audio("kor", offset=-24000), audio("eng")])
+    relabel(path, tmp_path / f"b.{suffix}")
+    source, copy = read(path), read(tmp_path / f"b.{suffix}")
+    kept = [
+        when for when, _ in source.packets[1] if suffix != "mkv" or when + Fraction(1024, 48000) >= -Fraction(1, 20)
+    ]
+    assert len(copy.packets[1]) == len(kept)
+    assert [data for _, data in copy.packets[1]] == [data for _, data in source.packets[1]][-len(kept) :]
+    assert abs((copy.packets[1][0][0] - copy.times[0]) - (kept[0] - source.times[0])) <= copy.time_base
+    same_packets(source, copy, 2, copy.time_base)
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("start", ["mp4", "mkv"])
 def test_cover_picture(tmp_path: Path, start: str, suffix: str) -> None:

@@ -159,6 +159,33 @@ def test_what_cannot_be_soft_is_said_before_any_work(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.avi", "mv.mp4", "mv.tracks.jsonl", "out.mkv"]
 
 
+@pytest.mark.parametrize("open_gop", ["0", "1"])
+def test_what_an_edit_list_cuts_away_is_not_shown_again(open_gop: str, tmp_path: Path) -> None:
+    """MP4 hides what lies before zero; here that is two groups of pictures, and sound."""
+    options = {"preset": "ultrafast", "g": "4", "keyint_min": "4", "sc_threshold": "0", "bf": "2"}
+    options["x264-params"] = f"open-gop={open_gop}"
+    path = source(
+        tmp_path / "mv.mp4", [media.audio(offset=-20000)], pts=range(-8 * 512, (FRAMES - 8) * 512, 512), options=options
+    )
+    was, now = media.read(path), media.read(soft(path))
+    assert len(was.times) == len(now.times) == FRAMES - 8
+    for theirs, ours in zip(was.pictures, now.pictures, strict=True):
+        assert (theirs.to_ndarray() == ours.to_ndarray()).all()
+    shift = now.times[0] - was.times[0]
+    assert shift < Fraction(1, 10)
+    heard = [(when, data) for when, data in was.packets[1] if when > -Fraction(1, 10)]
+    assert [data for _, data in now.packets[2]][-len(heard) + 2 :] == [data for _, data in heard][2:]
+    assert len(now.packets[2]) <= len(heard)
+    assert abs(now.packets[2][-1][0] - shift - heard[-1][0]) <= MILLISECOND
+
+
+def test_hidden_pictures_that_others_are_built_on_are_refused(tmp_path: Path) -> None:
+    path = source(tmp_path / "mv.mp4", pts=range(-5 * 512, (FRAMES - 5) * 512, 512))
+    with pytest.raises(OutputError, match=r"would show 5 pictures .*mv\.mp4.*leave --soft out"):
+        soft(path)
+    assert not (tmp_path / "out.mkv").exists()
+
+
 def test_labelling_softly(tmp_path: Path, detector: Any, embedder: Any) -> None:
     path = source(tmp_path / "mv.mp4", [media.audio()])
     record_output(path).unlink()
