@@ -1,5 +1,6 @@
 """A gallery's place on the disk: written whole or not at all, and changed by one process at a time.
 
+A link stands for the file that it leads to: that one is changed, and locked under its own name.
 The lock is a file beside the gallery, locked by the operating system, so that a process that dies lets go of it. Who
 gets the lock removes the file when done; whoever waited on a removed one notices and takes a new one.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ def check_target(path: Path, overwrite: bool) -> None:
     Raises:
         OutputError: `path` exists (without `overwrite`), is a folder, or its folder is missing or cannot be written to.
     """
-    folder = path.parent
+    folder = _real(path).parent
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file")
     if not folder.is_dir():
@@ -54,7 +56,7 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write the file; it appears whole or not at all.
+    """Write the file; it appears whole or not at all, and may be read by whom an older one could be read by.
 
     The caller holds the lock (`locked`) where another process may write too.
 
@@ -62,14 +64,17 @@ def write(path: Path, data: bytes, overwrite: bool) -> None:
         OutputError: it exists, or the folder is missing or cannot be written to, or the disk is full.
     """
     check_target(path, overwrite)
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    real = _real(path)
+    part = real.with_name(f".{real.name[:100]}.{os.getpid()}.part")
     try:
         try:
             with part.open("wb") as file:
+                if real.exists():
+                    shutil.copymode(real, part)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            part.replace(real)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
@@ -91,7 +96,8 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         >>> with locked(Path("izone.gallery")):  # doctest: +SKIP
         ...     write(Path("izone.gallery"), change(read(Path("izone.gallery"))), overwrite=True)
     """
-    beside = path.with_name(f".{path.name[:100]}.lock")
+    real = _real(path)
+    beside = real.with_name(f".{real.name[:100]}.lock")
     try:
         descriptor = _take(beside, time.monotonic() + patience)
     except OSError as error:
@@ -106,6 +112,11 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open; an empty file then stays behind
             beside.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _real(path: Path) -> Path:
+    """The file itself where `path` is a link."""
+    return Path(os.path.realpath(path))
 
 
 def _take(beside: Path, until: float) -> int | None:

@@ -120,6 +120,43 @@ def test_a_lock_of_a_process_that_died_holds_nobody_up(path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["g.gallery"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_whoever_could_not_read_it_still_cannot(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    Gallery.update(path, lambda g: edit(g, rename=["ann=Ann"]))
+    assert path.stat().st_mode & 0o777 == mode
+    Gallery.load(path).save(path, overwrite=True)
+    assert path.stat().st_mode & 0o777 == mode
+    umask = os.umask(0o027)
+    try:
+        Gallery.load(path).save(path.with_name("new.gallery"))
+    finally:
+        os.umask(umask)
+    assert path.with_name("new.gallery").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need a privilege on Windows")
+def test_behind_a_link_the_file_itself_is_changed_and_locked(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.gallery"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    Gallery.update(link, lambda g: edit(g, rename=["ann=Ann"]))
+    Gallery.load(path).without(["ben"]).save(link, overwrite=True)
+    assert link.is_symlink()
+    assert Gallery.load(path).people == ("Ann", "cho")
+    with locked(link), pytest.raises(OutputError, match=r"g\.gallery: another process"), locked(path, patience=0):
+        pass
+    assert [p.name for p in link.parent.iterdir()] == ["link.gallery"]
+    path.unlink()
+    Gallery.build({"dan": vectors(3)}, "", 0.5).save(link)
+    assert Gallery.load(path).people == ("dan",)
+    link.unlink()
+    link.symlink_to(tmp_path / "no" / "g.gallery")
+    with pytest.raises(OutputError, match=r"link\.gallery: the folder .*no does not exist"):
+        Gallery.build({"dan": vectors(3)}, "", 0.5).save(link)
+
+
 def test_nothing_is_lost_when_many_add_at_once(path: Path) -> None:
     def add(n: int) -> None:
         for k in range(4):
