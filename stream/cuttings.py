@@ -18,6 +18,8 @@ from stream.source import FileSource
 from stream.tracks import RecordedFrame
 
 RGB = NDArray[np.uint8]
+SLACK = 0.02
+"""Seconds that a frame's time may be off, as some containers round times to milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def cut_out(source: FileSource, chosen: Iterable[Sequence[Sight]], room: float) 
         room: side of the cutting in longer sides of the face's box.
 
     Raises:
-        InputError: the video ends before a frame that is wanted.
+        InputError: the video ends before a frame that is wanted, or shows the frames at other times: it is another one.
     """
     cuttings: list[list[RGB]] = []
     wanted: defaultdict[int, list[tuple[list[RGB], Sight]]] = defaultdict(list)
@@ -62,8 +64,16 @@ def cut_out(source: FileSource, chosen: Iterable[Sequence[Sight]], room: float) 
         cuttings.append(row)
         for sight in sights:
             wanted[sight.frame.index].append((row, sight))
+    later: float | None = None
+    """Seconds by which the video's times are later than the record's: a copy may begin elsewhere."""
     for frame in source.frames() if wanted else ():
         for row, sight in wanted.pop(frame.index, ()):
+            later = frame.time - sight.frame.time if later is None else later
+            if abs(frame.time - sight.frame.time - later) > SLACK:
+                raise InputError(
+                    f"{source.path} shows frame {frame.index} at {frame.time:.2f} s and the record at "
+                    f"{sight.frame.time + later:.2f} s; give the video that the record was made of, or its whole copy"
+                )
             row.append(cut(frame, sight.face, source.info, room))
         if not wanted:
             break

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
+from engine.names import asked_name, same_person
 from stream.frames import TrackVerdict
 from stream.journal import writing
 from stream.sink import atomic_output, check_output
@@ -70,10 +71,12 @@ def rename(
         {12: (None, 'Yuri')}
     """
     path = Path(source)
-    if output is not None:
-        check_output(Path(output), overwrite, [path])
     record = read(path)
+    if output is not None:
+        check_output(Path(output), overwrite, [path, record.header.path])
     before = {verdict.track: verdict for verdict in record.tracks}
+    known = cast(record)
+    names = {t: name if name is None or name in known else asked_name(name) for t, name in names.items()}
     _check(path, record, names, new)
     verdicts = {track: renamed(before[track], name) for track, name in names.items()}
     return correct(path, record, verdicts, output, overwrite=overwrite)
@@ -180,6 +183,9 @@ def _check(path: Path, record: Tracks, names: Mapping[int, str | None], new: boo
         raise UsageError(f"{path} has no track {', '.join(map(str, missing))}; its tracks are {there}")
     known = cast(record)
     for name in dict.fromkeys(names.values()):
+        written = next((other for other in known if name is not None and same_person(name, other)), name)
+        if written != name:
+            raise UsageError(f"{name!r} is written {written!r} in {path}; write it so, as that is one person")
         if name is not None and name not in known and not new:
             near = get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'}."

@@ -19,6 +19,7 @@ from engine.wording import count
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
+from stream.render import live_words, may_be_live
 from stream.sink import atomic_output, check_output
 from stream.source import FileSource
 from stream.styles import GREY, Colour, colour_of
@@ -42,6 +43,8 @@ LEAST_GAMMA = 0.4
 ROOM = 1.7
 """Side of what is cut out, in longer sides of the face's box."""
 
+LENGTHS = 1.0
+"""Seconds by which a copy may be longer or shorter than the video that the record was made of."""
 EDGE = 8
 """Width of a row's edge, which has the person's colour, pixels."""
 
@@ -117,6 +120,8 @@ def contact_sheet(
     record = read(tracks, partial=partial)
     groups, hidden = groups_of(record)
     chosen = [choose(group.sights, CROPS) for group in groups]
+    if may_be_live(record.header):
+        raise InputError(live_words(record.header, tracks))
     with FileSource(video) as source:
         width, height = record.header.width, record.header.height
         # Encoders that want even sides leave out a row or a column.
@@ -124,6 +129,12 @@ def contact_sheet(
             raise InputError(
                 f"{video} is {source.info.width}x{source.info.height}, but {tracks} was made of a video of "
                 f"{width}x{height}; give the video that the record was made of"
+            )
+        here, there = source.info.duration, record.header.duration
+        if not partial and here is not None and there is not None and abs(here - there) > LENGTHS:
+            raise InputError(
+                f"{video} lasts {here:.1f} s, but {tracks} was made of a video of {there:.1f} s; give the video that "
+                "the record was made of"
             )
         crops = _crops(source, chosen)
     people = cast(record)
@@ -211,7 +222,7 @@ def _subtitle(record: Tracks) -> str:
     parts = [f"{header.width}×{header.height}", count(len(frames), "frame"), clock(seconds)]
     if header.people:
         found = {face.name for frame in frames for face in frame.faces} - {None}
-        parts.append(f"{len(found)} of {len(header.people)} known people seen")
+        parts.append(f"{len(found)} of {len(cast(record))} known people seen")
     return "  ·  ".join(parts)
 
 

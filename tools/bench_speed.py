@@ -65,7 +65,7 @@ def speed(
 
     for file in (plot, output):
         if file is not None:
-            check_output(file, overwrite)
+            check_output(file, overwrite, [read for read in (video, gallery, compare) if read is not None])
     if sweep and (plot is not None or compare is not None):
         raise UsageError("--sweep prints tables only; leave out --plot and --compare")
     if as_json and compare is not None:

@@ -175,7 +175,7 @@ def _parsed(names: tuple[str, ...]) -> dict[int, str | None]:
             raise UsageError(f"{word!r} is not TRACK=NAME, such as 12=Yuri or 15=unknown")
         if int(number) in parsed:
             raise UsageError(f"track {int(number)} is named twice")
-        parsed[int(number)] = None if name.strip() == "unknown" else name.strip()
+        parsed[int(number)] = None if name.strip().casefold() == "unknown" else name.strip()
     return parsed
 
 

@@ -3,7 +3,8 @@
     frame, id, left, top, width, height, confidence, -1, -1, -1
 
 Frames, ids and pixels count from 1 there: `id` is the record's track + 1, and the picture's first pixel is 1, 1. The
-format has no room for names.
+format has no room for names. A face that was put in between two looks has a confidence of -1, which means none: by 0 a
+line of the truth is left out.
 
 Source: Milan et al., MOT16: A Benchmark for Multi-Object Tracking, 2016, section 3.3.
 """
@@ -22,5 +23,6 @@ def encode(record: Tracks, video: Path) -> bytes:
         for face in sorted(frame.faces, key=lambda face: face.track):
             x1, y1, x2, y2 = (round(v, 1) for v in face.box.tolist())
             place = f"{x1 + 1:.1f},{y1 + 1:.1f},{x2 - x1:.1f},{y2 - y1:.1f}"
-            lines.append(f"{frame.index + 1},{face.track + 1},{place},{face.score:.3f},-1,-1,-1\n")
+            score = f"{face.score:.3f}" if face.score else "-1"
+            lines.append(f"{frame.index + 1},{face.track + 1},{place},{score},-1,-1,-1\n")
     return "".join(lines).encode()

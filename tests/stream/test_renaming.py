@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,26 @@ def test_settled_frames_bear_the_verdict(path: Path) -> None:
     assert record.frames[0].faces[0].name == "Yuri"
     assert read(path, drawn=True).frames[0].faces[0].name == "Yuri"
     assert lines(path)[-1]["people"]
+
+
+def test_a_name_is_typed_as_everywhere_else(path: Path) -> None:
+    before = path.read_bytes()
+    for name in ("unknown 1", "Unknown", "\u202eevil", "x" * 301, " \n "):
+        with pytest.raises(UsageError):
+            rename(path, {2: name}, new=True)
+    with pytest.raises(UsageError, match="'yuri' is written 'Yuri'"):
+        rename(path, {2: "yuri"}, new=True)
+    assert path.read_bytes() == before
+    done = rename(path, {2: unicodedata.normalize("NFD", "최예나")})
+    assert done.changed == {2: (None, "최예나")}
+    rename(path, {0: " Someone\n New "}, new=True)
+    assert "Someone New" in {face.name for frame in read(path).frames for face in frame.faces}
+
+
+def test_the_records_own_video_is_not_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    video = Path(read(path).header.path)
+    video.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="made from"):
+        rename(path, {2: None}, video, overwrite=True)
+    assert video.read_bytes() == b"mine"

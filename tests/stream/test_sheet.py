@@ -13,6 +13,7 @@ from PIL import Image
 from engine.errors import InputError, OutputError
 from stream.cuttings import choose
 from stream.frames import Face, TrackVerdict
+from stream.live.timeline import TICK
 from stream.sheet import CROPS, TILE, Crop, Row, contact_sheet, draw_sheet, groups_of, lightened
 from stream.source import FileSource
 from stream.styles import GREY, colour_of
@@ -155,8 +156,17 @@ def test_other_videos_are_refused(tmp_path: Path) -> None:
     media.write(short, media.Video(5, WIDTH, HEIGHT, picture=stage))
     media.write(wide, media.Video(FRAMES, WIDTH * 2, HEIGHT, picture=stage))
     tracks = record(video, tmp_path / "v.tracks.jsonl")
-    with pytest.raises(InputError, match=r"short\.mp4 has no frame"):
+    with pytest.raises(InputError, match=r"short\.mp4 lasts 0\.2 s, but .*of 1\.4 s"):
         contact_sheet(short, tracks, tmp_path / "s.png")
+    few = tmp_path / "few.mp4"
+    media.write(few, media.Video(FRAMES - 20, WIDTH, HEIGHT, picture=stage))
+    with pytest.raises(InputError, match=r"few\.mp4 has no frame"):
+        contact_sheet(few, tracks, tmp_path / "s.png")
+    slower = tmp_path / "slower.mp4"
+    times = [512 * (index + (index > 20)) for index in range(FRAMES)]
+    media.write(slower, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage, pts=times))
+    with pytest.raises(InputError, match=r"slower\.mp4 shows frame \d+ at .* and the record at"):
+        contact_sheet(slower, tracks, tmp_path / "s.png")
     with pytest.raises(InputError, match=r"wide\.mp4 is 320x120.*160x120"):
         contact_sheet(wide, tracks, tmp_path / "s.png")
     (tmp_path / "there.png").write_bytes(b"mine")
@@ -166,6 +176,30 @@ def test_other_videos_are_refused(tmp_path: Path) -> None:
         contact_sheet(video, tracks, tmp_path / "nowhere" / "s.png")
     assert (tmp_path / "there.png").read_bytes() == b"mine"
     assert not (tmp_path / "s.png").exists()
+
+
+def test_a_copy_that_begins_elsewhere_will_do(tmp_path: Path) -> None:
+    video, copy = tmp_path / "v.mp4", tmp_path / "copy.mkv"
+    media.write(video, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage))
+    times = [23 + round(40 * index) for index in range(FRAMES)]
+    media.write(copy, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage, pts=times, time_base=Fraction(1, 1000)))
+    tracks = record(video, tmp_path / "v.tracks.jsonl")
+    one, other = (contact_sheet(each, tracks, tmp_path / f"{each.stem}.png") for each in (video, copy))
+    with Image.open(one) as a, Image.open(other) as b:
+        assert a.size == b.size
+
+
+def test_the_record_of_a_live_source_is_refused(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    media.write(video, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage))
+    path = tmp_path / "live.tracks.jsonl"
+    writer = TracksWriter.open(path, Header("v.mp4", WIDTH, HEIGHT, 0, TICK, None))
+    for index in range(10):
+        writer.frame(index=index, pts=round(index * 55 / 1000 / TICK), shot=0, faces=[face(0, SQUARES[0][0], None)])
+    writer.track(TrackVerdict(0, 0, "unknown", None, None, 0, 9, 10, 1))
+    writer.finish()
+    with pytest.raises(InputError, match="record of a live source"):
+        contact_sheet(video, path, tmp_path / "s.png")
 
 
 def test_an_empty_record_gives_a_sheet_that_says_so(tmp_path: Path) -> None:

@@ -129,3 +129,12 @@ def test_an_empty_record_gives_valid_empty_files(nothing: Tracks) -> None:
     whole = json.loads(coco.encode(nothing, VIDEO))
     assert (whole["images"], whole["annotations"], whole["tracks"]) == ([], [], [])
     assert len(whole["videos"]) == len(whole["categories"]) == 1
+
+
+def test_a_face_that_was_put_in_between_counts_in_a_truth_of_mot(tmp_path: Path) -> None:
+    """By a confidence of 0 a line of the truth is left out."""
+    path = records.write(
+        tmp_path / "a.tracks.jsonl", [(0, [records.face(0, score=s)]) for s in (0.9, 0, 0.8)], {0: None}
+    )
+    values = np.loadtxt(io.BytesIO(mot.encode(read(path), VIDEO)), delimiter=",")
+    assert values[:, 6].tolist() == [0.9, -1, 0.8]
