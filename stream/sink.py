@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from av.stream import AttachmentStream, Disposition, Stream
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderPlan
 from stream.journal import writing
-from stream.probe import Track, opened, track_of, video_stream
+from stream.probe import Track, fraction, opened, track_of, video_stream
 from stream.tags import file_tags, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -30,7 +31,7 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _LAYOUTS = {1: "mono", 2: "stereo"}
 """What one or two channels are where nothing is said."""
 
-_SHOWN = {"mp4": "MP4", "mov": "MOV", "matroska": "MKV"}
+SHOWN = {"mp4": "MP4", "mov": "MOV", "matroska": "MKV"}
 _COVERS = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png"), "gif": ("gif", "image/gif")}
 """Cover pictures that MKV's readers recognise: file ending and MIME type by codec."""
 
@@ -194,7 +195,8 @@ def _survives(format_name: str, stream: Stream) -> bool:
                     if packet.size:
                         sent.append(bytes(packet))
                         packet.stream = copy
-                        packet.dts = packet.dts if packet.dts is not None else len(sent)
+                        # A second each, since MKV's first ones may have no decoding times of their own.
+                        packet.pts = packet.dts = round(len(sent) / (fraction(packet.time_base) or 1))
                         target.mux_one(packet)
                     if len(sent) == 3:
                         break
@@ -218,13 +220,13 @@ def _check_encoder(encoder: EncoderPlan, format_name: str, output: str | os.Path
             target.start_encoding()
     except (av.error.FFmpegError, ValueError) as error:
         raise OutputError(
-            f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {encoder.encoder}'s video; "
+            f"{os.fspath(output)}: {SHOWN[format_name]} cannot hold {encoder.encoder}'s video; "
             "use .mkv or .mp4, or another --encoder"
         ) from error
 
 
 def _lost_words(container: InputContainer, wanted: list[Stream], format_name: str) -> list[str]:
-    shown = _SHOWN[format_name]
+    shown = SHOWN[format_name]
     tags = file_tags(container.metadata, format_name, any(map(is_cover, wanted)))
     notes = []
     if tags.lost:
@@ -247,10 +249,10 @@ def _refusal(
 ) -> str:
     """What to say; `bound` where no other container will do."""
     tracks: list[Track] = [track_of(s) for s in refused]
-    message = f"{os.fspath(output)}: {_SHOWN[format_name]} cannot hold {', '.join(map(str, tracks))}"
+    message = f"{os.fspath(output)}: {SHOWN[format_name]} cannot hold {', '.join(map(str, tracks))}"
     for other, ending in _ENDING.items():
         if not bound and other != format_name and all(_holds(other, s) for s in wanted):
-            return f"{message}; {_SHOWN[other]} can: write to {Path(output).with_suffix(ending).name}"
+            return f"{message}; {SHOWN[other]} can: write to {Path(output).with_suffix(ending).name}"
     numbers = " ".join(f"--omit {t.index}" for t in tracks)
     others = "" if bound else ", and no other container holds all tracks"
     return f"{message}{others}; leave out what can be spared with {numbers}"
@@ -268,6 +270,7 @@ def atomic_output(
     output: str | os.PathLike[str], overwrite: bool = False, folder: Path | None = None
 ) -> Iterator[Path]:
     """A temporary name beside `output`, which becomes `output` when the block ends well and vanishes when it does not.
+    A file that is replaced keeps its permissions, and behind a link it is the file that is replaced.
 
     Args:
         output: the final name.
@@ -280,6 +283,8 @@ def atomic_output(
     """
     target = Path(output)
     check_output(target, overwrite)
+    if folder is None and target.is_symlink():
+        target = target.resolve()
     # Absolute, since FFmpeg takes what stands before a colon in a relative name for a protocol.
     temporary = (folder or target.parent).absolute() / f".{target.stem}.{os.getpid()}{PART}{target.suffix}"
     try:
@@ -288,6 +293,8 @@ def atomic_output(
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             check_output(target, overwrite)
+            if target.exists():
+                shutil.copymode(target, temporary)
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -146,3 +146,10 @@ def test_the_records_own_video_is_not_replaced(path: Path, monkeypatch: pytest.M
     with pytest.raises(OutputError, match="made from"):
         rename(path, {2: None}, video, overwrite=True)
     assert video.read_bytes() == b"mine"
+
+
+def test_a_private_record_stays_private_and_so_does_what_it_was(path: Path) -> None:
+    path.chmod(0o600)
+    done = rename(path, {2: "최예나"})
+    assert done.backup is not None
+    assert [each.stat().st_mode & 0o777 for each in (path, done.backup)] == [0o600, 0o600]

@@ -172,6 +172,21 @@ def test_existing_output_is_kept_without_overwrite(tmp_path: Path) -> None:
     assert other.read_bytes() == b"theirs"
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions_and_its_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "far" / "real.jsonl", tmp_path / "link.jsonl"
+    real.parent.mkdir()
+    real.write_bytes(b"old")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    with atomic_output(link, overwrite=True) as temporary:
+        assert temporary.parent == real.parent
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in real.parent.iterdir()] == ["real.jsonl"]
+
+
 def test_what_it_is_made_from_is_never_replaced(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     source.write_bytes(b"mine")
