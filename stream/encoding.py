@@ -215,6 +215,8 @@ def _plan(name: str, settings: EncoderSettings, facts: VideoFacts, said: str) ->
     if field_order is not None and name != "x264":
         notes.append(f"fields cannot be marked as interlaced by {name}; use --encoder x264 or --deinterlace")
         field_order = None
+    elif field_order is not None:
+        notes.append("its field order is kept")
     notes += [f"{words} cannot be written again and is left out" for words in facts.unwritable]
     if facts.captions and not kind.captions:
         notes.append(f"closed captions (A53) cannot be written by {name}; use --encoder x264 or x265 to keep them")

@@ -39,5 +39,7 @@ def _is_picture(path: Path) -> bool:
         with Image.open(path) as image:
             still = not getattr(image, "is_animated", False) or image.format in ("MPO", "TIFF")
             return image.format in _PHOTOS and still
-    except (SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return True  # whoever reads photos says that it is too large
+    except (SyntaxError, ValueError):
         return False

@@ -225,6 +225,8 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFram
                 return frames[0]
     except av.error.FFmpegError:
         failures += 1
+    if "webp" in container.format.name:
+        raise InputError(f"{container.name}: an animated WebP, which FFmpeg cannot decode; save it as GIF or MP4")
     why = f"all {failures} packets are damaged" if failures else "it holds no pictures"
     raise InputError(f"{container.name}: not one video frame can be decoded ({why}); copy it again")
 

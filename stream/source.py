@@ -392,7 +392,7 @@ def _notes(facts: VideoFacts, deinterlace: bool) -> list[str]:
         notes.append(
             f"the picture of {name} is interlaced; it is deinterlaced (bwdif)"
             if deinterlace
-            else f"the picture of {name} is interlaced; its field order ({facts.field_order}) is kept"
+            else f"the picture of {name} is interlaced ({facts.field_order})"
         )
     if facts.mirrored:
         notes.append(f"the picture of {name} is displayed mirrored; names are drawn for the unmirrored picture")

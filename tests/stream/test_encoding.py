@@ -247,3 +247,12 @@ def test_a_height_that_fields_do_not_divide_is_refused_with_the_cure(tmp_path: P
     plan = plan_encoder(EncoderSettings(), replace(facts, info=replace(facts.info, coded_height=46)))
     with pytest.raises(UsageError, match="46 is none; use --deinterlace"):
         plan.open()
+
+
+def test_what_becomes_of_fields_is_said_once(tmp_path: Path) -> None:
+    facts = probe(write(tmp_path / "a.mkv", Video(frames=3, interlaced="bb")))
+    kept, lost = (" ".join(plan_encoder(EncoderSettings(name), facts).notes) for name in ("x264", "x265"))
+    assert "its field order is kept" in kept
+    assert "cannot be marked" not in kept
+    assert "cannot be marked" in lost
+    assert "kept" not in lost

@@ -315,3 +315,20 @@ def test_a_stream_of_jpegs_is_a_video(tmp_path: Path) -> None:
     one = tmp_path / "one.jpg"
     one.write_bytes(jpeg.getvalue())
     assert is_photo(one)
+
+
+def test_an_animated_webp_is_told_apart_from_damage(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
+    path = tmp_path / "a.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    assert not is_photo(path)
+    with pytest.raises(InputError, match="animated WebP, which FFmpeg cannot decode; save it as GIF or MP4"):
+        probe(path)
+
+
+def test_a_picture_with_far_too_many_pixels_is_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is refused as one, and not looked at as a film of one frame."""
+    path = tmp_path / "a.png"
+    Image.new("L", (100, 100)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert is_photo(path)
