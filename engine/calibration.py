@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 FAR = 0.01
 """Share of strangers' faces that may be given a name, unless another one is asked for."""
+FINEST = 1e-5
+"""The smallest such share: two million drawn strangers tell it in seconds, and the thousands of people whom a cohort
+stands for tell nothing finer."""
 OWN_KIND = 0.5
 """Part of the strangers that is taken to be of the enrolled people's own kind, when these have many photos."""
 DRAWS = 40_000
@@ -136,6 +139,21 @@ def _too_close(gallery: Gallery, person: int, spreads: NDArray[np.float64]) -> N
     return np.asarray(np.isin(gallery.owners, gallery.owners[near]), np.bool_)
 
 
+def check_far(far: float) -> None:
+    """Refuse a false-accept rate that no threshold can be found for.
+
+    Raises:
+        UsageError: it is not between 0 and 1, or smaller than `FINEST`.
+    """
+    if not 0 < far < 1:
+        raise UsageError(f"a false-accept rate lies between 0 and 1, not at {far:g}; 0.01 names 1 % of strangers")
+    if far < FINEST:
+        raise UsageError(
+            f"a false-accept rate of {far:g} is finer than strangers drawn from a cohort can tell; --far {FINEST:.5f}, "
+            "one face in 100 000, is the finest"
+        )
+
+
 def calibrate(gallery: Gallery, cohort: Cohort | None, far: float = FAR, reason: str = "") -> Gallery:
     """The gallery with a threshold of its own.
 
@@ -148,22 +166,22 @@ def calibrate(gallery: Gallery, cohort: Cohort | None, far: float = FAR, reason:
     Args:
         gallery: whose threshold it is to be.
         cohort: strangers, of the same embedder; None keeps the threshold that the gallery has.
-        far: false-accept rate, between 0 and 1.
+        far: false-accept rate, from `FINEST` to below 1.
         reason: why there is no cohort, to be kept in the gallery.
 
     Raises:
-        UsageError: `far` is not between 0 and 1.
+        UsageError: `far` is none of these.
         InputError: the cohort is of another embedder.
     """
-    if not 0 < far < 1:
-        raise UsageError(f"a false-accept rate lies between 0 and 1, not at {far:g}; 0.01 names 1 % of strangers")
+    check_far(far)
     tried = self_test(gallery)
     general = np.zeros(0, np.float32)
     threshold = gallery.threshold
     own_kind = tried.stranger[~np.isnan(tried.stranger)]
     if cohort is not None:
         cohort.check_embedder(gallery.embedder, gallery.embedder_sha256)
-        general = best_cosines(cohort.draw(max(int(20 / far), min(DRAWS, _WORK // len(gallery.prototypes)))), gallery)
+        count = max(int(20 / far), min(DRAWS, _WORK // len(gallery.prototypes)))
+        general = np.concatenate([best_cosines(faces, gallery) for faces in cohort.blocks(count)])
         part = OWN_KIND * len(own_kind) / (len(own_kind) + 1 / far)
         # People less alike than people in general are no reason to let more of these in.
         threshold = max(mixture_threshold(general, own_kind, share, far) for share in (0.0, part))

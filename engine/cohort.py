@@ -7,6 +7,8 @@ never existed are drawn from that. `train.cohort` makes it; like a gallery it be
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from engine.errors import InputError, OutputError
 from engine.modelfile import SHIPPED
 
 SCHEMA = "iznet.cohort/1.0"
+
+_BLOCK = 40_000
+"""Strangers drawn at once, 40 MB of scatter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,14 +60,29 @@ class Cohort:
 
     def draw(self, count: int, seed: int = 0) -> NDArray[np.float32]:
         """`[count,D]` unit vectors of strangers that never existed, always the same for one seed."""
+        return np.concatenate(list(self.blocks(count, seed)))
+
+    def blocks(self, count: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+        """The same, some at a time: `[n,D]` with n ≤ 40 000, so that millions need no more memory than these."""
         rng = np.random.default_rng(seed)
         cluster = rng.choice(len(self.centroids), count, p=self.weights / self.weights.sum())
         values, vectors = np.linalg.eigh(self.covariance)
         root = (vectors * np.sqrt(np.maximum(values, 0))).T
-        scatter = rng.standard_normal((count, len(root))) @ root
-        narrow = rng.uniform(self.narrowing, 1, count)
-        scatter *= (narrow * np.sqrt(self.scales[cluster]))[:, None]
-        return unit((self.centroids[cluster] + scatter).astype(np.float32))
+        # One stream of numbers holds the scatter of all and then how narrow it is for each.
+        narrowness = rng if count <= _BLOCK else self._after_scatter(rng, count)
+        for start in range(0, max(count, 1), _BLOCK):
+            here = cluster[start : start + _BLOCK]
+            scatter = rng.standard_normal((len(here), len(root))) @ root
+            narrow = narrowness.uniform(self.narrowing, 1, len(here))
+            scatter *= (narrow * np.sqrt(self.scales[here]))[:, None]
+            yield unit((self.centroids[here] + scatter).astype(np.float32))
+
+    def _after_scatter(self, rng: np.random.Generator, count: int) -> np.random.Generator:
+        """A generator that stands where `rng` will when the scatter of all has been drawn."""
+        ahead = copy.deepcopy(rng)
+        for start in range(0, count, _BLOCK):
+            ahead.standard_normal((min(_BLOCK, count - start), self.centroids.shape[1]))
+        return ahead
 
     def check_embedder(self, name: str, sha256: str, path: Path | str = "the cohort") -> None:
         """Refuse an embedder whose vectors cannot be compared with these.

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.calibration import FAR, calibrate
+from engine.calibration import FAR, calibrate, check_far
 from engine.cohort import Cohort, cohort_for
 from engine.detector import Detector
 from engine.embedder import Embedder
@@ -132,6 +132,7 @@ def enroll(
         The report, with the gallery in it.
 
     Raises:
+        UsageError: a false-accept rate that no threshold can be found for.
         InputError: no such folder, no sub-folders, two of one name, nobody with a usable photo, or a cohort that was
             asked for and does not fit.
 
@@ -166,10 +167,12 @@ def add(
         first: another change to be made with it.
 
     Raises:
+        UsageError: as `enroll`, also for the rate that the gallery has.
         InputError: as `enroll`; a gallery that is missing, damaged or of another embedder.
         OutputError: it cannot be written, or another process keeps changing it.
     """
     known = Gallery.load(path)
+    check_far(rules.far or known.calibration.far or FAR)
     embedder = open_embedder(folder, rules, embedder)
     known.check_embedder(embedder, path)
     looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
@@ -187,8 +190,11 @@ def open_embedder(folder: Path | str, rules: Rules, embedder: Embedder | Callabl
     """The embedder, opened once all has been checked that can be refused without looking at a photo.
 
     Raises:
+        UsageError: as `enroll`, for the false-accept rate.
         InputError: as `enroll`, for the folder and the cohort; what opening the embedder raises.
     """
+    if rules.far is not None:
+        check_far(rules.far)
     _people(Path(folder))
     if rules.cohort is None:
         return opened(embedder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,23 @@ def test_without_a_cohort_the_threshold_stays_and_says_so() -> None:
     assert made.calibration.accept is not None
 
 
+def test_strangers_by_the_million_need_no_memory_by_the_million() -> None:
+    """At a rate of 0.0001 strangers are 200 000, whose scatter alone would take 51 MB at once."""
+    made = gallery(2, 3)
+    tracemalloc.start()
+    try:
+        calibrate(made, sphere(), 1e-4)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_rates_finer_than_a_cohort_can_tell() -> None:
+    for far in (0.9e-5, 1e-7, 1e-300):
+        with pytest.raises(UsageError, match=r"finer than .* --far 0\.00001, one face in 100 000"):
+            calibrate(gallery(1, 1), sphere(), far)
+
+
 def test_rates_that_are_none() -> None:
     for far in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="between 0 and 1"):
@@ -154,6 +172,20 @@ def test_drawn_strangers_have_the_means_and_scatter_of_the_cohort() -> None:
     nearest = (drawn @ centroids.T).argmax(1)
     np.testing.assert_allclose(np.bincount(nearest) / 30_000, [0.25, 0.5, 0.25], atol=0.03)
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, atol=1e-5)
+
+
+def test_strangers_drawn_in_blocks_are_those_drawn_at_once() -> None:
+    cohort, count = replace(sphere(), narrowing=0.5), 100_000
+    rng = np.random.default_rng(3)
+    rng.choice(1, count, p=np.ones(1))
+    values, vectors = np.linalg.eigh(cohort.covariance)
+    at_once = rng.standard_normal((count, D)) @ (vectors * np.sqrt(values)).T
+    at_once *= rng.uniform(0.5, 1, count)[:, None]
+    blocks = list(cohort.blocks(count, seed=3))
+    assert [len(block) for block in blocks] == [40_000, 40_000, 20_000]
+    np.testing.assert_allclose(np.concatenate(blocks), unit(at_once), atol=1e-6)
+    np.testing.assert_array_equal(np.concatenate(blocks), cohort.draw(count, seed=3))
+    assert cohort.draw(0).shape == (0, D)
 
 
 def test_a_cohort_as_a_file(tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def test_a_threshold_for_the_gallery(
         (["enroll", "d", "-o", "g", "--remove", "x"], 2, "name it with --add"),
         (["enroll", "-o", "none", "--remove", "x"], 3, "no such file"),
         (["enroll", "d", "-o", "g", "--far", "2"], 2, "far"),
+        (["enroll", "d", "-o", "g", "--far", "1e-300"], 2, "--far 0.00001, one face in 100 000, is the finest"),
         (["gallery", "show", "none"], 3, "no such file"),
         (["gallery", "remove", "none", "x"], 3, "no such file"),
     ],
