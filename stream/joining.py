@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ from stream.encoders import KINDS
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
 from stream.segments import Coded, Segment, check_headers
-from stream.sink import StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
+from stream.sink import SHOWN, StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
 from stream.tags import file_tags, track_tags
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _READ_ERRORS_IN_A_ROW = 16
 _LARGEST_TIMESCALE = 2**31 - 1
+
+_NO_SHIFT = Fraction(0)
 
 _LONGEST_LEAD = 10
 """How many of the shortest steps, for each picture of delay, decoding may begin ahead of the first picture."""
@@ -91,13 +93,20 @@ def join(
     with atomic_output(output, overwrite, folder) as temporary, opened(source) as container:
         packets = (coded for segment in segments for coded in segment.packets)
         times = decoding_times(packets, None if partial else _stated_end(container.streams[streams.picture]))
+        shift = _shift(container, streams, min(times.pts), plan.time_base)
+        if shift:
+            times = times.later(int(shift / plan.time_base))
+            report.notes.append(
+                f"{Path(source).name} begins before zero, where {SHOWN[streams.format]} shows nothing; everything is "
+                f"{float(shift):.3f} s later in the copy than in the source and its record"
+            )
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
-        options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base)
+        options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base, shift)
         try:
             with av.open(os.fspath(temporary), "w", format=streams.format, options=options) as target:
                 target.metadata.update(tags.tags)
-                _mux(container, target, segments, plan, streams, times, report, partial)
+                _mux(container, target, segments, plan, streams, times, shift, report, partial)
         except (av.error.ArgumentError, av.error.InvalidDataError) as error:
             raise OutputError(
                 f"{os.fspath(output)}: {streams.format} does not take these tracks ({error.strerror}); "
@@ -118,6 +127,10 @@ class Times:
     def end(self) -> int:
         """When the last picture ends."""
         return max(p + d for p, d in zip(self.pts, self.duration, strict=True))
+
+    def later(self, ticks: int) -> Times:
+        """The same, moved by so many ticks."""
+        return replace(self, pts=tuple(p + ticks for p in self.pts), dts=tuple(d + ticks for d in self.dts))
 
 
 def decoding_times(packets: Iterable[Coded], stated_end: int | None = None) -> Times:
@@ -162,6 +175,7 @@ def _mux(
     plan: EncoderPlan,
     streams: StreamPlan,
     times: Times,
+    shift: Fraction,
     report: JoinReport,
     partial: bool,
 ) -> None:
@@ -182,7 +196,8 @@ def _mux(
             else:
                 copies[stream.index] = copy_stream(target, stream)
     assert video is not None
-    if chapters := chapters_of(container, times.end * plan.time_base if partial else None):
+    end = times.end * plan.time_base if partial else None
+    if chapters := chapters_of(container, end, shift):
         target.set_chapters(chapters)
     target.start_encoding()
     if (video.codec_context.extradata or b"") != segments[0].extradata:
@@ -190,11 +205,10 @@ def _mux(
 
     pictures = _video_packets(segments, times, plan.time_base, video)
     upcoming = next(pictures, None)
-    end = times.end * plan.time_base if partial else None
     clocks = {index: track_clock(container.streams[index], streams.format) for index in copies}
-    for packet, following in with_following(heard(packets_of(container, copies), streams.format)):
+    for packet, following in with_following(decodable(heard(packets_of(container, copies), streams.format))):
         index = packet.stream.index
-        when = settle(packet, following, clocks[index])
+        when = settle(packet, following, clocks[index], shift)
         if end is not None and when >= end:
             continue
         while upcoming is not None and upcoming[1] <= when:
@@ -222,11 +236,13 @@ def _mux(
             )
 
 
-def chapters_of(container: InputContainer, end: Fraction | None) -> list[Chapter]:
-    """The file's chapters, those of a partial file as far as it goes."""
+def chapters_of(container: InputContainer, end: Fraction | None, shift: Fraction = _NO_SHIFT) -> list[Chapter]:
+    """The file's chapters, `shift` seconds later; those of a partial file as far as it goes."""
     kept = []
     for chapter in container.chapters():
         base = fraction(chapter["time_base"]) or Fraction(1)
+        chapter["start"] += round(shift / base)
+        chapter["end"] += round(shift / base)
         if end is not None and chapter["end"] * base > end:
             chapter["end"] = int(end / base)
         if end is None or chapter["start"] < chapter["end"]:
@@ -240,14 +256,18 @@ def track_clock(stream: Stream, format_name: str) -> Clock:
     return Clock(base, step=round(Fraction(1, 50) / base), least=0 if format_name == "matroska" else 1)
 
 
-def settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock) -> Fraction:
-    """Correct the packet's times where no container would take them; the second it is due."""
+def settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock, shift: Fraction = _NO_SHIFT) -> Fraction:
+    """Correct the packet's times where no container would take them, and move them by `shift` seconds; the second it is
+    due."""
     dts = _dts(packet)
     now = clock.settle(dts, None if following is None else _dts(following))
     if now != dts or packet.dts is None:
         packet.pts = now if packet.pts is None or dts is None else max(now, packet.pts + now - dts)
-        packet.dts = now
-    return now * (fraction(packet.time_base) or Fraction(1, 1000))
+    base = fraction(packet.time_base) or Fraction(1, 1000)
+    ticks = round(shift / base)
+    packet.dts = now + ticks
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    return (now + ticks) * base
 
 
 def _dts(packet: Packet[Any]) -> int | None:
@@ -273,6 +293,34 @@ def _cut_away(packet: Packet[Any]) -> bool:
 def _is_pause(packet: Packet[Any]) -> bool:
     """MP4 fills pauses between subtitles with empty ones, which its muxer makes anew."""
     return packet.stream.type == "subtitle" and packet.stream.name == "mov_text" and bytes(packet) == bytes(2)
+
+
+def decodable(packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """The same with decoding times for a track's first pictures, counted back from the first that is known: MKV stores
+    none, and what FFmpeg works them out from begins with the display times of later pictures."""
+    waiting: dict[int, list[Packet[Any]]] = {}
+    known: set[int] = set()
+    for packet in packets:
+        index = packet.stream.index
+        if packet.stream.type != "video" or index in known:
+            yield packet
+            continue
+        waiting.setdefault(index, []).append(packet)
+        if packet.dts is not None or packet.pts is None:
+            known.add(index)
+            yield from _counted_back(waiting.pop(index))
+    for held in waiting.values():
+        yield from _counted_back(held)
+
+
+def _counted_back(packets: list[Packet[Any]]) -> list[Packet[Any]]:
+    due = packets[-1].dts
+    if due is None:
+        due = min((p.pts for p in packets if p.pts is not None), default=0)
+    for packet in reversed(packets):
+        packet.dts = due
+        due -= packet.duration or 1
+    return packets
 
 
 def with_following(packets: Iterator[Packet[Any]]) -> Iterator[tuple[Packet[Any], Packet[Any] | None]]:
@@ -307,7 +355,7 @@ def _video_packets(
         for coded, data in segment.read():
             packet: Packet[Any] = Packet(data)
             packet.time_base = time_base
-            packet.pts, packet.dts, packet.duration = coded.pts, times.dts[i], times.duration[i]
+            packet.pts, packet.dts, packet.duration = times.pts[i], times.dts[i], times.duration[i]
             packet.is_keyframe = coded.key
             packet.stream = video
             yield packet, times.dts[i] * time_base
@@ -335,8 +383,28 @@ def _stated_end(stream: Stream) -> int | None:
     return (stream.start_time or 0) + stream.duration
 
 
+def _shift(container: InputContainer, streams: StreamPlan, first: int, time_base: Fraction) -> Fraction:
+    """Seconds by which all has to be later for MP4 and MOV, which show nothing that is before zero.
+
+    Sound may begin a little before: that is a decoder's run-up, not meant to be heard.
+
+    Args:
+        first: when the first picture is shown, in ticks of `time_base`; the answer is a whole number of them.
+    """
+    if streams.format not in ("mp4", "mov"):
+        return _NO_SHIFT
+    sound = [
+        stream.start_time * (fraction(stream.time_base) or _NO_SHIFT)
+        for stream in map(container.streams.__getitem__, streams.copied)
+        if stream.type == "audio" and stream.start_time is not None
+    ]
+    if first >= 0 and min(sound, default=_NO_SHIFT) >= -_RUN_UP:
+        return _NO_SHIFT
+    return math.ceil(-min([first * time_base, *sound]) / time_base) * time_base
+
+
 def _exact_starts(
-    container: InputContainer, streams: StreamPlan, pts: Sequence[int], time_base: Fraction
+    container: InputContainer, streams: StreamPlan, pts: Sequence[int], time_base: Fraction, shift: Fraction
 ) -> dict[str, str]:
     """MP4 writes when a track begins in ticks of the whole movie, by default milliseconds; make them fit exactly."""
     if streams.format not in ("mp4", "mov"):
@@ -346,7 +414,7 @@ def _exact_starts(
         stream = container.streams[index]
         base = fraction(stream.time_base)
         if stream.start_time is not None and base is not None:
-            starts.append(stream.start_time * base)
+            starts.append(stream.start_time * base + shift)
     scale = math.lcm(1000, *(start.denominator for start in starts))
     if scale > _LARGEST_TIMESCALE:
         scale = max(start.denominator for start in starts)

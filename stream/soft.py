@@ -24,6 +24,7 @@ from engine.wording import count
 from stream.joining import (
     chapters_of,
     cover_picture,
+    decodable,
     heard,
     packets_of,
     settle,
@@ -164,7 +165,7 @@ def _mux(
     clocks = {index: track_clock(container.streams[index], plan.format) for index in copies if index != plan.picture}
     times = iter(_picture_times(container.name, plan.picture))
     refused: dict[int, int] = {}
-    for packet, following in with_following(heard(packets_of(container, copies), plan.format)):
+    for packet, following in with_following(decodable(heard(packets_of(container, copies), plan.format))):
         index = packet.stream.index
         if index == plan.picture:
             if (time := next(times)) is None:
@@ -255,7 +256,7 @@ def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Pack
         start, end = (
             (2000 * time.numerator + time.denominator) // (2 * time.denominator) for time in (event.start, event.end)
         )
-        if end <= max(0, start):
+        if end <= start:
             continue
         fields = [
             str(number),

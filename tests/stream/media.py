@@ -35,6 +35,10 @@ CHAPTERS: list[Any] = [
 ]
 
 
+BEFORE_ZERO = 2**33 - 45000
+"""Half a second before the clock of a transport stream begins anew: a file that starts there is read from -0.5 s on."""
+
+
 def vfr(frames: int, step: int, first: int = 0) -> list[int]:
     """Irregular times, in ticks."""
     pts, now = [], first
@@ -221,9 +225,9 @@ def cover(codec: str = "mjpeg") -> Extra:
     return Extra(add, packets, {}, disposition=1 << 10)
 
 
-def second_video(frames: int = 10) -> Extra:
+def second_video(frames: int = 10, codec: str = "mpeg4", **options: str) -> Extra:
     """Another moving picture beside the first."""
-    video = Video(frames=frames, width=32, height=32, codec="mpeg4", time_base=Fraction(1, 25), options={})
+    video = Video(frames=frames, width=32, height=32, codec=codec, time_base=Fraction(1, 25), options=options)
     return Extra(lambda container: _add_video(container, video), lambda stream: encode(video, stream))
 
 

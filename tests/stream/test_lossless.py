@@ -8,14 +8,17 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from stream.encoding import EncoderSettings
+from stream.joining import chapters_of
 from stream.probe import probe, side_data_of
 from tests.needs import need
 from tests.stream.media import (
     ASS,
+    BEFORE_ZERO,
     CHAPTERS,
     Extra,
     Read,
@@ -198,6 +201,56 @@ def test_a_second_video_track_is_copied(tmp_path: Path, suffix: str) -> None:
     assert copy.codecs[0] == "h264"
     same_packets(source, copy, 1, Fraction(1, 1000))
     assert len(copy.packets[1]) == 10
+
+
+@pytest.mark.parametrize("frames", [2, 5, 30])
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_a_second_video_track_of_reordered_pictures(tmp_path: Path, suffix: str, frames: int) -> None:
+    """MKV stores no decoding times, and the first of them cannot be worked out when their pictures are read."""
+    other = second_video(frames, "libx264", bf="3", preset="medium")
+    path = write(tmp_path / "a.mkv", Video(frames=frames, time_base=Fraction(1, 1000)), [other, audio("eng")])
+    report = relabel(path, tmp_path / f"b.{suffix}")
+    assert report.notes == []
+    source, copy = read(path), read(tmp_path / f"b.{suffix}")
+    same_packets(source, copy, 1, copy.time_base if suffix == "mkv" else Fraction(0))
+    same_packets(source, copy, 2, copy.time_base)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_what_is_before_zero_is_moved_to_where_it_is_shown(tmp_path: Path, suffix: str) -> None:
+    video = Video(frames=30, time_base=Fraction(1, 90000), pts=vfr(30, 3600, BEFORE_ZERO))
+    path = write(
+        tmp_path / "a.ts",
+        video,
+        [audio("kor", offset=BEFORE_ZERO * 48 // 90), audio("eng", offset=BEFORE_ZERO * 48 // 90 + 777)],
+        options={"max_delay": "0"},
+    )
+    report = relabel(path, tmp_path / f"b.{suffix}")
+    source, copy = read(path), read(tmp_path / f"b.{suffix}")
+    assert source.times[0] == -Fraction(1, 2)
+    same_times(source, copy)
+    shift = copy.times[0] - source.times[0]
+    assert report.notes == [
+        f"a.ts begins before zero, where {suffix.upper()} shows nothing; everything is {float(shift):.3f} s later "
+        "in the copy than in the source and its record"
+    ]
+    assert copy.packets[1][0][0] == 0
+    for track in (1, 2):
+        assert len(copy.packets[track]) == len(source.packets[track])
+        for (then, _), (now, _) in zip(source.packets[track], copy.packets[track], strict=True):
+            assert abs(now - then - shift) <= Fraction(1, 48000)
+
+
+def test_chapters_move_along(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", Video(frames=30, time_base=Fraction(1, 1000)), chapters=CHAPTERS)
+    with av.open(str(path)) as container:
+        times = [
+            [tuple(int(c[k]) * Fraction(1, 1000) for k in ("start", "end")) for c in chapters_of(container, end, shift)]
+            for end, shift in ((None, Fraction(0)), (None, Fraction(1, 4)), (Fraction(1, 2), Fraction(1, 4)))
+        ]
+    quarter = [(start + Fraction(1, 4), end + Fraction(1, 4)) for start, end in times[0]]
+    assert times[1] == quarter
+    assert times[2] == [(quarter[0][0], Fraction(1, 2))]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])

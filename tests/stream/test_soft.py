@@ -104,6 +104,14 @@ def test_the_subtitles_are_on_exactly_with_their_frames(suffix: str, tmp_path: P
         assert [text.rpartition("}")[2] for layer, _, text in shown if layer == 1] == ["ann"], i
 
 
+def test_the_subtitles_are_on_before_zero(tmp_path: Path) -> None:
+    path = source(tmp_path / "mv.ts", pts=media.vfr(FRAMES, 3600, media.BEFORE_ZERO), time_base=Fraction(1, 90000))
+    record = read(record_output(path))
+    assert record.frames[0].pts < 0 < record.frames[-1].pts
+    for i, shown in enumerate(shown_at(record, soft(path))):
+        assert [text.rpartition("}")[2] for layer, _, text in shown if layer == 1] == ["ann"], i
+
+
 def test_the_track_is_one_that_players_show(tmp_path: Path) -> None:
     out = soft(source(tmp_path / "mv.mkv", [media.subrip()]), style=Style("colours"))
     with av.open(str(out)) as container:
