@@ -23,7 +23,7 @@ from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderPlan
 from stream.journal import writing
 from stream.probe import Track, fraction, opened, track_of, video_stream
-from stream.tags import file_tags, lost_track_keys, track_tags
+from stream.tags import file_tags, has_alpha, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """File endings that can be written, and FFmpeg's name of the container."""
@@ -97,6 +97,8 @@ def plan_streams(
                 wanted.append(stream)
             elif said:
                 notes.append(said)
+        if encoder is not None and has_alpha(container.streams[picture].metadata):
+            notes.append("the picture's transparency is lost")
         refused = [s for s in wanted if not _holds(format_name, s)]
         if encoder is not None:
             _check_encoder(encoder, format_name, output)

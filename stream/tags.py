@@ -53,6 +53,9 @@ _TRACK_KEYS = frozenset(
 )
 """Keys of a track that MP4 and MOV keep or write themselves."""
 
+_ALPHA = "alpha_mode"
+"""Says in WebM and MKV that transparency lies beside the pictures of VP8 or VP9, where no decoder here looks for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileTags:
@@ -85,11 +88,16 @@ def file_tags(metadata: Mapping[str, str], format_name: str, cover: bool) -> Fil
 
 
 def track_tags(metadata: Mapping[str, str], *, video: bool = False) -> dict[str, str]:
-    """A track's words for any container; `video` leaves out what was counted of the old video."""
+    """A track's words for any container; `video` leaves out what is true of the old video alone."""
     tags = {k: v for k, v in metadata.items() if not (video and _is_stale(k))}
     if "name" in tags and "title" not in tags:  # what MP4's demuxer calls a track's title
         tags["title"] = tags.pop("name")
     return tags
+
+
+def has_alpha(metadata: Mapping[str, str]) -> bool:
+    """Whether a track says that it has transparency beside its pictures."""
+    return any(key.lower() == _ALPHA and value != "0" for key, value in metadata.items())
 
 
 def lost_track_keys(metadata: Iterable[str], format_name: str) -> list[str]:
@@ -100,4 +108,4 @@ def lost_track_keys(metadata: Iterable[str], format_name: str) -> list[str]:
 
 
 def _is_stale(key: str) -> bool:
-    return key.lower().startswith(_STATISTICS) or key.lower() in ("encoder", "vendor_id")
+    return key.lower().startswith(_STATISTICS) or key.lower() in ("encoder", "vendor_id", _ALPHA)

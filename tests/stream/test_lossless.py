@@ -417,6 +417,15 @@ def test_from_webm_and_avi(tmp_path: Path, suffix: str) -> None:
         same_packets(source, copy, 1, Fraction(1, 1000))
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_transparency_beside_the_pictures_is_lost_and_said(tmp_path: Path, suffix: str) -> None:
+    options = {"deadline": "realtime", "cpu-used": "8"}
+    path = write(tmp_path / "a.webm", Video(frames=5, codec="libvpx-vp9", pixel_format="yuva420p", options=options))
+    assert read(path).stream_metadata[0]["alpha_mode"] == "1"
+    assert relabel(path, tmp_path / f"b.{suffix}").notes == ["the picture's transparency is lost"]
+    assert "alpha_mode" not in {key.lower() for key in read(tmp_path / f"b.{suffix}").stream_metadata[0]}
+
+
 def test_many_segments_and_few_give_the_same_times(tmp_path: Path) -> None:
     """Joints fall anywhere; with and without reordered pictures."""
     path = write(tmp_path / "a.mp4", Video(frames=60, pts=vfr(60, 512)), [audio("eng")])
