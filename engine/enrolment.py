@@ -22,7 +22,7 @@ from engine.errors import InputError, IznetError
 from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery
 from engine.images import SUFFIXES
-from engine.names import clean_name, same_person
+from engine.names import clean_name, is_strangers, same_person
 from engine.network import opened
 from engine.outliers import same_pictures, typical_distances, wrong_photos
 from engine.photofaces import look_at, thumbnail
@@ -133,8 +133,8 @@ def enroll(
 
     Raises:
         UsageError: a false-accept rate that no threshold can be found for.
-        InputError: no such folder, no sub-folders, two of one name, nobody with a usable photo, or a cohort that was
-            asked for and does not fit.
+        InputError: no such folder, no sub-folders, two of one name or one that nobody can have, nobody with a usable
+            photo, or a cohort that was asked for and does not fit.
 
     Example:
         >>> report = enroll("members/", Detector.open(), Embedder.open())  # doctest: +SKIP
@@ -400,6 +400,8 @@ def _people(root: Path) -> dict[str, Path]:
         if not path.is_dir():
             continue
         name = clean_name(path.name)
+        if is_strangers(name):
+            raise InputError(f"{path}: {name!r} is what people without a name are called; give the folder another name")
         twin = next((other for other in found if same_person(other, name)), None)
         if twin is not None:
             raise InputError(

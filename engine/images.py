@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def load_image(path: Path | str) -> NDArray[np.uint8]:
         uint8 `[H,W,3]` RGB.
 
     Raises:
-        InputError: missing, a folder, empty, no picture, damaged, or larger than `MAX_PIXELS`.
+        InputError: missing, a folder, no regular file, empty, no picture, damaged, or larger than `MAX_PIXELS`.
         MissingError: HEIC without the extra.
 
     Example:
@@ -43,6 +44,9 @@ def load_image(path: Path | str) -> NDArray[np.uint8]:
     """
     path = Path(path)
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading a pipe could wait for ever
+            raise InputError(f"{path}: is a pipe or a device, no regular file; copy the picture into one")
         with path.open("rb") as file:
             head = file.read(32)
     except FileNotFoundError:
@@ -77,7 +81,7 @@ def load_image(path: Path | str) -> NDArray[np.uint8]:
 
 
 def _too_large(path: Path, size: str) -> str:
-    return f"{path}: {size} pixels is more than {MAX_PIXELS // 1_000_000} million; scale it down"
+    return f"{path}: has {size} pixels, more than {MAX_PIXELS // 1_000_000} million; scale it down"
 
 
 def _is_heif(head: bytes) -> bool:

@@ -50,7 +50,7 @@ def asked_name(name: str) -> str:
     clean = _looked_for(name)
     if len(clean) > LONGEST_NAME:
         raise UsageError(f"a name of {len(clean)} characters; {LONGEST_NAME} are the most")
-    if _STRANGER.fullmatch(clean):
+    if is_strangers(clean):
         raise UsageError(f"{clean!r} is what people without a name are called; choose another name")
     if turn := _DIRECTION.search(clean):
         raise UsageError(
@@ -58,6 +58,16 @@ def asked_name(name: str) -> str:
             "type it without"
         )
     return clean
+
+
+def is_strangers(name: str) -> bool:
+    """Whether people without a name are called by this clean name.
+
+    Example:
+        >>> is_strangers("Unknown 3"), is_strangers("Unknown Pleasures")
+        (True, False)
+    """
+    return _STRANGER.fullmatch(name) is not None
 
 
 def same_person(one: str, other: str) -> bool:

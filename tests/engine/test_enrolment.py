@@ -266,6 +266,10 @@ def test_folders_that_hold_no_people(detector: Detector, embedder: Embedder, tmp
     (tmp_path / " ann").mkdir()
     attempt(tmp_path, "are the same name; put them together")
     (tmp_path / " ann").rmdir()
+    for strangers in ("unknown", "Unknown 3"):
+        (tmp_path / strangers).mkdir()
+        attempt(tmp_path, rf"/{strangers}: '{strangers}' is what people without a name are called; .* another name")
+        (tmp_path / strangers).rmdir()
     (tmp_path / "\u3000").mkdir()
     with pytest.raises(InputError, match="is no name"):
         enroll(tmp_path, detector, embedder)
