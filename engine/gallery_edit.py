@@ -10,10 +10,39 @@ from engine.cohort import cohort_for
 from engine.errors import UsageError
 from engine.gallery import Gallery
 from engine.names import clean_name
+from engine.prototypes import Method
 
 
-def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = ()) -> Gallery:
+def edit(
+    gallery: Gallery,
+    remove: Iterable[str] = (),
+    rename: Iterable[str] = (),
+    *,
+    method: Method | None = None,
+    cohort: Path | None = None,
+    far: float | None = None,
+) -> Gallery:
     """The gallery with people taken out and renamed, in that order, and its threshold found anew.
+
+    Args:
+        gallery: as it is.
+        remove: names.
+        rename: `OLD=NEW` each.
+        method: how everybody's prototypes are chosen; None takes the gallery's.
+        cohort: as for `recalibrated`, and so is `far`.
+
+    Raises:
+        UsageError: as `changed`, or a rate that no threshold can be found for.
+        InputError: the cohort that was asked for does not fit.
+    """
+    gallery = changed(gallery, remove, rename)
+    if method is not None:
+        gallery = gallery.rebuilt(gallery.photos_by_name(), method)
+    return recalibrated(gallery, cohort, far)
+
+
+def changed(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = ()) -> Gallery:
+    """The gallery with people taken out and renamed, in that order; its threshold stays.
 
     Args:
         gallery: as it is.
@@ -26,7 +55,7 @@ def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = (
     Example:
         >>> import numpy as np
         >>> gallery = Gallery.build({"a": np.eye(2, dtype=np.float32), "b": np.eye(2, dtype=np.float32)}, "", 0.5)
-        >>> edit(gallery, remove=["a"], rename=["b=c"]).people
+        >>> changed(gallery, remove=["a"], rename=["b=c"]).people
         ('c',)
     """
     gone = list(remove)
@@ -34,7 +63,7 @@ def edit(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = (
         gallery = gallery.without(gone)
     for pair in rename:
         gallery = gallery.renamed(*split_pair(pair, gallery.people))
-    return recalibrated(gallery)
+    return gallery
 
 
 def split_pair(pair: str, people: Sequence[str]) -> tuple[str, str]:
@@ -60,6 +89,7 @@ def recalibrated(gallery: Gallery, cohort: Path | None = None, far: float | None
         far: false-accept rate; None takes the gallery's.
 
     Raises:
+        UsageError: a rate that no threshold can be found for.
         InputError: the cohort that was asked for does not fit.
     """
     strangers, reason = cohort_for(gallery.embedder, gallery.embedder_sha256, cohort)

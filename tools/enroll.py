@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from engine.gallery import Gallery
     from engine.prototypes import Method
 
+_OF_PHOTOS = ("thumbnails", "device", "backend", "precision", "detector", "embedder", "size", "threads")
+"""What has no meaning where people are only removed and renamed."""
+
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=FILE, required=False)
@@ -96,26 +99,30 @@ def enroll(
     from engine.enrolment import Rules, add
     from engine.enrolment import enroll as make
     from engine.gallery import Gallery
-    from engine.gallery_edit import edit
+    from engine.gallery_edit import changed, edit
     from engine.gallery_file import check_target
     from stream.sink import check_spared
+    from tools.copy_options import refuse
     from tools.gallery import say_changed
 
     _check_from(folder, record, track, stranger, name, video)
     target = _target(record or folder, output, existing, bool(remove or rename))
+    method = cast("Method | None", prototypes)
     if folder is None and record is None:
-        say_changed(Gallery.update(target, lambda gallery: edit(gallery, remove, rename)), target, as_json)
+        refuse(context, _OF_PHOTOS, "where no photos are looked at")
+        edited = partial(edit, remove=remove, rename=rename, method=method, cohort=cohort, far=far)
+        say_changed(Gallery.update(target, edited), target, as_json)
         return
     if existing is None:
         check_target(target, overwrite)
         read = [path for path in (cohort, engine.detector, engine.embedder) if path is not None]
         check_spared(target, [*read, *(folder.glob("*/*") if folder is not None else ())])
     else:
-        edit(Gallery.load(target), remove, rename)  # fails before the work rather than after it
+        changed(Gallery.load(target), remove, rename)  # fails before the work rather than after it
     if record is not None:
         folder = context.with_resource(_photos(record, track, stranger, str(name), video, target))
     assert folder is not None
-    rules = Rules(cast("Method | None", prototypes), far, cohort)
+    rules = Rules(method, far, cohort)
     detector, embedder = partial(engine.open_detector, quiet=as_json), engine.open_embedder
     with PhotoProgress() as progress:
         if existing is None:
@@ -130,7 +137,7 @@ def enroll(
                 progress,
                 rules=rules,
                 thumbnails=thumbnails,
-                first=lambda gallery: edit(gallery, remove, rename) if remove or rename else gallery,
+                first=lambda gallery: changed(gallery, remove, rename),
             )
     if as_json:
         result = {"gallery": str(target), "sha256": report.gallery.sha256} | report.to_dict()

@@ -176,7 +176,23 @@ def test_a_threshold_for_the_gallery(
     gallery = Gallery.load(tmp_path / "new")
     assert 0.1 < gallery.threshold < 0.9
     assert gallery.method == "centroid"
+    other = ["--cohort", str(tmp_path / "c"), "--far", "0.05", "--prototypes", "kmeans"]
+    assert run(["enroll", "-o", str(tmp_path / "new"), "--rename", "<b>ann<=ann", *other]) == 0
+    assert "found for this gallery, at most 5 % false accepts" in capsys.readouterr().out
+    changed = Gallery.load(tmp_path / "new")
+    assert changed.people == ("ann", "ben")
+    assert changed.method == "kmeans"
+    assert changed.threshold < gallery.threshold
+    more = ["enroll", "--add", str(tmp_path / "new"), str(tmp_path / "people"), "--rename", "ann=<b>ann<", *networks]
+    assert run([*more, *other[:2]]) == 0
+    again = Gallery.load(tmp_path / "new")
+    assert again.people == gallery.people
+    assert (again.method, again.calibration.far) == ("kmeans", 0.05)
     Cohort(flat, np.ones(1), np.ones(1), eye, 1.0, 9, 9, 9, "x", "a" * 64).save(tmp_path / "d")
+    before = (tmp_path / "new").read_bytes()
+    assert run(["enroll", "-o", str(tmp_path / "new"), "--remove", "ben", "--cohort", str(tmp_path / "d")]) == 3
+    assert "make a cohort for that one" in capsys.readouterr().err
+    assert (tmp_path / "new").read_bytes() == before
     assert run([*people, "--cohort", str(tmp_path / "d"), "--overwrite"]) == 3
     assert "make a cohort for that one" in capsys.readouterr().err
 
@@ -189,6 +205,8 @@ def test_a_threshold_for_the_gallery(
         (["enroll", "--add", "g", "-o", "h", "d"], 2, "give one of the two"),
         (["enroll", "d", "-o", "g", "--remove", "x"], 2, "name it with --add"),
         (["enroll", "-o", "none", "--remove", "x"], 3, "no such file"),
+        (["enroll", "-o", "g", "--remove", "x", "--thumbnails"], 2, "--thumbnails would do nothing where no photos"),
+        (["enroll", "--add", "g", "--rename", "x=y", "--size", "800"], 2, "--size would do nothing where no photos"),
         (["enroll", "d", "-o", "g", "--far", "2"], 2, "far"),
         (["enroll", "d", "-o", "g", "--far", "1e-300"], 2, "--far 0.00001, one face in 100 000, is the finest"),
         (["gallery", "show", "none"], 3, "no such file"),
