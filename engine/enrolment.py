@@ -6,6 +6,7 @@ the same or wrong, what the threshold is. So a gallery is locked for moments onl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +43,13 @@ __all__ = [
     "assemble",
     "enroll",
     "look",
+    "names_a_folder",
     "open_embedder",
 ]
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+_LONGEST = 255
+"""Bytes of a folder's name, in all usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,13 +422,27 @@ def _people(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def names_a_folder(name: str) -> bool:
+    """Whether a person called so can have a folder of photos.
+
+    Example:
+        >>> names_a_folder("Yena"), names_a_folder("AC/DC"), names_a_folder(".hidden")
+        (True, False, False)
+    """
+    return "/" not in name and not _left_behind(name) and len(os.fsencode(name)) <= _LONGEST
+
+
+def _left_behind(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED
+
+
 def _entries(folder: Path) -> Iterator[Path]:
     """What lies in a folder, sorted; without what operating systems leave behind."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
-    return (path for path in paths if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
+    return (path for path in paths if not _left_behind(path.name))
 
 
 def _first_reasons(skipped: list[Skipped], count: int = 3) -> str:

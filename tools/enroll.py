@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import click
 
-from engine.errors import UsageError
+from engine.errors import InputError, UsageError
 from engine.wording import count_people
 from tools.options import FILE, EngineOptions, engine_options, json_option
 
@@ -117,14 +117,16 @@ def enroll(
         check_target(target, overwrite)
         read = [path for path in (cohort, engine.detector, engine.embedder) if path is not None]
         check_spared(target, [*read, *(folder.glob("*/*") if folder is not None else ())])
+        people: tuple[str, ...] = ()
     else:
-        changed(Gallery.load(target), remove, rename)  # fails before the work rather than after it
+        people = changed(Gallery.load(target), remove, rename).people  # fails before the work rather than after it
     if record is not None:
-        folder = context.with_resource(_photos(record, track, stranger, str(name), video, target))
+        person = _person(str(name), people)
+        folder = context.with_resource(_photos(record, track, stranger, person, video, target))
     assert folder is not None
     rules = Rules(method, far, cohort)
     detector, embedder = partial(engine.open_detector, quiet=as_json), engine.open_embedder
-    with PhotoProgress() as progress:
+    with PhotoProgress() as progress, _told_of(record or folder, folder):
         if existing is None:
             report = make(folder, detector, embedder, progress, rules=rules, thumbnails=thumbnails)
             report.gallery.save(target, overwrite)
@@ -165,22 +167,48 @@ def _check_from(
         raise UsageError("--from RECORD needs --as NAME, and either --track N or --stranger N")
 
 
+def _person(name: str, people: Sequence[str]) -> str:
+    """What the person of `--as` is called, in a gallery of these `people`.
+
+    Raises:
+        UsageError: nobody can be called so here.
+    """
+    from engine.enrolment import names_a_folder
+    from engine.names import asked_name, same_person
+
+    person = asked_name(name)
+    if not names_a_folder(person):
+        raise UsageError(
+            f"--as {name!r}: cannot be a folder's name, which it is while the photos are looked at; give another one, "
+            "and --rename afterwards"
+        )
+    for other in people:
+        if other != person and same_person(other, person):
+            raise UsageError(f"--as {name!r}: {other!r} is in the gallery already; write it like that")
+    return person
+
+
 @contextmanager
 def _photos(
     record: Path, track: tuple[int, ...], stranger: int | None, name: str, video: Path | None, target: Path
 ) -> Iterator[Path]:
     """A folder of one person's photos, cut from a video, while it is needed to make the gallery `target`."""
-    from engine.names import asked_name
     from stream.teach import photos_of
 
-    person_name = asked_name(name)
-    if "/" in person_name or person_name in {".", ".."}:
-        raise UsageError(f"--as {name!r}: a name with / cannot be given here; --rename can give it afterwards")
     with tempfile.TemporaryDirectory() as place:
-        person = Path(place) / person_name
+        person = Path(place) / name
         person.mkdir()
         photos_of(record, person, track=track, stranger=stranger, video=video, output=target)
         yield Path(place)
+
+
+@contextmanager
+def _told_of(source: Path, folder: Path) -> Iterator[None]:
+    """Tell errors about the folder as errors about what its photos come from: it may be there for a while only."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(folder), str(source))) from error
 
 
 def _target(folder: Path | None, output: Path | None, existing: Path | None, changes: bool) -> Path:

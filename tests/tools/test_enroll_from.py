@@ -79,6 +79,11 @@ def test_an_unknown_person_is_taught_and_named(
         (["--from", "{record}", "--track", "0"], 2, "--as NAME"),
         (["--track", "0", "--as", "Cho"], 2, "belong to --from"),
         (["--from", "{record}", "--track", "0", "--as", "a/b"], 2, "a/b"),
+        (["--from", "{record}", "--track", "0", "--as", ".hidden"], 2, "--as '.hidden': cannot be a folder's name"),
+        (["--from", "{record}", "--track", "0", "--as", "Thumbs.db"], 2, "--as 'Thumbs.db': cannot be a folder's name"),
+        (["--from", "{record}", "--track", "0", "--as", "대" * 90], 2, "대': cannot be a folder's name"),
+        (["--from", "{record}", "--track", "0", "--as", "ANN"], 2, "--as 'ANN': 'ann' is in the gallery already"),
+        (["--from", "{record}", "--track", "0", "--as", "Unknown"], 2, "what people without a name are called"),
         (["--from", "{record}", "--track", "99", "--as", "Cho"], 2, "no track 99"),
         (["{people}", "--from", "{record}", "--track", "0", "--as", "Cho"], 2, "one of the two"),
     ],
@@ -95,6 +100,17 @@ def test_what_cannot_be_taught_changes_nothing(
     assert says in err
     assert "Traceback" not in err
     assert (folder / "g.gallery").read_bytes() == before
+
+
+def test_photos_that_cannot_be_used_are_told_of_the_record(
+    setting: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, networks = setting
+    monkeypatch.setattr("stream.teach.ROOM", 0.02)  # so little that no face is on the photos
+    record = folder / "v.tracks.jsonl"
+    teach = ["enroll", "--from", str(record), "--track", "0", "--as", "Ann", "-o", str(folder / "new.gallery")]
+    assert run([*teach, *networks]) == 3
+    assert f"{record}: no usable photo of anybody (Ann/v at " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("read", ["v.mp4", "v.tracks.jsonl"])
