@@ -15,6 +15,9 @@ import click
 from engine.errors import InputError, IznetError, UsageError
 from tools.options import FILE, Command
 
+CONFIG = "tools.config_file"
+"""Where a context's `meta` holds the file that was read."""
+
 
 def config_option(command: Command) -> Command:
     """`--config FILE`: its keys are the command's long flags and arguments; what the command line says wins.
@@ -29,6 +32,7 @@ def config_option(command: Command) -> Command:
 
     def read(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
         if path is not None:
+            context.meta[CONFIG] = path
             context.default_map = _defaults(context.command, _parsed(path), path, str(parameter.name))
 
     return click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 
 from engine.errors import IznetError, UsageError
 from engine.wording import count
-from tools.config_file import config_option
+from tools.config_file import CONFIG, config_option
 from tools.copy_options import refuse
 from tools.options import FILE, TOKEN, EngineOptions, engine_options, json_option
 from tools.run_log import run_log
@@ -151,11 +151,12 @@ def live(
     from stream.encoding import EncoderSettings
     from stream.label import record_header
     from stream.live.address import Address
-    from stream.live.outputs import check_names
+    from stream.live.outputs import check_files, check_names
     from stream.live.recording import Rotation
     from stream.live.report import final_report
     from stream.live.run import Live, LiveSettings
     from stream.live.thumbnails import Thumbnails
+    from stream.sink import check_spared
     from stream.styles import usual_unknown
 
     if not outs:
@@ -178,7 +179,24 @@ def live(
     people = Gallery.load(gallery) if gallery is not None else None
     rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
     encoding = EncoderSettings(encoder, preset, crf)
-    wanted = Wanted(tracks, outs, webhooks, brokers, event_strangers, encoding, rotation, transport, timeout, overwrite)
+    read = [gallery, engine.detector, engine.embedder, context.meta.get(CONFIG)]
+    made_from = [*(path for path in read if path), *(each.target for each in addresses if each.kind == "file")]
+    logs = [log_place] if log_place is not None and log_place != "-" else []
+    for log_file in logs:
+        check_spared(log_file, made_from)
+    wanted = Wanted(
+        tracks,
+        outs,
+        webhooks,
+        brokers,
+        event_strangers,
+        encoding,
+        rotation,
+        transport,
+        timeout,
+        overwrite,
+        made_from,
+    )
 
     def header(info: VideoInfo) -> Header:
         return record_header(info, detector, embedder, people)
@@ -188,6 +206,7 @@ def live(
         wanted.outputs(address, len(addresses), header, little)
         for address, little in zip(addresses, thumbnails, strict=True)
     ]
+    check_files([output for own in outputs for output in own], *logs)
     place, guard, listening = None, None, None
     if serve is not None:
         from stream.live.guard import Guard, Place
@@ -265,6 +284,7 @@ class Wanted:
     transport: Transport
     timeout: float
     overwrite: bool
+    made_from: Sequence[str | Path]
 
     def outputs(
         self, address: Address, cameras: int, header: Callable[[VideoInfo], Header], thumbnails: Output
@@ -281,7 +301,7 @@ class Wanted:
         made: list[Output] = []
         if self.tracks is not None:
             where = sys.stdout.buffer if self.tracks == "-" else name_for(self.tracks, name, cameras)
-            made.append(Record(where, header, overwrite=self.overwrite))
+            made.append(Record(where, header, overwrite=self.overwrite, made_from=self.made_from))
         made += [self._out(name_for(out, name, cameras)) for out in self.outs]
         events = self._events(name, thumbnails)
         return [*made, thumbnails, *events] if events else made
@@ -296,8 +316,8 @@ class Wanted:
             server = Address.server(place, SCHEMES, transport=self.transport)
             return RtspPush(server, self.encoding, timeout=self.timeout)
         if place.endswith("/"):
-            return HlsFolder(place, self.encoding, overwrite=self.overwrite)
-        return Recording(place, self.encoding, self.rotation, overwrite=self.overwrite)
+            return HlsFolder(place, self.encoding, overwrite=self.overwrite, made_from=self.made_from)
+        return Recording(place, self.encoding, self.rotation, overwrite=self.overwrite, made_from=self.made_from)
 
     def _events(self, camera: str, thumbnails: Any) -> list[Output]:
         from stream.live.address import Address

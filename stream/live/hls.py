@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import OutputError, UsageError
@@ -10,6 +11,7 @@ from stream.encoding import EncoderSettings
 from stream.live.encoded import Encoded
 from stream.live.outputs import Seen, check_writable
 from stream.live.piece import Container, Piece
+from stream.sink import check_spared
 
 PLAYLIST = "live.m3u8"
 SECONDS = 2
@@ -26,6 +28,7 @@ class HlsFolder(Encoded):
         folder: made with the first picture if it is missing, in a folder that exists.
         settings: of the encoder: x264 or x265.
         overwrite: whether a list that is there may be replaced.
+        made_from: files that the run reads, which are never replaced.
 
     Raises:
         UsageError: an encoder whose pictures MPEG-TS cannot hold.
@@ -33,7 +36,12 @@ class HlsFolder(Encoded):
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], settings: EncoderSettings | None = None, *, overwrite: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        settings: EncoderSettings | None = None,
+        *,
+        overwrite: bool = False,
+        made_from: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         super().__init__(os.fspath(folder))
         self._settings = settings or EncoderSettings()
@@ -41,10 +49,13 @@ class HlsFolder(Encoded):
             raise UsageError(f"--encoder {self._settings.encoder}: HLS takes {', '.join(ENCODERS)}")
         self._folder = Path(folder)
         self.playlist = self._folder / PLAYLIST
+        self.place: str | None = str(self.playlist)
         if self._folder.exists() and not self._folder.is_dir():
             raise OutputError(f"{folder} is no folder; give another name")
         if not self._folder.parent.is_dir():
             raise OutputError(f"{folder}: there is no folder {self._folder.parent}; make it first")
+        for there in (self.playlist, *self._folder.glob("*-*.ts")):  # segments are replaced without a word
+            check_spared(there, made_from)
         if self.playlist.exists() and not overwrite:
             raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
         check_writable(self._folder if self._folder.exists() else self._folder.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from engine.errors import OutputError, UsageError
 from stream.frames import LabelledFrame, TrackVerdict, VideoInfo
+from stream.sink import check_apart, check_spared
 
 CAMERA = "{camera}"
 """Stands for the camera's name in the name of a file."""
@@ -69,6 +70,14 @@ class Reported(Protocol):
 
 
 @runtime_checkable
+class Filed(Protocol):
+    """An output that writes files."""
+
+    place: str | None
+    """The name of the first, in which codes of `strftime` may stand; None where it writes none after all."""
+
+
+@runtime_checkable
 class Continuous(Protocol):
     """An output that shows pictures without a gap, also those on which nobody was looked for."""
 
@@ -120,7 +129,7 @@ def pieces(pattern: str) -> Iterator[Path]:
     """
     made: set[Path] = set()
     while True:
-        path = whole = Path(datetime.now().strftime(pattern) if "%" in pattern else pattern)
+        path = whole = _begun(pattern, datetime.now())
         number = 1
         while path in made:
             number += 1
@@ -129,17 +138,34 @@ def pieces(pattern: str) -> Iterator[Path]:
         yield path
 
 
+def _begun(pattern: str, moment: datetime) -> Path:
+    return Path(moment.strftime(pattern) if "%" in pattern else pattern)
+
+
 def _numbered(path: Path, number: int) -> Path:
     ending = ".tracks.jsonl" if path.name.endswith(".tracks.jsonl") else path.suffix
     return path.with_name(f"{path.name.removesuffix(ending)}-{number}{ending}")
 
 
-def check_new(path: Path, overwrite: bool) -> None:
+def check_files(outputs: Iterable[Output], *others: str) -> None:
+    """Refuse outputs two of which would write one file, or one of the `others`.
+
+    Raises:
+        UsageError: two would.
+    """
+    moment = datetime.now()  # one for all: what has the same name in every second must not pass between two
+    places = [output.place for output in outputs if isinstance(output, Filed)]
+    check_apart(*(_begun(place, moment) for place in places if place is not None), *others)
+
+
+def check_new(path: Path, overwrite: bool, made_from: Iterable[str | os.PathLike[str]] = ()) -> None:
     """Refuse a file that exists, or that cannot be there.
 
     Raises:
-        OutputError: it may not be replaced, or its folder is missing or cannot be written to.
+        OutputError: it may not be replaced, or is one of the files that the run is `made_from`, or its folder is
+            missing or cannot be written to.
     """
+    check_spared(path, made_from)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give a file name")
     if path.exists() and not overwrite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ class Record:
         place: a file's name (see `stream.live.outputs.pieces`), or a binary stream.
         header: makes the header for a geometry.
         overwrite: whether files that exist may be replaced.
+        made_from: files that the run reads, which are never replaced.
 
     Raises:
         OutputError: the file exists or cannot be written; from `frame` and `over` too.
@@ -30,13 +32,20 @@ class Record:
     draws = False
 
     def __init__(
-        self, place: str | BinaryIO, header: Callable[[VideoInfo], Header], *, overwrite: bool = False
+        self,
+        place: str | BinaryIO,
+        header: Callable[[VideoInfo], Header],
+        *,
+        overwrite: bool = False,
+        made_from: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
-        self.health = Health(place if isinstance(place, str) else "-")
+        self.place = place if isinstance(place, str) else None
+        self.health = Health(self.place or "-")
         self._stream: BinaryIO | None = None if isinstance(place, str) else place
         self._names: Iterator[Path] | None = pieces(place) if isinstance(place, str) else None
         self._header = header
         self._overwrite = overwrite
+        self._made_from = made_from
         self._info: VideoInfo | None = None
         self._writer: TracksWriter | None = None
         self._file: BinaryIO | None = None
@@ -46,7 +55,7 @@ class Record:
         self._next: Path | None = None
         if self._names is not None:
             self._next = next(self._names)
-            check_new(self._next, overwrite)  # now, not when the first picture is here
+            check_new(self._next, overwrite, made_from)  # now, not when the first picture is here
 
     def frame(self, seen: Seen) -> None:
         if seen.info is not self._info:
@@ -73,7 +82,7 @@ class Record:
         if self._names is not None:
             path = self._next or next(self._names)
             self._next = None
-            check_new(path, self._overwrite)
+            check_new(path, self._overwrite, self._made_from)
             try:
                 stream = self._file = path.open("wb", buffering=0)
             except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Recording(Encoded):
         settings: of the encoder.
         rotation: when a piece is full.
         overwrite: whether files that exist may be replaced.
+        made_from: files that the run reads, which are never replaced.
 
     Raises:
         UsageError: the name does not end in .mkv.
@@ -57,19 +59,22 @@ class Recording(Encoded):
         rotation: Rotation | None = None,
         *,
         overwrite: bool = False,
+        made_from: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         if not place.lower().endswith(".mkv"):
             raise UsageError(
                 f"{place}: a recording is an MKV file, since that can be played however it ends; name it .mkv"
             )
         super().__init__(place)
+        self.place: str | None = place
         self.written: list[Path] = []
         self._settings = settings or EncoderSettings()
         self._rotation = rotation or Rotation()
         self._overwrite = overwrite
+        self._made_from = made_from
         self._names: Iterator[Path] = pieces(place)
         self._next: Path | None = next(self._names)
-        check_new(self._next, overwrite)
+        check_new(self._next, overwrite, made_from)
         self._piece: Piece | None = None
 
     def _write(self, seen: Seen) -> None:
@@ -81,7 +86,7 @@ class Recording(Encoded):
         if self._piece is None:
             path = self._next or next(self._names)
             self._next = None
-            check_new(path, self._overwrite)
+            check_new(path, self._overwrite, self._made_from)
             self._piece = Piece(path, seen, self._settings, MKV)
             self.written.append(path)
         self._piece.write(seen)

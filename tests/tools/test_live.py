@@ -332,6 +332,78 @@ def test_what_is_quickly_told_is_told_before_the_networks_are_loaded(
     assert (tmp_path / "a.mkv").read_text("utf-8") == "precious"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("--tracks g.gallery --overwrite", 5, "g.gallery is what the output is made from"),
+        ("--tracks mv.mkv --overwrite", 5, "mv.mkv is what"),
+        ("--tracks ./sub/../mv.mkv --overwrite", 5, "mv.mkv is what"),
+        ("--tracks own.onnx --detector own.onnx --overwrite", 5, "own.onnx is what"),
+        ("--out mv.mkv --overwrite", 5, "mv.mkv is what"),
+        ("--out {camera}.mkv --overwrite", 5, "mv.mkv is what"),
+        ("--log g.gallery", 5, "g.gallery is what"),
+        ("--log mv.mkv", 5, "mv.mkv is what"),
+        ("--log live.toml --config live.toml", 5, "live.toml is what"),
+        ("--out w.mkv --tracks w.mkv", 2, "w.mkv and w.mkv would be one file"),
+        ("--out w.mkv --out sub/../w.mkv", 2, "would be one file"),
+        ("--out hh/ --out ./hh/", 2, "would be one file"),
+        ("--out x{camera}.mkv --tracks xmv.mkv", 2, "would be one file"),
+        ("--out %Y.mkv --tracks {year}.mkv", 2, "would be one file"),
+        ("--tracks w.jsonl --log w.jsonl", 2, "would be one file"),
+    ],
+)
+def test_a_file_that_is_read_or_written_already_is_no_output(
+    arguments: str,
+    code: int,
+    words: str,
+    clip: Path,
+    group: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "mv.mkv").write_bytes(clip.read_bytes())
+    (tmp_path / "g.gallery").write_bytes(group.read_bytes())
+    (tmp_path / "own.onnx").write_bytes(b"no network at all")
+    (tmp_path / "live.toml").write_text("", "utf-8")
+    (tmp_path / "sub").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    given = arguments.replace("{year}", time.strftime("%Y")).split()
+    # Networks that are not there: whoever looks for them first says so.
+    absent = [] if "--detector" in given else ["--detector", "none.onnx"]
+    assert run(["live", "mv=mv.mkv", "--realtime", "-g", "g.gallery", *given, *absent]) == code
+    assert words in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_names_of_different_cameras_that_meet_in_one_file_are_refused(
+    networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outs = ["--out", f"{tmp_path}/{{camera}}.mkv", "--out", f"{tmp_path}/x{{camera}}.mkv"]
+    assert run(["live", "a=udp://127.0.0.1:1", "xa=udp://127.0.0.1:2", *outs, *networks[:2]]) == 2
+    assert "xa.mkv would be one file" in capfd.readouterr().err
+
+
+def test_a_later_piece_does_not_replace_the_video_either(clip: Path, networks: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "a-2.mkv"
+    source.write_bytes(clip.read_bytes())
+    outs = ["--out", str(tmp_path / "a.mkv"), "--rotate-seconds", "1", "--overwrite", "--preset", "ultrafast"]
+    assert run(["live", str(source), "--realtime", *networks[:2], *outs, "--max-staleness", "60"]) == 5
+    assert source.read_bytes() == clip.read_bytes()
+    assert media.read(tmp_path / "a.mkv").pictures
+
+
+def test_a_segment_that_is_played_is_not_replaced(
+    clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "1-0.ts"
+    source.write_bytes(clip.read_bytes())
+    assert run(["live", str(source), "--realtime", *networks[:2], "--out", f"{tmp_path}/"]) == 5
+    assert "1-0.ts is what the output is made from" in capfd.readouterr().err
+    assert source.read_bytes() == clip.read_bytes()
+
+
 def test_events_reach_a_web_server_and_a_broker(
     clip: Path, group: Path, networks: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
