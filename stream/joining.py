@@ -97,8 +97,8 @@ def join(
         if shift:
             times = times.later(int(shift / plan.time_base))
             report.notes.append(
-                f"{Path(source).name} begins before zero, where {SHOWN[streams.format]} shows nothing; everything is "
-                f"{float(shift):.3f} s later in the copy than in the source and its record"
+                f"everything is {float(shift):.3f} s later in the copy than in the source and its record, as "
+                f"{Path(source).name} begins before zero, where {SHOWN[streams.format]} shows nothing"
             )
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
