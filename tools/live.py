@@ -152,6 +152,7 @@ def live(
     from stream.label import record_header
     from stream.live.address import Address
     from stream.live.outputs import check_files, check_names
+    from stream.live.piece import check_encoder
     from stream.live.recording import Rotation
     from stream.live.report import final_report
     from stream.live.run import Live, LiveSettings
@@ -179,6 +180,8 @@ def live(
     people = Gallery.load(gallery) if gallery is not None else None
     rotation = Rotation(rotate_seconds, round(rotate_megabytes * 1e6) if rotate_megabytes is not None else None)
     encoding = EncoderSettings(encoder, preset, crf)
+    if outs:
+        check_encoder(encoding)
     read = [gallery, engine.detector, engine.embedder, context.meta.get(CONFIG)]
     made_from = [*(path for path in read if path), *(each.target for each in addresses if each.kind == "file")]
     logs = [log_place] if log_place is not None and log_place != "-" else []

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import OutputError
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
+from stream.frames import VideoInfo
 from stream.live.address import Address
 from stream.live.outputs import Seen
 from stream.live.timeline import TICK
@@ -67,7 +68,9 @@ class Piece:
         """Bytes of the packets so far."""
         self._target = str(target)
         self._address = address
-        plan = at_once(plan_encoder(settings, _facts(seen)))
+        picture = seen.labelled.frame.picture
+        colour = Colour(picture.color_range, picture.color_primaries, picture.color_trc, picture.colorspace, None)
+        plan = at_once(plan_encoder(settings, _facts(seen.info, colour)))
         self._key_every = container.key_every
         self._key = -1
         self._format = plan.pixel_format
@@ -127,6 +130,17 @@ class Piece:
         return OutputError(f"cannot send to {self._address.shown}: {self._address.clean(reason).strip()}")
 
 
+def check_encoder(settings: EncoderSettings) -> None:
+    """Refuse an encoder that cannot be, whatever a feed will show: it is opened for a picture of a usual kind.
+
+    Raises:
+        UsageError: there is none of that name, or it refuses the preset or crf.
+        MissingError: it is not in this FFmpeg, or its device is not here.
+    """
+    usual = VideoInfo("", 1280, 720, 0, TICK, None, None, "yuv420p")
+    at_once(plan_encoder(settings, _facts(usual, Colour()))).open()
+
+
 def at_once(plan: EncoderPlan) -> EncoderPlan:
     """The plan with an encoder that holds no pictures back, where it can be told so: a run then ends quickly, and a
     crash loses little."""
@@ -135,24 +149,17 @@ def at_once(plan: EncoderPlan) -> EncoderPlan:
     return replace(plan, slices=True, options={**plan.options, "tune": "zerolatency"})
 
 
-def _facts(seen: Seen) -> VideoFacts:
+def _facts(info: VideoInfo, colour: Colour) -> VideoFacts:
     """What an encoder has to know of a feed: it has no file to be asked."""
-    picture = seen.labelled.frame.picture
     return VideoFacts(
-        info=seen.info,
+        info=info,
         stream_index=0,
         codec="h264",
         format="live",
-        colour=Colour(
-            range=picture.color_range,
-            primaries=picture.color_primaries,
-            transfer=picture.color_trc,
-            matrix=picture.colorspace,
-            chroma_location=None,
-        ),
+        colour=colour,
         sample_aspect=None,
         display_matrix=None,
         mirrored=False,
         field_order=None,
-        rate=seen.info.average_rate or Fraction(30),
+        rate=info.average_rate or Fraction(30),
     )

@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import av
 import pytest
 
 from engine.detector import Detector
 from engine.embedder import Embedder
+from engine.errors import MissingError
+from stream.encoding import EncoderPlan
 from stream.live import guard
 from stream.tracklines import decode
 from stream.tracks import read
@@ -228,6 +230,9 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--serve", "0.0.0.0:0", "--token", "7 chars"], "shorter than 8"),
         (["a b/c=lavfi:testsrc"], "it holds /"),
         (["udp://h:1", "--batch-wait", "0.1"], "with one source"),
+        (["udp://h:1", "--out", "a.mkv", "--encoder", "foo"], "'foo' is unknown; choose from auto"),
+        (["udp://h:1", "--out", "hls/", "--crf", "99"], "crf 99 is outside x264's range 0 to 51"),
+        (["udp://h:1", "--out", "rtsp://h/a", "--preset", "foo"], "refuses preset foo"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -235,6 +240,18 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     assert run(["live", *arguments, *networks[:2]]) == 2
     assert words in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["a.mkv", "rtsp://h/a"])
+def test_an_encoder_without_its_device_is_told_before_anything_starts(
+    out: str, networks: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def opened(plan: EncoderPlan) -> NoReturn:
+        raise MissingError(f"encoder {plan.encoder}: no NVIDIA device")
+
+    monkeypatch.setattr(EncoderPlan, "open", opened)
+    assert run(["live", "udp://h:1", "--out", out, "--encoder", "nvenc", *networks[:2]]) == 4
+    assert "encoder nvenc" in capfd.readouterr().err
 
 
 def test_a_config_file_says_what_flags_say(
