@@ -15,6 +15,9 @@ LONGEST_NAME = 300
 _STRANGER = re.compile(r"unknown(?:,? (?:track )?\d+)?", re.IGNORECASE)
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Unicode's Bidi_Control: unseen themselves, and what stands behind them may be drawn backwards."""
+_HALF = re.compile("[\ud800-\udc7f]")
+"""Halves of characters as UTF-16 writes them, which no file can hold. Those that follow stand for bytes that are no
+UTF-8."""
 
 
 def clean_name(name: str) -> str:
@@ -23,12 +26,14 @@ def clean_name(name: str) -> str:
     Any length and any script, slashes included: a name is never used as a path.
 
     Raises:
-        InputError: nothing is left of it.
+        InputError: nothing is left of it, or it holds half of a character.
 
     Example:
         >>> clean_name(" Kim\\t Chaewon ")
         'Kim Chaewon'
     """
+    if _HALF.search(name):
+        raise InputError(f"{name!r} is no name, for it holds half of a character; write it anew")
     decodable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFC", decodable)).strip()
     if not line:
@@ -41,7 +46,7 @@ def asked_name(name: str) -> str:
 
     Raises:
         UsageError: nothing is left of it, it is longer than `LONGEST_NAME`, people without a name are called so
-            (`unknown 2`), or it holds a character that turns the direction of writing.
+            (`unknown 2`), or it holds half of a character or one that turns the direction of writing.
 
     Example:
         >>> asked_name(" Yuri ")
@@ -99,7 +104,8 @@ def _looked_for(name: str) -> str:
     try:
         return clean_name(name)
     except InputError:
-        raise UsageError(f"{name!r} is no name; it takes a letter at least") from None
+        needed = "whole characters" if _HALF.search(name) else "a letter at least"
+        raise UsageError(f"{name!r} is no name; it takes {needed}") from None
 
 
 def _some(people: Sequence[str], count: int = 12) -> str:

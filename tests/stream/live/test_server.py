@@ -139,6 +139,12 @@ def test_naming_and_taking_it_back(run: Watched) -> None:
     assert run.ask("POST", "/undo", {"number": given["number"]})[0] == 400
 
 
+def test_half_a_character_is_no_name(run: Watched) -> None:
+    feeds.until(lambda: any(face["box"][0] > 0.5 for face in run.state()["cameras"][0]["faces"]))
+    status, _, body = run.ask("POST", "/names", {**unknown(run), "name": "\ud800"})
+    assert (status, json.loads(body)["error"]) == (400, "'\\ud800' is no name; it takes whole characters")
+
+
 def test_changes_from_elsewhere_are_refused(run: Watched) -> None:
     asked = {**unknown(run), "name": "Eve"}
     assert run.ask("POST", "/names", asked, {"origin": "http://evil.example"})[0] == 403

@@ -186,6 +186,11 @@ def test_drawing_again_is_followed(own: Served) -> None:
     assert own.ask("POST", "/stop", {})[0] == 200
 
 
+def test_half_a_character_is_no_name(own: Served) -> None:
+    status, _, body = own.ask("POST", "/names", {"track": 3, "name": "\ud800", "new": True})
+    assert (status, json.loads(body)["error"]) == (400, "'\\ud800' is no name; it takes whole characters")
+
+
 def test_a_video_that_is_gone_is_told(own: Served) -> None:
     (own.path.parent / "mv.mp4").unlink()
     assert own.ask("GET", "/video")[0] == 404
