@@ -164,7 +164,7 @@ class Cohort:
             raise InputError(
                 f"{path}: cannot be read ({error.strerror}); name a file of `iznet train cohort`"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a cohort, or a damaged one ({error}); make it again with: iznet train cohort"
             ) from None

@@ -6,6 +6,7 @@ Distances are Euclidean between unit vectors, 0…2, never squared; cosine c and
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, pairwise
@@ -359,7 +360,7 @@ class Gallery:
             gallery = _parse(data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a gallery, or a damaged one ({error}); make it again with: iznet enroll"
             ) from None
@@ -464,6 +465,10 @@ def _check(gallery: Gallery) -> None:
         raise ValueError("its landmarks or thumbnails do not fit its photos")
     if any(not 0 <= p.medoid < len(p.photos) for p in persons):
         raise ValueError("a medoid is missing")
+    measures = [gallery.threshold, *(m for p in persons for m in (p.spread, p.radius))]
+    measures += [value for value in asdict(gallery.calibration).values() if isinstance(value, float)]
+    if not all(map(math.isfinite, measures)):
+        raise ValueError("it holds numbers that are not finite")
     if not prototypes.are_unit(gallery.prototypes) or not prototypes.are_unit(gallery.embeddings):
         raise ValueError("its vectors are not unit vectors")
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine import Gallery
+from engine import Gallery, archive
 from engine.calibration import Calibration, best_cosines, calibrate, mixture_threshold, self_test
 from engine.cohort import Cohort, cohort_for
 from engine.errors import InputError, UsageError
@@ -201,6 +201,10 @@ def test_a_cohort_as_a_file(tmp_path: Path) -> None:
         (tmp_path / "odd").write_bytes(replace(cohort, **change).to_bytes())
         with pytest.raises(InputError, match="odd: not a cohort"):
             Cohort.load(tmp_path / "odd")
+    header, arrays = archive.read("cohort", data)
+    (tmp_path / "odd").write_bytes(archive.write("cohort", header | {"people": float("inf")}, arrays))
+    with pytest.raises(InputError, match="odd: not a cohort"):
+        Cohort.load(tmp_path / "odd")
     (tmp_path / "new").write_bytes(data.replace(b"iznet.cohort/1.0", b"iznet.cohort/2.0"))
     with pytest.raises(InputError):
         Cohort.load(tmp_path / "new")

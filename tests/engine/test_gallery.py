@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import unicodedata
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,10 @@ class Harmful:
         {"people": []},
         {"people": None},
         {"threshold": "high"},
+        {"threshold": math.nan},
+        {"threshold": math.inf},
+        {"calibration": {"far": math.nan}},
+        {"calibration": {"photos": math.inf}},
         {"embedder": "net"},
         {"owners_npy": np.array([0, 1, 2, 9], np.int32)},
         {"owners_npy": np.array([0, 1, 2, 2], np.int32)},
@@ -260,6 +265,16 @@ def test_contents_that_do_not_fit(
     with pytest.raises(InputError, match=r"odd\.gallery: not a gallery, or a damaged one"):
         Gallery.load(path)
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("medoid", math.inf), ("spread", 10**400), ("radius", math.nan)])
+def test_numbers_that_are_none(gallery: Gallery, tmp_path: Path, key: str, value: float) -> None:
+    people = [asdict(person) for person in gallery.persons]
+    people[1][key] = value
+    path = tmp_path / "odd.gallery"
+    path.write_bytes(rewritten(gallery, people=people))
+    with pytest.raises(InputError, match=r"odd\.gallery: not a gallery, or a damaged one"):
+        Gallery.load(path)
 
 
 def test_every_byte_of_the_directory_may_be_damaged(gallery: Gallery, tmp_path: Path) -> None:
@@ -360,7 +375,7 @@ def test_names_of_any_script_and_length(tmp_path: Path) -> None:
     assert found.identify(e[:2]).names == ["민주", "Kim Chaewon"]
 
 
-@pytest.mark.parametrize("name", ["", "   ", "\t\n", "\u00a0", "\x00\x01"])
+@pytest.mark.parametrize("name", ["", "   ", "\t\n", "\u00a0", "\x00\x01", "\ud800", "half \udc7f"])
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(InputError, match="is no name"):
         clean_name(name)
