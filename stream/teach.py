@@ -6,10 +6,15 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+import av
 from PIL import Image
 
 from engine.errors import InputError, UsageError
-from stream.cuttings import Sight, choose, cut_out
+from engine.images import load_image
+from stream.cuttings import Sight, choose, cut, cut_out
+from stream.filekind import is_photo
+from stream.frames import Frame
+from stream.photo import photo_info
 from stream.render import check_belongs, live_words, may_be_live
 from stream.sink import check_spared
 from stream.source import FileSource
@@ -33,7 +38,7 @@ def photos_of(
     """Write the clearest faces of some tracks as PNG files into `folder`, named after video and second.
 
     Args:
-        tracks: the record.
+        tracks: the record, of a video or a photo.
         folder: exists, and is written to.
         track: the tracks that are the person.
         stranger: or the number that the record gave an unknown person.
@@ -58,9 +63,16 @@ def photos_of(
     path = video_of(record, Path(tracks), video)
     if output is not None:
         check_spared(output, [tracks, path])
-    with FileSource(path) as source:
-        check_belongs(record, tracks, source.info)
-        (cuttings,) = cut_out(source, [chosen], ROOM)
+    if is_photo(path):
+        rgb = load_image(path)
+        info = photo_info(path, rgb)
+        check_belongs(record, tracks, info)
+        frame = Frame(av.VideoFrame.from_ndarray(rgb, "rgb24"), 0, 0, info.time_base)
+        cuttings = [cut(frame, sight.face, info, ROOM) for sight in chosen]
+    else:
+        with FileSource(path) as source:
+            check_belongs(record, tracks, source.info)
+            (cuttings,) = cut_out(source, [chosen], ROOM)
     written = []
     for sight, rgb in zip(chosen, cuttings, strict=True):
         target = folder / f"{path.stem} at {sight.frame.time:.3f} s.png"

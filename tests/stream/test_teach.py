@@ -11,6 +11,7 @@ from PIL import Image
 
 from engine.errors import InputError, UsageError
 from stream.frames import Face, TrackVerdict
+from stream.photo import photo_info
 from stream.source import FileSource
 from stream.teach import PHOTOS, photos_of
 from stream.tracks import Header, TracksWriter
@@ -79,6 +80,29 @@ def test_a_stranger_is_all_tracks_with_that_number(record: Path, tmp_path: Path)
     seconds = [float(path.stem.split(" at ")[1].split()[0]) for path in written]
     assert min(seconds) < 0.4
     assert max(seconds) >= 1.2
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_gives_the_one_face_that_is_on_it(tmp_path: Path, orientation: int) -> None:
+    rgb = stage(0, WIDTH, HEIGHT)
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # 6: stored lying on its left side
+    stored = np.rot90(rgb) if orientation == 6 else rgb
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "p.png", exif=exif)
+    path = tmp_path / "p.tracks.jsonl"
+    writer = TracksWriter.open(path, Header.of(photo_info(tmp_path / "p.png", rgb)))
+    faces = [Face(n, np.array(PLACES[n], np.float32), 0.9, np.zeros((5, 2), np.float32)) for n in (0, 1)]
+    writer.frame(index=0, pts=0, shot=0, faces=faces)
+    for track in (0, 1):
+        writer.track(TrackVerdict(track, 0, "unknown", None, 0.1, 0, 0, 1))
+    writer.finish()
+    folder = tmp_path / "bea"
+    folder.mkdir()
+    (written,) = photos_of(path, folder, track={1})
+    assert np.abs(middle(written) - COLOURS[1]).max() < 3
+    Image.fromarray(rgb[:-20]).save(tmp_path / "other.png")
+    with pytest.raises(InputError, match="belongs to another"):
+        photos_of(path, folder, track={1}, video=tmp_path / "other.png")
 
 
 def test_who_is_not_there_and_videos_that_do_not_belong_are_named(record: Path, tmp_path: Path) -> None:
