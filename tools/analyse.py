@@ -10,7 +10,7 @@ import click
 
 from engine.errors import MissingError, UsageError
 from engine.wording import install
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 
 if TYPE_CHECKING:
     from train.analysis.source import Loaded
@@ -29,7 +29,7 @@ NEEDED = ("matplotlib", "sklearn")
 @click.option("--trio", default=None, metavar="A,B,C", help="Look-alikes; by default the three that are closest.")
 @click.option("--photos-each", type=click.IntRange(1), default=10, show_default=True, help="Enrolled of everybody.")
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="Of the photos to enrol.")
-@click.option("--perplexity", type=click.FloatRange(1), default=150, show_default=True, help="Of t-SNE.")
+@click.option("--perplexity", type=Number(1), default=150, show_default=True, help="Of t-SNE.")
 @click.option("--iterations", type=click.IntRange(250), default=5000, show_default=True, help="Of t-SNE, at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @engine_options

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.errors import UsageError
-from tools.options import FILE, EngineOptions, engine_options
+from tools.options import FILE, EngineOptions, Number, engine_options
 from tools.progress import FrameProgress
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ Judge = Callable[[Path], "dict[str, NameAccuracy] | dict[str, TrackAccuracy]"]
 @click.argument("source", type=FILE)
 @click.option("--truth", type=FILE, required=True, help="Panels (.json) or boxes (MOT Challenge .txt).")
 @click.option("-g", "--gallery", type=FILE, help="Whom to name, when SOURCE is a video.")
-@click.option("--lookahead", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds, for a video.")
+@click.option("--lookahead", type=Number(0), default=2.0, show_default=True, help="Seconds, for a video.")
 @click.option("--every-frame", is_flag=True, help="Look for faces on every frame of a video.")
-@click.option("--minimum", type=click.FloatRange(0), default=0.0, help="Boxes: leave out found faces under N pixels.")
+@click.option("--minimum", type=Number(0), default=0.0, help="Boxes: leave out found faces under N pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 @engine_options
 def accuracy(

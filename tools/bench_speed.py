@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from engine.errors import InputError, UsageError
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 
 LABEL = (sys.executable, "-m", "tools", "label")
 
@@ -24,7 +24,7 @@ LABEL = (sys.executable, "-m", "tools", "label")
 @click.option("-g", "--gallery", type=FILE, default=None, help="Whom to name, made by `iznet enroll`.")
 @click.option("--encoder", type=click.Choice(["x264", "x265", "svtav1"]), default="x264", show_default=True)
 @click.option("--preset", default=None, help="The encoder's own word. Default: what `iznet label` takes.")
-@click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger.")
+@click.option("--crf", type=Number(0), default=None, help="Quality: smaller is better and larger.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Turns; medians are reported.")
 @click.option("--no-record", is_flag=True, help="Leave out decoding and the record alone, which saves time.")
 @click.option("--compare", type=FILE, default=None, metavar="OLD.json", help="Say what changed since this result.")

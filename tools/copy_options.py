@@ -11,7 +11,7 @@ from engine.errors import UsageError
 from stream.decoders import DECODERS
 from stream.encoders import ENCODERS
 from stream.styles import STYLES
-from tools.options import Command
+from tools.options import Command, Number
 
 
 def style_options(command: Command) -> Command:
@@ -51,7 +51,7 @@ def encoder_options(command: Command) -> Command:
             help="auto keeps the source's family, in software; hardware does too, in a chip where one answers.",
         ),
         click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow."),
-        click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger."),
+        click.option("--crf", type=Number(0), default=None, help="Quality: smaller is better and larger."),
         click.option("--deinterlace", is_flag=True, help="Interlaced video in, progressive video out."),
         click.option(
             "--omit",

@@ -11,7 +11,7 @@ import click
 
 from engine.lazy import importing
 from tools.copy_options import ENCODING, OF_VIDEOS, decoder_option, encoder_options, refuse, style_options
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 from tools.progress import FrameProgress
 from tools.wording import nobody_known, result_dict, result_lines
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @decoder_option
 @click.option(
     "--lookahead",
-    type=click.FloatRange(0, 60),
+    type=Number(0, 60),
     default=2.0,
     show_default=True,
     help="Seconds a name may take to be decided before the first frame of a face is drawn.",

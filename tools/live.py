@@ -17,7 +17,7 @@ from engine.errors import IznetError, UsageError
 from engine.wording import count
 from tools.config_file import CONFIG, config_option
 from tools.copy_options import refuse
-from tools.options import FILE, TOKEN, EngineOptions, engine_options, json_option
+from tools.options import FILE, TOKEN, EngineOptions, Number, engine_options, json_option
 from tools.run_log import run_log
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ if TYPE_CHECKING:
     help="Publish the same under TOPIC/SOURCE/appeared and …/left; mqtts:// for TLS; may be repeated.",
 )
 @click.option("--event-strangers", is_flag=True, help="Tell of people whom nobody knows too.")
-@click.option("--rotate-seconds", type=click.FloatRange(1), default=None, help="Begin another file after so long.")
-@click.option("--rotate-megabytes", type=click.FloatRange(0.1), default=None, help="Or when it is so large.")
+@click.option("--rotate-seconds", type=Number(1), default=None, help="Begin another file after so long.")
+@click.option("--rotate-megabytes", type=Number(0.1, 10**9), default=None, help="Or when it is so large.")
 @click.option("--encoder", default="auto", show_default=True, help="Of --out, as for `iznet label`.")
 @click.option("--preset", default=None, help="The encoder's own word, for example veryfast or slow.")
-@click.option("--crf", type=float, default=None, help="Quality: smaller is better and larger.")
+@click.option("--crf", type=Number(0), default=None, help="Quality: smaller is better and larger.")
 @click.option(
     "--unknown",
     type=click.Choice(["none", "box"]),
@@ -81,21 +81,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-staleness",
-    type=click.FloatRange(0.01, 60),
+    type=Number(0.01, 60),
     default=0.2,
     show_default=True,
     help="Seconds after which a frame that has not been analysed is dropped.",
 )
 @click.option(
     "--batch-wait",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=None,
     help="Seconds that a frame waits for those of other sources, to be looked at together; 0 looks at each by itself. "
     "Default: 0 on a CPU, 0.005 on a GPU.",
 )
-@click.option(
-    "--timeout", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds that make a stall."
-)
+@click.option("--timeout", type=Number(0.1, 86400), default=5.0, show_default=True, help="Seconds that make a stall.")
 @click.option("--log", "log_place", default=None, metavar="FILE|-", help="What happens, as JSON lines; - for stderr.")
 @click.option("--retries", type=click.IntRange(0), default=None, help="Failures in a row that are borne.")
 @click.option(

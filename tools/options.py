@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,18 @@ FILE = click.Path(readable=False, path_type=Path)
 """Whether a file exists and may be read is for the code that opens it to say, with the right exit code."""
 TOKEN = "IZNET_TOKEN"
 """The variable that may hold the pages' token, which no report may show."""
+
+
+class Number(click.FloatRange):
+    """A number within limits. "nan" is within any limits, and "inf" where nothing bounds it: both are refused."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 @dataclass(frozen=True, slots=True)

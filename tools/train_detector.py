@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from engine.errors import InterruptedByUser, UsageError
-from tools.options import workers_option
+from tools.options import Number, workers_option
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
@@ -35,8 +35,8 @@ PRECISION = 0.95
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @workers_option
-@click.option("--decay-from", type=click.FloatRange(0, 1, max_open=True), help="Part of the steps at full rate.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The highest.")
+@click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
 @click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")

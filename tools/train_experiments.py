@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tools.options import FILE
+from tools.options import FILE, Number
 
 NAMES = [f"{n}-{loss}" for n in ("nn1", "nn2", "inception_v3") for loss in ("triplet", "binary")]
 
@@ -24,7 +24,7 @@ NAMES = [f"{n}-{loss}" for n in ("nn1", "nn2", "inception_v3") for loss in ("tri
 @click.option("--pretrain-steps", type=click.IntRange(1), default=960, show_default=True, help="Batches of 32 faces.")
 @click.option(
     "--pairs-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.5,
     show_default=True,
     help="Part of all pairs of photos that the binary classification sees; the triplet loss sees as many faces.",

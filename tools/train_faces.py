@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.wording import count
-from tools.options import FILE, json_option
+from tools.options import FILE, Number, json_option
 
 if TYPE_CHECKING:
     from train.face_extraction import PhotoResult
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=FILE, required=True, help="Folder for the crops; sub-folders are those of DIR.")
 @click.option("--detector", "model", type=FILE, help="ONNX file.  [default: the shipped one]")
 @click.option("--side", type=click.IntRange(112, 512), default=112, show_default=True, help="Pixels of aligned crops.")
-@click.option("--loose", type=click.FloatRange(1, 4), help="Cut out the box, so many times as large, unaligned.")
-@click.option("--smallest", type=click.FloatRange(4), default=20, show_default=True, help="Least face in pixels.")
+@click.option("--loose", type=Number(1, 4), help="Cut out the box, so many times as large, unaligned.")
+@click.option("--smallest", type=Number(4), default=20, show_default=True, help="Least face in pixels.")
 @click.option("--size", type=click.IntRange(64, 4096), default=640, show_default=True, help="The detector's view.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the detector.")
 @click.option("--overwrite", is_flag=True, help="Do everything anew and replace what is there.")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 
 
 @click.command("members")
 @click.argument("folder", metavar="DIR", type=FILE)
 @click.option("-o", "--out", type=FILE, default=Path("runs/members"), show_default=True, help="Folder for the results.")
 @click.option("--steps", type=click.IntRange(1), default=400, show_default=True)
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
+@click.option("--rate", type=Number(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
 @click.option("--views", type=click.IntRange(0), default=4, show_default=True, help="Changed views of every photo.")
-@click.option("--far", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01, show_default=True)
+@click.option("--far", type=Number(0, 1, min_open=True, max_open=True), default=0.01, show_default=True)
 @click.option("--cohort", type=FILE, default=None, help="Strangers of your own embedder, see `iznet train cohort`.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @engine_options

@@ -224,3 +224,29 @@ def test_a_group_alone_shows_its_help_once(group: list[str], capsys: pytest.Capt
     assert said.err.count("Usage:") == 1
     assert "error:" not in said.err
     assert "Commands:" in said.err
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("live udp://h:1", "--max-staleness", "nan"),
+        ("live udp://h:1", "--timeout", "nan"),
+        ("live udp://h:1", "--timeout", "inf"),
+        ("live udp://h:1", "--timeout", "1e300"),
+        ("live udp://h:1 udp://h:2", "--batch-wait", "nan"),
+        ("live udp://h:1 --out a.mkv", "--rotate-seconds", "nan"),
+        ("live udp://h:1 --out a.mkv", "--rotate-megabytes", "nan"),
+        ("live udp://h:1 --out a.mkv", "--rotate-megabytes", "1e308"),
+        ("live udp://h:1 --out a.mkv", "--crf", "nan"),
+        ("label mv.mp4", "--lookahead", "nan"),
+        ("label mv.mp4", "--crf", "-inf"),
+        ("render mv.mp4", "--crf", "nan"),
+        ("bench mv.mp4", "--crf", "inf"),
+        ("bench accuracy mv.mp4", "--minimum", "nan"),
+        ("analyse people", "--perplexity", "inf"),
+    ],
+)
+def test_a_number_is_a_number(command: str, option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*command.split(), option, value]) == 2
+    assert option in (said := capsys.readouterr().err)
+    assert any(words in said for words in ("is not a finite number", "is not in the range"))
