@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import IznetError, UsageError
+from engine.errors import IznetError, OutputError, UsageError
 from engine.wording import count
 from tools.config_file import CONFIG, config_option
 from tools.copy_options import refuse
@@ -222,8 +222,8 @@ def live(
     with run_log(log_place, quiet=as_json) as log:
         detector = engine.open_detector(video=True)
         embedder = engine.open_embedder(video=True) if people is not None else None
-        if people is not None and embedder is not None:
-            people.check_embedder(embedder)
+        if gallery is not None and people is not None and embedder is not None:
+            people.check_embedder(embedder, gallery)
         settings = LiveSettings(
             max_staleness,
             timeout,
@@ -250,7 +250,7 @@ def live(
             with server or nullcontext():  # the run ends first, since its files matter most
                 if server is not None and guard is not None:
                     click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
-                log.info("started", extra={"event": "run", "state": "started"})
+                log.logger.info("started", extra={"event": "run", "state": "started"})
                 with run:
                     run.wait()
         except KeyboardInterrupt:
@@ -258,7 +258,9 @@ def live(
         except IznetError as failure:
             broken = failure  # the figures are worth saying first
         report = final_report(run, time.monotonic() - began)
-        log.info("ended", extra={"event": "run", "state": "ended", "report": report})
+        log.logger.info("ended", extra={"event": "run", "state": "ended", "report": report})
+    if log.failure is not None:
+        broken = OutputError("; ".join(str(each) for each in (log.failure, broken) if each is not None))
     if as_json:
         if broken is not None:
             report |= {"error": str(broken), "code": broken.exit_code}

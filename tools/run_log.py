@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 
@@ -27,8 +28,67 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class LogFile(WatchedFileHandler):
+    """A file that is appended to and may be moved away meanwhile. Once it cannot be written, that is told as any news is,
+    and nothing more is tried.
+
+    Raises:
+        OutputError: the file cannot be opened.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.failure: OutputError | None = None
+        """What happened to it, if anything did."""
+        self._place = place
+        try:
+            super().__init__(place, encoding="utf-8")
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.failure is None:
+            try:
+                super().emit(record)
+            except OSError as error:  # it was moved away, and there can be no other in its place
+                self._give_up(error)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._give_up(error)
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # of a full disk, the same again
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if self.failure is None:
+            self.failure = self._lost(error)
+            logging.getLogger(LOGGER).error("%s; the run goes on without its log", self.failure)
+
+    def _lost(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._place}: {error.strerror}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """Takes what happens."""
+
+    logger: logging.Logger
+    file: LogFile | None
+
+    @property
+    def failure(self) -> OutputError | None:
+        """Why the file does not hold everything; None where it does, or there is none."""
+        return self.file.failure if self.file is not None else None
+
+
 @contextmanager
-def run_log(place: str | None, *, quiet: bool) -> Iterator[logging.Logger]:
+def run_log(place: str | None, *, quiet: bool) -> Iterator[RunLog]:
     """Let a run say what happens while this lasts.
 
     Args:
@@ -37,14 +97,10 @@ def run_log(place: str | None, *, quiet: bool) -> Iterator[logging.Logger]:
         quiet: whether people are told nothing on stderr.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be opened; if it fails later, `RunLog.failure` says so.
     """
-    handlers: list[logging.Handler] = []
-    if place is not None and place != "-":
-        try:
-            handlers.append(WatchedFileHandler(place, encoding="utf-8"))
-        except OSError as error:
-            raise OutputError(f"cannot write {place}: {error.strerror}") from error
+    file = LogFile(place) if place is not None and place != "-" else None
+    handlers: list[logging.Handler] = [file] if file is not None else []
     if place == "-":
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
@@ -61,7 +117,7 @@ def run_log(place: str | None, *, quiet: bool) -> Iterator[logging.Logger]:
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        yield logger
+        yield RunLog(logger, file)
     finally:
         logger.level, logger.propagate = before
         for handler in handlers:

@@ -382,5 +382,5 @@ def _watching(
     detector = detector or Detector.open(video=True)
     if gallery is not None:
         embedder = embedder or Embedder.open(video=True)
-        gallery.check_embedder(embedder)
+        gallery.check_embedder(embedder, "GALLERY")
     return Live([address], detector, embedder, gallery, settings, opens=opens)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import av
+import numpy as np
 import pytest
 
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import MissingError
+from engine.gallery import Gallery
 from stream.encoding import EncoderPlan
 from stream.live import guard
 from stream.tracklines import decode
@@ -26,6 +28,7 @@ from stream.tracks import read
 from tests.stream import media
 from tests.stream.live import feeds
 from tools.cli import run
+from tools.run_log import run_log
 
 PATTERN = "lavfi:testsrc=size=320x240:rate=25"
 
@@ -476,6 +479,57 @@ def test_what_happens_is_logged_as_json_lines_without_secrets(
     assert run(["live", url, *networks[:2], "--retries", "0", "--log", "-"]) == 3
     said = capfd.readouterr().err
     assert any(line.startswith("{") and json.loads(line)["state"] == "failed" for line in said.splitlines())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no file here that is always full")
+def test_a_log_that_cannot_be_written_is_told_once_and_the_run_goes_on(
+    clip: Path, networks: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["live", f"stage={clip}", "--realtime", *networks[:2], "--max-staleness", "60", "--log", "/dev/full"]
+    assert run(arguments) == 5
+    said = capfd.readouterr().err
+    assert said.count("cannot write /dev/full: No space left on device; the run goes on without its log") == 1
+    assert "Traceback" not in said
+    assert "stage: 40 frames" in said
+    assert said.rstrip().endswith("error: cannot write /dev/full: No space left on device")
+    assert run([*arguments, "--json"]) == 5
+    output = capfd.readouterr()
+    report = json.loads(output.out)
+    assert (report["code"], report["error"]) == (5, "cannot write /dev/full: No space left on device")
+    assert report["sources"][0]["frames"] == 40
+    assert not output.err
+
+
+def test_a_log_that_is_moved_away_is_begun_anew_where_that_can_be(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, place = tmp_path / "logs", tmp_path / "logs" / "log.jsonl"
+    folder.mkdir()
+    with run_log(str(place), quiet=False) as log:
+        log.logger.info("one")
+        place.rename(folder / "old.jsonl")
+        log.logger.info("two")
+        folder.rename(tmp_path / "away")
+        log.logger.info("three")
+        log.logger.info("four")
+    assert log.failure is not None
+    assert str(log.failure) == f"cannot write {place}: No such file or directory"
+    texts = [(tmp_path / "away" / name).read_text("utf-8") for name in ("old.jsonl", "log.jsonl")]
+    assert [[json.loads(line)["message"] for line in text.splitlines()] for text in texts] == [["one"], ["two"]]
+    said = capfd.readouterr().err
+    assert said.count("goes on without its log") == 1
+    assert "four" in said
+
+
+def test_a_gallery_of_another_embedder_is_named(
+    clip: Path, networks: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.gallery"
+    Gallery.build({"ann": np.eye(1, 64, dtype=np.float32)}, "0" * 64, 0.5).save(path)
+    assert run(["live", str(clip), "--realtime", *networks, "-g", str(path)]) == 3
+    said = capfd.readouterr().err
+    assert f"{path}: was made with" in said
+    assert f"iznet enroll PHOTOS -o {path} --overwrite" in said
 
 
 def test_the_page_says_where_it_is_and_a_token_is_made_where_others_reach_it(networks: list[str]) -> None:

@@ -21,6 +21,7 @@ import pytest
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, OutputError
+from engine.gallery import Gallery
 from stream.frames import TrackVerdict
 from stream.label import record_header
 from stream.live.address import Address
@@ -667,6 +668,12 @@ def test_frames_open_the_networks_of_videos(
     with pytest.raises(InputError):
         list(frames(cameras("a")[0], feeds.gallery_of(embedder, "ann"), settings=PATIENT, opens=script))
     assert opened == [(detector, {"video": True}), (embedder, {"video": True})]
+
+
+def test_frames_refuse_a_gallery_of_another_embedder(detector: Detector, embedder: Embedder) -> None:
+    other = Gallery.build({"zoe": np.eye(1, 64, dtype=np.float32)}, "another embedder", 0.5)
+    with pytest.raises(InputError, match="another.*enroll PHOTOS -o GALLERY --overwrite"):
+        next(iter(frames(cameras("a")[0], other, detector=detector, embedder=embedder)))
 
 
 def test_frames_for_asyncio(detector: Detector, embedder: Embedder) -> None:
