@@ -29,8 +29,8 @@ class JsonLines(logging.Formatter):
 
 
 class LogFile(WatchedFileHandler):
-    """A file that is appended to and may be moved away meanwhile. Once it cannot be written, that is told as any news is,
-    and nothing more is tried.
+    """A file that is appended to and may be moved away meanwhile. Once it cannot be written, that is told as any other
+    news, and nothing more is tried.
 
     Raises:
         OutputError: the file cannot be opened.

@@ -120,21 +120,27 @@ class NameDesk:
         """Take a name back: the gallery is as if it had not been given, whatever was given since. What it corrected
         holds again.
 
+        Where the gallery does not know the person any more there is nothing to take back: the naming is forgotten, so
+        that earlier ones can be undone.
+
         Raises:
-            InputError: no such naming, or it was undone or corrected; or the gallery's file is no longer what it was.
+            InputError: no such naming, or it was undone or corrected; or the person is not in the gallery any more; or
+                the gallery's file is no longer what it was.
             OutputError: the gallery's file cannot be written.
         """
         with self._lock:
             given = self._given.get(number)
             if given is None:
                 raise InputError("there is no such naming to undo, or it was undone already")
-            earlier = given.corrects
+            earlier, gone = given.corrects, False
 
             def change(gallery: Gallery) -> Gallery:
+                nonlocal earlier, gone
                 self._check(gallery)
                 people = gallery.photos_by_name()
                 if given.name not in people:
-                    raise InputError(f"{given.name!r} is not in the gallery any more")
+                    earlier, gone = None, True
+                    return gallery
                 take_out(people, given.name, given.photos.files)
                 if earlier is not None:
                     put_in(people, earlier.given.name, earlier.photos)
@@ -145,6 +151,8 @@ class NameDesk:
             self._given = {n: g for n, g in self._given.items() if n != number} | again
             with self._live.working:
                 given.analyser.say(given.track, earlier.given.name if earlier is not None else None)
+            if gone:
+                raise InputError(f"{given.name!r} is not in the gallery any more")
             return given
 
     def _recognise(self, change: Callable[[Gallery], Gallery]) -> None:

@@ -173,6 +173,25 @@ def test_who_was_taken_out_of_the_gallery_does_not_come_back_by_undoing(scene: S
     assert scene.step() == ["ann", None]
 
 
+def test_a_naming_of_who_was_taken_out_of_the_gallery_is_not_in_the_way_of_earlier_ones(scene: Scene) -> None:
+    scene.step()
+    before = scene.path.read_bytes()
+    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
+    first = scene.desk.give(0, 1, ann, "Ella")
+    second = scene.desk.give(0, 1, scene.track, "Dora")
+    assert scene.step() == ["Ella", "Dora"]
+    Gallery.update(scene.path, lambda gallery: gallery.without(["Dora"]))
+    with pytest.raises(InputError, match="'Dora' is not in the gallery any more"):
+        scene.desk.undo(second.number)
+    assert scene.step() == ["Ella", None]
+    assert scene.desk.latest is first
+    with pytest.raises(InputError, match="undone already"):
+        scene.desk.undo(second.number)
+    scene.desk.undo(first.number)
+    assert scene.path.read_bytes() == before
+    assert scene.desk.latest is None
+
+
 @pytest.mark.parametrize(
     ("camera", "epoch", "track", "name", "kind", "words"),
     [

@@ -672,7 +672,7 @@ def test_frames_open_the_networks_of_videos(
 
 def test_frames_refuse_a_gallery_of_another_embedder(detector: Detector, embedder: Embedder) -> None:
     other = Gallery.build({"zoe": np.eye(1, 64, dtype=np.float32)}, "another embedder", 0.5)
-    with pytest.raises(InputError, match="another.*enroll PHOTOS -o GALLERY --overwrite"):
+    with pytest.raises(InputError, match=r"another.*enroll PHOTOS -o GALLERY --overwrite"):
         next(iter(frames(cameras("a")[0], other, detector=detector, embedder=embedder)))
 
 
