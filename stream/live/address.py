@@ -133,8 +133,10 @@ class Address:
         """Refuse what cannot be there later either.
 
         Raises:
-            InputError: a file that is missing.
+            InputError: a file that is missing, or a folder.
         """
+        if self.kind == "file" and Path(self.target).is_dir():
+            raise InputError(f"{self.target} is a folder; give a video in it")
         if self.kind == "file" and not Path(self.target).is_file():
             raise InputError(f"{self.target}: there is no such file")
 

@@ -70,11 +70,13 @@ class HlsFolder(Encoded):
             # What comes after another size goes on in the same list, marked as a discontinuity.
             flags = "delete_segments+temp_file" + ("+append_list+discont_start" if self._begun else "")
             self._begun += 1
+            # FFmpeg takes what stands before a colon for a protocol, and %d in any folder for the segment's number.
+            segments = os.path.join(os.curdir, self._folder, f"{self._begun}-%d.ts")
             options = {
                 "hls_time": str(SECONDS),
                 "hls_list_size": str(LISTED),
                 "hls_flags": flags,
-                "hls_segment_filename": str(self.playlist.with_name(f"{self._begun}-%d.ts")),
+                "hls_segment_filename": segments,
             }
             self._piece = Piece(self.playlist, seen, self._settings, Container("hls", options, float(SECONDS)))
         self._piece.write(seen)

@@ -3,6 +3,7 @@ picture."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -75,9 +76,11 @@ class Piece:
         self._key = -1
         self._format = plan.pixel_format
         self._encoder: VideoCodecContext = plan.open()
+        # FFmpeg takes what stands before a colon in a relative name for a protocol.
+        place = os.path.abspath(target) if isinstance(target, Path) else target
         try:
             self._container: OutputContainer = av.open(
-                self._target, "w", format=container.format, options=dict(container.options), timeout=container.timeout
+                place, "w", format=container.format, options=dict(container.options), timeout=container.timeout
             )
         except (av.error.FFmpegError, OSError) as error:
             raise self._lost(error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -113,8 +114,10 @@ def connect(address: Address, timeout: float, refused: Callable[[], None]) -> It
 
 
 def _opened(address: Address, timeout: float) -> InputContainer:
+    # FFmpeg takes what stands before a colon in a relative name for a protocol.
+    target = os.path.abspath(address.target) if address.kind == "file" else address.target
     try:
-        return av.open(address.target, format=address.format, options=dict(address.options), timeout=(timeout, timeout))
+        return av.open(target, format=address.format, options=dict(address.options), timeout=(timeout, timeout))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and address.format == "v4l2":
             there = ", ".join(sorted(map(str, _DEVICES.glob("video*")))) or "none"

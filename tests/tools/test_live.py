@@ -325,6 +325,7 @@ def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixtu
         (["udp://127.0.0.1:1", "--tracks", "no/a.tracks.jsonl"], 5, "no folder"),
         (["udp://127.0.0.1:1", "--log", "no/log.jsonl"], 5, "log.jsonl"),
         (["no.mkv", "--realtime"], 3, "no.mkv"),
+        ([".", "--realtime"], 3, "is a folder"),
         (["udp://127.0.0.1:1", "-g", "no.gallery"], 3, "no.gallery"),
         (["udp://127.0.0.1:1", "--serve", "127.0.0.1:{port}"], 5, "--serve"),
     ],
@@ -498,6 +499,25 @@ def test_a_log_that_cannot_be_written_is_told_once_and_the_run_goes_on(
     assert (report["code"], report["error"]) == (5, "cannot write /dev/full: No space left on device")
     assert report["sources"][0]["frames"] == 40
     assert not output.err
+
+
+def test_names_with_a_colon_are_files(
+    clip: Path, networks: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "50%done"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("12:30.mkv").write_bytes(clip.read_bytes())
+    outs = ["--out", "New:OMG.mkv", "--out", "h:ls/", "--tracks", "a:b.tracks.jsonl", "--preset", "ultrafast"]
+    assert run(["live", "12:30.mkv", "--realtime", *networks[:2], *outs, "--max-staleness", "60", "--json"]) == 0
+    (source,) = json.loads(capfd.readouterr().out)["sources"]
+    assert (source["name"], source["source"], source["recorded"]) == ("12:30.mkv", "12:30.mkv", ["New:OMG.mkv"])
+    assert [output["name"] for output in source["outputs"]] == ["a:b.tracks.jsonl", "New:OMG.mkv", "h:ls/"]
+    assert read("a:b.tracks.jsonl").header.path == "12:30.mkv"
+    assert media.read(folder / "New:OMG.mkv").pictures
+    playlist = Path("h:ls/live.m3u8").read_text("utf-8").splitlines()
+    assert next(line for line in playlist if line and not line.startswith("#")) == "1-0.ts"
+    assert Path("h:ls/1-0.ts").stat().st_size > 0
 
 
 def test_a_log_that_is_moved_away_is_begun_anew_where_that_can_be(
