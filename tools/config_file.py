@@ -33,7 +33,7 @@ def config_option(command: Command) -> Command:
     def read(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
         if path is not None:
             context.meta[CONFIG] = path
-            context.default_map = _defaults(context.command, _parsed(path), path, str(parameter.name))
+            context.default_map = _defaults(context, _parsed(path), path, str(parameter.name))
 
     return click.option(
         "--config",
@@ -61,18 +61,17 @@ def config_texts(arguments: Sequence[str]) -> list[str]:
 
 def _parsed(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a mark before the text
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML ({error})") from None
 
 
-def _defaults(command: click.Command, given: Mapping[str, Any], path: Path, own: str) -> dict[str, Any]:
-    """The values by parameter. Each has to be of a kind that its parameter takes: a flag takes true or false only."""
+def _defaults(context: click.Context, given: Mapping[str, Any], path: Path, own: str) -> dict[str, Any]:
+    """The values by parameter. Each has to be one that its parameter takes: a flag takes true or false only."""
     known: dict[str, click.Parameter] = {}
-    for parameter in command.params:
+    for parameter in context.command.params:
         spelt = [word.lstrip("-") for word in parameter.opts if word.startswith("--")] or [str(parameter.name)]
         if parameter.name != own:
             known |= dict.fromkeys(spelt, parameter)
@@ -87,5 +86,11 @@ def _defaults(command: click.Command, given: Mapping[str, Any], path: Path, own:
         if not isinstance(value, kind) or (isinstance(value, bool) and not flag):
             wanted = "a list" if several else "true or false" if flag else "a text or a number"
             raise UsageError(f"{path}: {key} has to be {wanted}")
+        if isinstance(value, float) and isinstance(parameter.type, click.types.IntParamType):
+            raise UsageError(f"{path}: {key} has to be a whole number, not {value}")  # of which click would take a part
+        try:
+            parameter.type_cast_value(context, value)
+        except click.BadParameter as error:
+            raise UsageError(f"{path}: {key}: {error.message}") from None
         defaults[str(parameter.name)] = value
     return defaults
