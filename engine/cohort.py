@@ -22,8 +22,8 @@ from engine.modelfile import SHIPPED
 
 SCHEMA = "iznet.cohort/1.0"
 
-_BLOCK = 40_000
-"""Strangers drawn at once, 40 MB of scatter."""
+_BLOCK = 20_000
+"""Strangers drawn at once; their scatter takes 20 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,7 @@ class Cohort:
         return np.concatenate(list(self.blocks(count, seed)))
 
     def blocks(self, count: int, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-        """The same, some at a time: `[n,D]` with n ≤ 40 000, so that millions need no more memory than these."""
+        """The same, some at a time: `[n,D]` with n ≤ 20 000, so that millions need little more memory than these."""
         rng = np.random.default_rng(seed)
         cluster = rng.choice(len(self.centroids), count, p=self.weights / self.weights.sum())
         values, vectors = np.linalg.eigh(self.covariance)
@@ -80,8 +80,9 @@ class Cohort:
     def _after_scatter(self, rng: np.random.Generator, count: int) -> np.random.Generator:
         """A generator that stands where `rng` will when the scatter of all has been drawn."""
         ahead = copy.deepcopy(rng)
+        passed = np.empty((_BLOCK, self.centroids.shape[1]))
         for start in range(0, count, _BLOCK):
-            ahead.standard_normal((min(_BLOCK, count - start), self.centroids.shape[1]))
+            ahead.standard_normal(out=passed[: count - start])
         return ahead
 
     def check_embedder(self, name: str, sha256: str, path: Path | str = "the cohort") -> None:

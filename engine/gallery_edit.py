@@ -22,7 +22,8 @@ def edit(
     cohort: Path | None = None,
     far: float | None = None,
 ) -> Gallery:
-    """The gallery with people taken out and renamed, in that order, and its threshold found anew.
+    """The gallery with people taken out and renamed, in that order, and its threshold found anew: names alone change
+    nothing about it.
 
     Args:
         gallery: as it is.
@@ -35,10 +36,11 @@ def edit(
         UsageError: as `changed`, or a rate that no threshold can be found for.
         InputError: the cohort that was asked for does not fit.
     """
-    gallery = changed(gallery, remove, rename)
+    gone = list(remove)
+    gallery = changed(gallery, gone, rename)
     if method is not None:
         gallery = gallery.rebuilt(gallery.photos_by_name(), method)
-    return recalibrated(gallery, cohort, far)
+    return recalibrated(gallery, cohort, far) if gone or method or cohort or far else gallery
 
 
 def changed(gallery: Gallery, remove: Iterable[str] = (), rename: Iterable[str] = ()) -> Gallery:

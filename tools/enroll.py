@@ -39,7 +39,7 @@ _OF_PHOTOS = ("thumbnails", "device", "backend", "precision", "detector", "embed
     metavar="RECORD",
     type=FILE,
     default=None,
-    help="Take the photos from a video: its .tracks.jsonl.",
+    help="Take the photos from a video (or photo): its .tracks.jsonl.",
 )
 @click.option("--track", metavar="N", type=int, multiple=True, help="With --from: a track that is this person.")
 @click.option("--stranger", metavar="N", type=int, default=None, help="With --from: `unknown N` of the record.")
@@ -57,7 +57,8 @@ _OF_PHOTOS = ("thumbnails", "device", "backend", "precision", "detector", "embed
     "--far",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=None,
-    help="Share of strangers' faces that may be given a name, by default 0.01; the threshold is found for it.",
+    help="Share of strangers' faces that may be given a name, by default 0.01, at least 0.00001; the threshold is "
+    "found for it.",
 )
 @click.option("--cohort", type=FILE, default=None, help="Strangers of your own embedder, see `iznet train cohort`.")
 @click.option("--thumbnails", is_flag=True, help="Keep a small picture of every face in the gallery.")

@@ -74,9 +74,8 @@ def remove(file: Path, names: tuple[str, ...], as_json: bool) -> None:
 def rename(file: Path, old: str, new: str, as_json: bool) -> None:
     """Give somebody in a gallery another name."""
     from engine.gallery import Gallery
-    from engine.gallery_edit import recalibrated
 
-    say_changed(Gallery.update(file, lambda known: recalibrated(known.renamed(old, new))), file, as_json)
+    say_changed(Gallery.update(file, lambda known: known.renamed(old, new)), file, as_json)
 
 
 def say_changed(known: Gallery, file: Path, as_json: bool) -> None:

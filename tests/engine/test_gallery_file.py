@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import Gallery
+from engine.calibration import Calibration
 from engine.errors import OutputError, UsageError
 from engine.gallery_edit import edit, split_pair
 from engine.gallery_file import locked
@@ -57,8 +59,11 @@ def test_who_is_removed_is_gone(path: Path) -> None:
 
 
 def test_renaming_changes_the_name_alone(path: Path) -> None:
+    own = Calibration("cohort", far=0.05, cohort_far=0.05)  # of strangers that nobody names again
+    replace(Gallery.load(path), calibration=own, threshold=0.25).save(path, overwrite=True)
     before = Gallery.load(path)
     after = Gallery.update(path, lambda g: edit(g, rename=["ann=Zoë / 2=3"]))
+    assert (after.threshold, after.calibration) == (0.25, own)
     assert after.people == ("Zoë / 2=3", "ben", "cho") == Gallery.load(path).people
     np.testing.assert_array_equal(after.of(0), before.of(0))
     assert after.identify(vectors(0)).names[0] == "Zoë / 2=3"
