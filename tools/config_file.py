@@ -61,7 +61,8 @@ def config_texts(arguments: Sequence[str]) -> list[str]:
 
 def _parsed(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a mark before the text
+        with path.open("rb") as file:
+            return tomllib.loads(file.read().decode("utf-8-sig"))  # some editors put a mark before the text
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
