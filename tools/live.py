@@ -267,7 +267,7 @@ def live(
         click.echo(json.dumps(report, ensure_ascii=False))
         context.exit(broken.exit_code if broken is not None else 0)
     for source in report["sources"]:
-        for line in _lines(source):
+        for line in _lines(source, "named" if gallery is not None else "looked at"):
             click.echo(line, err=True)
     if broken is not None:
         raise broken
@@ -343,10 +343,11 @@ class Wanted:
         ]
 
 
-def _lines(source: dict[str, Any]) -> list[str]:
-    """What became of a source's frames, and of what they were handed to where that is worth a word."""
+def _lines(source: dict[str, Any], done: str) -> list[str]:
+    """What became of a source's frames, most of which were `done`, and of what they were handed to where that is worth
+    a word."""
     dropped = ", ".join(f"{number} {cause}" for cause, number in source["dropped"].items())
-    words = f"{source['name']}: {count(source['frames'], 'frame')}, {source['named']} named"
+    words = f"{source['name']}: {count(source['frames'], 'frame')}, {source['named']} {done}"
     words += f"; dropped: {dropped}" if dropped else "; none dropped"
     latency = source["latency"]
     if source["named"]:

@@ -18,7 +18,8 @@ from stream.live.run import Live
 
 
 def camera_state(camera: Camera, now: float) -> dict[str, Any]:
-    """One feed at `now`, seconds of the monotonic clock; latencies in milliseconds."""
+    """One feed at `now`, seconds of the monotonic clock; latencies in milliseconds. `named` counts the frames on which
+    everybody was looked for, without a gallery too."""
     tally = camera.room.tally
     return {
         "name": camera.address.name,

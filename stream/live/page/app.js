@@ -65,7 +65,7 @@ function showCamera(section, camera, number, { naming: nameable, webrtc }) {
   showFaces(section.querySelector(".now"), faces, camera, number, nameable);
   showLately(section, camera.timeline);
   showOutputs(section.querySelector(".outputs"), camera.outputs);
-  showFigures(section.querySelector(".figures"), camera);
+  showFigures(section.querySelector(".figures"), camera, nameable);
 }
 
 // Where else it goes, and what is wrong there.
@@ -165,15 +165,15 @@ function showScale(parent, past, length) {
   }
 }
 
-function showFigures(parent, camera) {
+function showFigures(parent, camera, nameable) {
   const dropped = Object.entries(camera.dropped).map(([cause, count]) => `${count} ${cause}`).join(", ");
   const ms = (value) => (value === null ? "–" : `${Math.round(value)} ms`);
   const figures = {
-    "Named frames a second": camera.fps.toFixed(1),
+    [nameable ? "Named frames a second" : "Frames looked at a second"]: camera.fps.toFixed(1),
     "Latency, median": ms(camera.latency.p50),
     "Latency, 95 %": ms(camera.latency.p95),
     "Frames": `${camera.came}`,
-    "Named": `${camera.named}`,
+    [nameable ? "Named" : "Looked at"]: `${camera.named}`,
     "Dropped": dropped || "none",
     "Connections": `${camera.connections}`,
     "Source": camera.source,

@@ -159,6 +159,18 @@ def test_how_outputs_are_doing_and_how_long_ago_things_were(run: Watched, browse
         assert at["x"] - stay["x"] == pytest.approx(stay["width"] * 0.6, abs=1.5), "760 lies between 700 and 800"
 
 
+def test_without_a_gallery_frames_are_looked_at_and_not_named(
+    detector: Detector, embedder: Embedder, group: Path, browser: Browser
+) -> None:
+    for path, words in ((None, "Looked at"), (group, "Named")):
+        with watched(detector, embedder, path) as run, browser.new_context() as context:
+            page = context.new_page()
+            page.goto(run.url)
+            figures = page.locator(".figures dt")
+            expect(figures.filter(has_text=re.compile(f"^{words}$"))).to_have_count(1, timeout=PATIENCE)
+            assert any(each.startswith("Named") for each in figures.all_text_contents()) == (path is not None)
+
+
 @pytest.mark.skipif(server.Peers is None, reason=NO_WEBRTC)
 @pytest.mark.parametrize(
     ("broken", "words"),
