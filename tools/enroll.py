@@ -15,7 +15,7 @@ import click
 
 from engine.errors import InputError, UsageError
 from engine.wording import count_people
-from tools.options import FILE, EngineOptions, engine_options, json_option
+from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ _OF_PHOTOS = ("thumbnails", "device", "backend", "precision", "detector", "embed
 )
 @click.option(
     "--far",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     default=None,
     help="Share of strangers' faces that may be given a name, by default 0.01, at least 0.00001; the threshold is "
     "found for it.",
