@@ -29,11 +29,11 @@ def check_target(path: Path, overwrite: bool) -> None:
         OutputError: `path` exists (without `overwrite`), is a folder, or its folder is missing or cannot be written to.
     """
     folder = _real(path).parent
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path}: is a folder; name a file")
     if not folder.is_dir():
         raise OutputError(f"{path}: the folder {folder} does not exist; make it first, or choose another place")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise OutputError(f"{path}: exists already; choose another name, or pass --overwrite")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: the folder {folder} cannot be written to; choose another place")

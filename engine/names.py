@@ -15,8 +15,8 @@ LONGEST_NAME = 300
 _STRANGER = re.compile(r"unknown(?:,? (?:track )?\d+)?", re.IGNORECASE)
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Unicode's Bidi_Control: unseen themselves, and what stands behind them may be drawn backwards."""
-_HALF = re.compile("[\ud800-\udc7f]")
-"""Halves of characters as UTF-16 writes them, which no file can hold. Those that follow stand for bytes that are no
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of characters as UTF-16 writes them, which no file can hold. Those in between stand for bytes that are no
 UTF-8."""
 
 

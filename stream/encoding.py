@@ -151,7 +151,7 @@ class EncoderPlan:
                 f"encoder {self.encoder}: no {maker} device or driver answers for {picture} ({error.strerror}); "
                 "use --encoder x264"
             )
-        if self.field_order is not None and self.height % 4:
+        if self.field_order is not None and self.height % 4 and "420" in self.pixel_format:
             return UsageError(
                 f"encoder {self.encoder} keeps the fields of an interlaced {self.pixel_format} picture only where its "
                 f"height is a multiple of 4, and {self.height} is none; use --deinterlace, or --encoder x265 without "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PHOTOS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA"}
@@ -17,7 +18,7 @@ def is_photo(path: str | Path) -> bool:
 
     What cannot be read at all is no photo: the video's reader then says what is wrong with it.
     """
-    if not Path(path).is_file() or Path(path).suffix.lower() in _STREAMS:
+    if not os.path.isfile(path) or Path(path).suffix.lower() in _STREAMS:
         return False
     try:
         with Path(path).open("rb") as file:

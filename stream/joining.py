@@ -43,6 +43,8 @@ _LONGEST_LEAD = 10
 
 _RUN_UP = Fraction(1, 20)
 """Seconds of sound ahead of the first that is heard: encoders put some there, and decoders need some to begin."""
+_LONGEST_RUN_UP = Fraction(3, 20)
+"""That of HE-AAC."""
 
 
 @dataclass(slots=True)
@@ -393,14 +395,14 @@ def _shift(container: InputContainer, streams: StreamPlan, first: int, time_base
     """
     if streams.format not in ("mp4", "mov"):
         return _NO_SHIFT
-    sound = [
-        stream.start_time * (fraction(stream.time_base) or _NO_SHIFT)
-        for stream in map(container.streams.__getitem__, streams.copied)
-        if stream.type == "audio" and stream.start_time is not None
-    ]
-    if first >= 0 and min(sound, default=_NO_SHIFT) >= -_RUN_UP:
+    starts = {"video": [first * time_base], "audio": [_NO_SHIFT]}
+    for stream in map(container.streams.__getitem__, streams.copied):
+        if stream.type in starts and stream.start_time is not None and not is_cover(stream):
+            starts[stream.type].append(stream.start_time * (fraction(stream.time_base) or _NO_SHIFT))
+    shown, heard_from = min(starts["video"]), min(starts["audio"])
+    if shown >= 0 and heard_from >= -_LONGEST_RUN_UP:
         return _NO_SHIFT
-    return math.ceil(-min([first * time_base, *sound]) / time_base) * time_base
+    return math.ceil(-min(shown, heard_from) / time_base) * time_base
 
 
 def _exact_starts(

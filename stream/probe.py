@@ -146,7 +146,7 @@ def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iter
     """
     name = os.fspath(path)
     place = Path(name)
-    if not place.exists():
+    if not os.path.exists(name):
         raise InputError(f"{name}: there is no such file; check the spelling and the folder")
     if place.is_dir():
         raise InputError(f"{name} is a folder, not a video; give the file inside it")

@@ -121,7 +121,8 @@ def correct(
         backup = path.with_name(path.name + ".bak")
         if not backup.exists():
             with atomic_output(backup) as copy, writing(backup):
-                shutil.copy(path, copy)  # with its permissions
+                shutil.copyfile(path, copy)
+            shutil.copymode(path, backup)
     _rewrite(path, target, change, overwrite=overwrite or output is None)
     return Renamed(target, backup, {track: (before[track], name) for track, name in names.items()})
 

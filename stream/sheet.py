@@ -131,7 +131,9 @@ def contact_sheet(
                 f"{width}x{height}; give the video that the record was made of"
             )
         here, there = source.info.duration, record.header.duration
-        if not partial and here is not None and there is not None and abs(here - there) > LENGTHS:
+        # A source that was cut short says of itself that it is longer than what was found in it.
+        lengths = [there, record.frames[-1].time - record.frames[0].time] if record.frames else [there]
+        if not partial and here is not None and there is not None and _differs(here, lengths):
             raise InputError(
                 f"{video} lasts {here:.1f} s, but {tracks} was made of a video of {there:.1f} s; give the video that "
                 "the record was made of"
@@ -149,6 +151,10 @@ def contact_sheet(
     with atomic_output(output, overwrite) as temporary:
         Image.fromarray(picture).save(temporary, "PNG")
     return Path(output)
+
+
+def _differs(length: float, others: Sequence[float | None]) -> bool:
+    return all(abs(length - other) > LENGTHS for other in others if other is not None)
 
 
 def groups_of(record: Tracks) -> tuple[list[Group], int]:

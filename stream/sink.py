@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,30 +273,34 @@ def atomic_output(
     output: str | os.PathLike[str], overwrite: bool = False, folder: Path | None = None
 ) -> Iterator[Path]:
     """A temporary name beside `output`, which becomes `output` when the block ends well and vanishes when it does not.
-    A file that is replaced keeps its permissions, and behind a link it is the file that is replaced.
+    A file that is replaced keeps its permissions, from the first byte on, and behind a link it is the file that is
+    replaced.
 
     Args:
         output: the final name.
         overwrite: whether it may be replaced.
-        folder: where the temporary lies instead, on the same file system: what is left there by a run that is killed is
-            removed with the folder.
+        folder: where the temporary lies instead, if `output` is no link, on the same file system: what is left there by
+            a run that is killed is removed with the folder.
 
     Raises:
         OutputError: `output` exists and `overwrite` is false, or it cannot be written.
     """
     target = Path(output)
     check_output(target, overwrite)
-    if folder is None and target.is_symlink():
-        target = target.resolve()
+    if target.is_symlink():
+        target, folder = target.resolve(), None
     # Absolute, since FFmpeg takes what stands before a colon in a relative name for a protocol.
     temporary = (folder or target.parent).absolute() / f".{target.stem}.{os.getpid()}{PART}{target.suffix}"
     try:
         with writing(target):
+            if os.path.exists(target):
+                temporary.touch()
+                temporary.chmod(target.stat().st_mode & 0o777 | 0o200)
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             check_output(target, overwrite)
-            if target.exists():
+            if os.path.exists(target):
                 shutil.copymode(target, temporary)
             temporary.replace(target)
     finally:
@@ -318,7 +323,7 @@ def check_output(
         raise OutputError(f"{target} is a folder; give a file name")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists; use --overwrite to replace it, or another name")
-    folder = target.parent
+    folder = target.resolve().parent if target.is_symlink() else target.parent
     if not folder.is_dir():
         raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -331,9 +336,12 @@ def check_spared(output: str | os.PathLike[str], made_from: Iterable[str | os.Pa
     Raises:
         OutputError: it is.
     """
-    target = Path(output)
-    if any(target.exists() and os.path.exists(source) and target.samefile(source) for source in made_from):
-        raise OutputError(f"{target} is what the output is made from, and is not replaced; give another name")
+    if not os.path.exists(output):
+        return
+    if any(os.path.exists(source) and os.path.samefile(output, source) for source in made_from):
+        raise OutputError(
+            f"{os.fspath(output)} is what the output is made from, and is not replaced; give another name"
+        )
 
 
 def check_apart(*outputs: str | os.PathLike[str]) -> None:
@@ -347,7 +355,9 @@ def check_apart(*outputs: str | os.PathLike[str]) -> None:
     """
     known: dict[str, str] = {}
     for output in (os.fspath(output) for output in outputs):
-        place = os.path.realpath(output)
+        place = os.path.normcase(os.path.realpath(output))
+        if sys.platform == "darwin":
+            place = place.casefold()  # as the file systems there do
         if place in known:
             raise UsageError(f"{known[place]} and {output} would be one file; give each output its own name")
         known[place] = output
@@ -361,4 +371,4 @@ def check_length(target: Path) -> None:
     """
     most = LONGEST_NAME - LONGER
     if (size := len(os.fsencode(target.name))) > most:
-        raise OutputError(f"{target}: its name has {size} bytes, {size - most} too many; give a shorter one with -o")
+        raise OutputError(f"{target}: its name has {size} bytes, {size - most} too many; give a shorter one")

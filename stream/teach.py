@@ -75,7 +75,7 @@ def photos_of(
             (cuttings,) = cut_out(source, [chosen], ROOM)
     written = []
     for sight, rgb in zip(chosen, cuttings, strict=True):
-        target = folder / f"{path.stem} at {sight.frame.time:.3f} s.png"
+        target = folder / f"{path.stem[:60]} at {sight.frame.time:.3f} s.png"
         Image.fromarray(rgb).save(target)
         written.append(target)
     return written

@@ -87,8 +87,11 @@ def _defaults(context: click.Context, given: Mapping[str, Any], path: Path, own:
         if not isinstance(value, kind) or (isinstance(value, bool) and not flag):
             wanted = "a list" if several else "true or false" if flag else "a text or a number"
             raise UsageError(f"{path}: {key} has to be {wanted}")
-        if isinstance(value, float) and isinstance(parameter.type, click.types.IntParamType):
-            raise UsageError(f"{path}: {key} has to be a whole number, not {value}")  # of which click would take a part
+        for each in value if isinstance(value, list) else [value]:
+            if several and (isinstance(each, bool) or not isinstance(each, (str, int, float))):
+                raise UsageError(f"{path}: {key} has to be a list of texts or numbers")
+            if isinstance(each, float) and isinstance(parameter.type, click.types.IntParamType):
+                raise UsageError(f"{path}: {key} has to be a whole number, not {each}")  # click would take a part
         try:
             parameter.type_cast_value(context, value)
         except click.BadParameter as error:

@@ -107,7 +107,7 @@ def enroll(
     from tools.gallery import say_changed
 
     _check_from(folder, record, track, stranger, name, video)
-    target = _target(record or folder, output, existing, bool(remove or rename))
+    target = _target(record or folder, output, existing, bool(remove or rename), bool(prototypes or cohort or far))
     method = cast("Method | None", prototypes)
     if folder is None and record is None:
         refuse(context, _OF_PHOTOS, "where no photos are looked at")
@@ -212,8 +212,10 @@ def _told_of(source: Path, folder: Path) -> Iterator[None]:
         raise InputError(str(error).replace(str(folder), str(source))) from error
 
 
-def _target(folder: Path | None, output: Path | None, existing: Path | None, changes: bool) -> Path:
-    """The gallery that is meant.
+def _target(
+    folder: Path | None, output: Path | None, existing: Path | None, changes: bool, settings: bool = False
+) -> Path:
+    """The gallery that is meant: to be made, or to get other people or other `settings`.
 
     Raises:
         UsageError: none, two, or no photos to make it from.
@@ -223,7 +225,7 @@ def _target(folder: Path | None, output: Path | None, existing: Path | None, cha
     target = existing or output
     if target is None:
         raise UsageError("say which gallery: -o NAME.gallery for a new one, --add NAME.gallery for one to add to")
-    if folder is None and not changes:
+    if folder is None and not changes and not settings:
         raise UsageError("name the folder of photos: iznet enroll PHOTOS -o NAME.gallery")
     if folder is not None and existing is None and changes:
         raise UsageError("--remove and --rename change a gallery that exists; with photos, name it with --add")

@@ -56,6 +56,15 @@ class LiveIdentity(Identity):
         looks = self._looks_of.get(track)
         return np.stack([embedding for _, embedding in looks]) if looks else self._gone.get(track)
 
+    def is_clear(self, track: int) -> bool:
+        """Whether a living track has been seen so clearly that likeness to another one says something."""
+        return track in self._evidence and self._evidence[track].clear >= self.clear_enough
+
+    def met(self, track: int, other: int) -> bool:
+        """Whether two tracks have stood on one frame, as far as a living one of them tells."""
+        pairs = ((track, other), (other, track))
+        return any(a in self._evidence and b in self._evidence[a].seen_with for a, b in pairs)
+
     def recognise(self, gallery: Gallery) -> None:
         """From now on these people are known, the tracks that are alive included."""
         self._gallery = gallery
@@ -160,6 +169,14 @@ class LiveAnalyser(Analyser):
     def looks_of(self, track: int) -> NDArray[np.float32] | None:
         """`[n,D]` unit embeddings of a track that lives or ended lately, the best first; None if there are none."""
         return self._identity.looks_of(track)
+
+    def is_clear(self, track: int) -> bool:
+        """Whether a living track has been seen so clearly that likeness to another one says something."""
+        return self._identity.is_clear(track)
+
+    def met(self, track: int, other: int) -> bool:
+        """Whether two tracks have stood on one frame, as far as a living one of them tells."""
+        return self._identity.met(track, other)
 
     def say(self, track: int, name: str | None) -> None:
         """Somebody who knows says who this track is: from the next frame on, if it lives. None takes it back."""

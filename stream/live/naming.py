@@ -11,13 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.errors import InputError
 from engine.gallery import Gallery
 from engine.gallery_photos import put_in, rebuilt, take_out
-from engine.names import asked_name
+from engine.names import asked_name, same_person
 from engine.photos import Photos
 from stream.live.analysis import LiveAnalyser
 from stream.live.run import Live
@@ -38,6 +35,8 @@ class Given:
     camera: int
     track: int
     analyser: LiveAnalyser
+    clear: bool
+    """Whether the face was seen clearly then."""
     corrects: Withdrawn | None = None
     """The name that was given to this face before, which this one took the place of; None too where the gallery knew
     nothing of it any more."""
@@ -92,12 +91,13 @@ class NameDesk:
             with self._live.working:
                 analyser = self._analyser(camera, epoch)
                 looks = analyser.looks_of(track) if analyser is not None else None
+                clear = analyser is not None and analyser.is_clear(track)
             if analyser is None or looks is None:
                 raise InputError("that face is long gone, or was not seen well enough yet; wait for a better look")
             when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
             photos = Photos(looks, tuple(f"live {when} {n}" for n in range(1, len(looks) + 1)))
-            earlier = self._name_of(analyser, track) or self._other_name_of(looks, name)
-            given = Given(self._count + 1, name, True, photos, camera, track, analyser)
+            given = Given(self._count + 1, name, True, photos, camera, track, analyser, clear)
+            earlier = self._name_of(analyser, track) or self._other_name_of(given)
 
             def change(gallery: Gallery) -> Gallery:
                 nonlocal given
@@ -163,21 +163,25 @@ class NameDesk:
         """What a face was called by hand, where that holds."""
         return next((g for g in self._given.values() if g.analyser is analyser and g.track == track), None)
 
-    def _other_name_of(self, looks: NDArray[np.float32], name: str) -> Given | None:
-        """The latest other name that was given to a face with looks `[n,D]` as good as these: more than half way from
-        where two are taken for one person to where they are one picture."""
+    def _other_name_of(self, now: Given) -> Given | None:
+        """The other name that was given to the face most like this one, if that is beyond doubt the same face.
+
+        Both were seen clearly and never side by side, and their looks are on average more than half way from where two
+        are taken for one person to where they are one picture.
+        """
         gallery = self._live.gallery
-        if gallery is None:
+        if gallery is None or not now.clear:
             return None
-        least = 0.5 * (1.0 + gallery.threshold)
-        return next(
-            (
-                given
-                for given in sorted(self._given.values(), key=lambda given: -given.number)
-                if given.name.casefold() != name.casefold() and (looks @ given.photos.embeddings.T).max() > least
-            ),
-            None,
-        )
+        with self._live.working:
+            others = [
+                (float((now.photos.embeddings @ given.photos.embeddings.T).mean()), given)
+                for given in self._given.values()
+                if given.clear
+                and not same_person(given.name, now.name)
+                and not (given.analyser is now.analyser and now.analyser.met(given.track, now.track))
+            ]
+        likeness, given = max(others, key=lambda other: other[0], default=(-1.0, None))
+        return given if likeness > 0.5 * (1.0 + gallery.threshold) else None
 
     def _analyser(self, camera: int, epoch: int) -> LiveAnalyser | None:
         if not 0 <= camera < len(self._live.cameras) or self._live.cameras[camera].epoch != epoch:

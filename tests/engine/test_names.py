@@ -20,6 +20,7 @@ def test_names_that_can_be_given(name: str) -> None:
     [
         (" \t", "it takes a letter"),
         ("\ud800", r"'\\ud800' is no name; it takes whole characters"),
+        ("a\ude00", r"'a\\ude00' is no name; it takes whole characters"),
         ("Bob\udc00", "it takes whole characters"),
         ("x" * (LONGEST_NAME + 1), f"{LONGEST_NAME + 1} characters; {LONGEST_NAME} are the most"),
         ("unknown", "people without a name"),

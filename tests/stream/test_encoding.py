@@ -247,6 +247,8 @@ def test_a_height_that_fields_do_not_divide_is_refused_with_the_cure(tmp_path: P
     plan = plan_encoder(EncoderSettings(), replace(facts, info=replace(facts.info, coded_height=46)))
     with pytest.raises(UsageError, match="46 is none; use --deinterlace"):
         plan.open()
+    with pytest.raises(UsageError, match="check --preset"):
+        replace(plan, pixel_format="yuv422p", options={**plan.options, "preset": "bogus"}).open()
 
 
 def test_what_becomes_of_fields_is_said_once(tmp_path: Path) -> None:

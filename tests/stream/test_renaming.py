@@ -149,7 +149,9 @@ def test_the_records_own_video_is_not_replaced(path: Path, monkeypatch: pytest.M
 
 
 def test_a_private_record_stays_private_and_so_does_what_it_was(path: Path) -> None:
-    path.chmod(0o600)
-    done = rename(path, {2: "최예나"})
-    assert done.backup is not None
-    assert [each.stat().st_mode & 0o777 for each in (path, done.backup)] == [0o600, 0o600]
+    for mode in (0o600, 0o440):
+        path.with_name(f"{path.name}.bak").unlink(missing_ok=True)
+        path.chmod(mode)
+        done = rename(path, {2: "최예나" if mode == 0o600 else None})
+        assert done.backup is not None
+        assert [each.stat().st_mode & 0o777 for each in (path, done.backup)] == [mode, mode]

@@ -189,6 +189,16 @@ def test_a_copy_that_begins_elsewhere_will_do(tmp_path: Path) -> None:
         assert a.size == b.size
 
 
+def test_the_copy_of_a_source_that_was_cut_short_will_do(tmp_path: Path) -> None:
+    """The source says that it is longer than what was found in it."""
+    video, copy = tmp_path / "v.mp4", tmp_path / "copy.mp4"
+    media.write(video, media.Video(48, WIDTH, HEIGHT, picture=stage))
+    media.write(copy, media.Video(20, WIDTH, HEIGHT, picture=stage))
+    tracks = record(video, tmp_path / "v.tracks.jsonl", frames=20)
+    assert read(tracks).header.duration == pytest.approx(1.92)
+    assert contact_sheet(copy, tracks, tmp_path / "s.png").is_file()
+
+
 def test_the_record_of_a_live_source_is_refused(tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
     media.write(video, media.Video(FRAMES, WIDTH, HEIGHT, picture=stage))

@@ -178,9 +178,11 @@ def test_a_file_that_is_replaced_keeps_its_permissions_and_its_link(tmp_path: Pa
     real.write_bytes(b"old")
     real.chmod(0o600)
     link.symlink_to(real)
-    with atomic_output(link, overwrite=True) as temporary:
-        assert temporary.parent == real.parent
-        temporary.write_bytes(b"new")
+    for folder in (None, tmp_path):
+        with atomic_output(link, overwrite=True, folder=folder) as temporary:
+            assert temporary.parent == real.parent
+            temporary.write_bytes(b"new")
+            assert temporary.stat().st_mode & 0o777 == 0o600, "from the first byte on"
     assert link.is_symlink()
     assert real.read_bytes() == b"new"
     assert real.stat().st_mode & 0o777 == 0o600

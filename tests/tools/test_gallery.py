@@ -188,6 +188,8 @@ def test_a_threshold_for_the_gallery(
     again = Gallery.load(tmp_path / "new")
     assert again.people == gallery.people
     assert (again.method, again.calibration.far) == ("kmeans", 0.05)
+    assert run(["enroll", "-o", str(tmp_path / "new"), "--far", "0.02", "--cohort", str(tmp_path / "c")]) == 0
+    assert "at most 2 % false accepts" in capsys.readouterr().out.rpartition("found for this gallery")[2]
     Cohort(flat, np.ones(1), np.ones(1), eye, 1.0, 9, 9, 9, "x", "a" * 64).save(tmp_path / "d")
     before = (tmp_path / "new").read_bytes()
     assert run(["enroll", "-o", str(tmp_path / "new"), "--remove", "ben", "--cohort", str(tmp_path / "d")]) == 3

@@ -481,11 +481,21 @@ def test_names_that_leave_no_room_for_longer_ones(video: Path, networks: list[st
     long = video.rename(video.with_name("가" * 81 + ".mp4"))
     assert _label(long, *networks) == 5
     err = capsys.readouterr().err
-    assert "too many; give a shorter one with -o" in err
+    assert "too many; give a shorter one" in err
     assert [p.name for p in video.parent.iterdir()] == [long.name]
     assert _label(long, "-o", video.with_name("short.mp4"), *networks) == 0
     fits = video.with_name("나" * 77 + ".mp4")
     assert _label(long, "-o", fits, "--tracks", video.with_name("r.jsonl"), *networks) == 0
+
+
+def test_names_that_no_file_can_have(video: Path, networks: list[str], capsys: Out) -> None:
+    long = video.with_name("x" * 300 + ".mp4")
+    assert _label(long, *networks) == 3
+    assert "there is no such file" in capsys.readouterr().err
+    assert _label(video, "--no-video", *networks) == 0
+    capsys.readouterr()
+    assert cli.run(["render", str(video), str(video.with_name("mv.tracks.jsonl")), "-o", str(long)]) == 5
+    assert "too many; give a shorter one" in capsys.readouterr().err
 
 
 def test_a_pipe_is_no_file(video: Path, networks: list[str], capsys: Out) -> None:

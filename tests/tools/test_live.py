@@ -289,6 +289,7 @@ def test_a_config_file_says_what_flags_say(
         ("sources = [", 3, "not TOML"),
         ("source = ['udp://h:1']", 2, "there is no option 'source'"),
         ("sources = 'udp://h:1'", 2, "has to be a list"),
+        ("sources = [true]", 2, "live.toml: sources has to be a list of texts or numbers"),
         ("realtime = 'yes'", 2, "true or false"),
         ("timeout = true", 2, "a text or a number"),
         ("sources = ['udp://h:1']\ntimeout = 'long'", 2, "live.toml: timeout: 'long' is not a valid number"),

@@ -268,6 +268,30 @@ def test_a_face_that_was_lost_and_found_again_is_corrected_as_a_whole(scene: Sce
     assert scene.desk.latest is first
 
 
+def test_two_who_stand_side_by_side_are_not_one_however_alike(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.step()
+    first = scene.desk.give(0, 1, scene.track, "Dora")
+    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
+    monkeypatch.setattr(type(first.analyser), "looks_of", lambda analyser, track: first.photos.embeddings)
+    scene.desk.give(0, 1, ann, "ben")
+    gallery = Gallery.load(scene.path)
+    assert gallery.people == ("Dora", "ann", "ben")
+    assert len(gallery.photos(0)) == len(first.photos)
+
+
+def test_a_face_that_was_not_seen_clearly_takes_nothing_from_one_like_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.step()
+    first = scene.desk.give(0, 1, scene.track, "Dora")
+    with scene.live.working:
+        first.analyser.break_off()
+    scene.step()
+    monkeypatch.setattr(type(first.analyser), "is_clear", lambda analyser, track: False)
+    scene.desk.give(0, 1, scene.track, "ben")
+    assert Gallery.load(scene.path).people == ("Dora", "ann", "ben")
+
+
 def test_a_name_that_somebody_else_gets_takes_nothing_from_the_one_named_before(scene: Scene) -> None:
     scene.step()
     first = scene.desk.give(0, 1, scene.track, "Dora")
