@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from stream.styles import PALETTE
 RESULT = Path(__file__).with_suffix(".json")
 WARM = 60.0
 """Seconds after which memory is to stay as it is."""
+DROP = 0.02
+"""By what part a minute lies under the one before where memory was taken back."""
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 1280, 480, 90, 90, 40, 60
 
 
@@ -59,16 +62,30 @@ def watch(command: list[str], every: float = 0.5) -> tuple[list[tuple[float, flo
 
 
 def growth(curve: list[tuple[float, float]], warm: float = WARM) -> float:
-    """MB an hour, by least squares over everything after the warm-up; 0 where too little is left.
+    """MB an hour of the run, by least squares over the highest values of the minutes after the warm-up; 0 where too
+    little is left.
+
+    Where a minute stays far under the one before, the system has taken back memory that was not in use (a busy one
+    does); that is no merit of the program, so before and after it one slope is fitted at two heights.
 
     Example:
         >>> growth([(t, 300 + t / 3600) for t in range(0, 600, 10)])
         1.0
+        >>> growth([(t, (300 if t < 300 else 200) + t / 3600) for t in range(0, 600, 10)])
+        1.0
     """
-    late = np.array([point for point in curve if point[0] >= warm])
-    if len(late) < 10:
-        return 0.0
-    return round(float(np.polyfit(late[:, 0] / 3600, late[:, 1], 1)[0]), 2)
+    highest: dict[int, float] = {}
+    for seconds, mb in curve:
+        if seconds >= warm:
+            highest[int(seconds // 60)] = max(mb, highest.get(int(seconds // 60), 0.0))
+    minutes = sorted(highest)
+    drops = [n for n, (a, b) in enumerate(pairwise(minutes), 1) if highest[b] < (1 - DROP) * highest[a]]
+    along = across = 0.0
+    for stretch in np.split(np.array(minutes, int), drops):
+        if len(stretch):
+            hours, values = stretch / 60 - np.mean(stretch / 60), np.array([highest[m] for m in stretch.tolist()])
+            along, across = along + float(hours @ (values - values.mean())), across + float(hours @ hours)
+    return round(along / across, 2) if across else 0.0
 
 
 def picture(curve: list[tuple[float, float]], title: str) -> Image.Image:
