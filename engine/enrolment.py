@@ -23,7 +23,7 @@ from engine.errors import InputError, IznetError
 from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery
 from engine.images import SUFFIXES
-from engine.names import clean_name, is_strangers, same_person
+from engine.names import LONGEST_FILE_NAME, clean_name, is_strangers, same_person
 from engine.network import opened
 from engine.outliers import same_pictures, typical_distances, wrong_photos
 from engine.photofaces import look_at, thumbnail
@@ -48,8 +48,6 @@ __all__ = [
 ]
 
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
-_LONGEST = 255
-"""Bytes of a folder's name, in all usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +427,7 @@ def names_a_folder(name: str) -> bool:
         >>> names_a_folder("Yena"), names_a_folder("AC/DC"), names_a_folder(".hidden")
         (True, False, False)
     """
-    return "/" not in name and not _left_behind(name) and len(os.fsencode(name)) <= _LONGEST
+    return "/" not in name and not _left_behind(name) and len(os.fsencode(name)) <= LONGEST_FILE_NAME
 
 
 def _left_behind(name: str) -> bool:

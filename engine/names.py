@@ -11,6 +11,8 @@ from engine.errors import InputError, UsageError
 
 LONGEST_NAME = 300
 """Characters of a name that is typed."""
+LONGEST_FILE_NAME = 255
+"""Bytes of a file's or folder's name, in all usual file systems."""
 
 _STRANGER = re.compile(r"unknown(?:,? (?:track )?\d+)?", re.IGNORECASE)
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -133,6 +133,17 @@ def fraction(value: Any) -> Fraction | None:
     return Fraction(value.numerator, value.denominator) if value else None
 
 
+def for_ffmpeg(path: str | os.PathLike[str]) -> str:
+    """A file's name as FFmpeg understands it: absolute, since what stands before a colon in a relative one is a
+    protocol there.
+
+    Example:
+        >>> for_ffmpeg("/mv/12:30.mp4")
+        '/mv/12:30.mp4'
+    """
+    return os.path.abspath(path)
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iterator[InputContainer]:
     """Open a media file for reading; whatever is wrong with it becomes an `InputError` that says what to do.
@@ -156,8 +167,7 @@ def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iter
         raise InputError(f"{name} is empty (0 bytes); copy or download it again")
     try:
         # genpts: formats such as AVI store decoding times only; the demuxer can work out the display times.
-        # Absolute, since what stands before a colon in a relative name is a protocol to FFmpeg.
-        container = av.open(os.path.abspath(name), "r", options={"fflags": "+genpts"}, hwaccel=hwaccel, **_LENIENT)
+        container = av.open(for_ffmpeg(name), "r", options={"fflags": "+genpts"}, hwaccel=hwaccel, **_LENIENT)
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its permissions or owner") from error
     except av.error.FFmpegError as error:

@@ -21,6 +21,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
 from engine.errors import OutputError, UsageError
+from engine.names import LONGEST_FILE_NAME
 from stream.encoding import EncoderPlan
 from stream.journal import writing
 from stream.probe import Track, fraction, opened, track_of, video_stream
@@ -262,8 +263,6 @@ def _refusal(
 
 
 PART = ".part"
-LONGEST_NAME = 255
-"""Bytes of a file's name, in all usual file systems."""
 LONGER = len(f"..4194304{PART}")
 """How much longer than an output's name that of what is written first may be; the number is a process's largest."""
 
@@ -369,6 +368,6 @@ def check_length(target: Path) -> None:
     Raises:
         OutputError: it is too long.
     """
-    most = LONGEST_NAME - LONGER
+    most = LONGEST_FILE_NAME - LONGER
     if (size := len(os.fsencode(target.name))) > most:
         raise OutputError(f"{target}: its name has {size} bytes, {size - most} too many; give a shorter one")

@@ -3,7 +3,6 @@ picture."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from stream.live.address import Address
 from stream.live.outputs import Seen
 from stream.live.timeline import TICK
 from stream.pictures import convert
-from stream.probe import Colour, VideoFacts
+from stream.probe import Colour, VideoFacts, for_ffmpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,7 @@ class Piece:
         self._key = -1
         self._format = plan.pixel_format
         self._encoder: VideoCodecContext = plan.open()
-        # FFmpeg takes what stands before a colon in a relative name for a protocol.
-        place = os.path.abspath(target) if isinstance(target, Path) else target
+        place = for_ffmpeg(target) if isinstance(target, Path) else target
         try:
             self._container: OutputContainer = av.open(
                 place, "w", format=container.format, options=dict(container.options), timeout=container.timeout

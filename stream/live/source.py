@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from av.video.stream import VideoStream
 from engine.errors import InputError, IznetError
 from stream.live.address import Address
 from stream.live.timeline import TICK
-from stream.probe import fraction
+from stream.probe import for_ffmpeg, fraction
 
 _REMEMBERED = 256
 """Packets whose arrival is remembered until their picture comes out of the decoder."""
@@ -114,8 +113,7 @@ def connect(address: Address, timeout: float, refused: Callable[[], None]) -> It
 
 
 def _opened(address: Address, timeout: float) -> InputContainer:
-    # FFmpeg takes what stands before a colon in a relative name for a protocol.
-    target = os.path.abspath(address.target) if address.kind == "file" else address.target
+    target = for_ffmpeg(address.target) if address.kind == "file" else address.target
     try:
         return av.open(target, format=address.format, options=dict(address.options), timeout=(timeout, timeout))
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -420,14 +420,18 @@ def test_a_folder_that_takes_no_files(video: Path, networks: list[str], capsys: 
     assert "/proc takes no new files" in capsys.readouterr().err
 
 
+def still(video: Path) -> Path:
+    """The first picture of the video as a photo beside it."""
+    photo = video.with_name("stage.png")
+    Image.fromarray(picture(0)).save(photo)
+    return photo
+
+
 @pytest.mark.parametrize("photo", [False, True], ids=["video", "photo"])
 def test_what_is_read_is_never_replaced(
     photo: bool, video: Path, gallery: Path, networks: list[str], capsys: Out
 ) -> None:
-    source = video
-    if photo:
-        source = video.with_name("stage.png")
-        Image.fromarray(picture(0)).save(source)
+    source = still(video) if photo else video
     people = Path(shutil.copy(gallery, video.parent))
     detector = Path(networks[1])
     out = source.with_stem("out")
@@ -449,10 +453,7 @@ def test_what_is_read_is_never_replaced(
 def test_copy_and_record_in_one_file_are_refused(
     photo: bool, video: Path, networks: list[str], tmp_path: Path, capsys: Out
 ) -> None:
-    source = video
-    if photo:
-        source = video.with_name("stage.png")
-        Image.fromarray(picture(0)).save(source)
+    source = still(video) if photo else video
     before = sorted(tmp_path.iterdir())
     out = source.with_stem("out")
     other = tmp_path / ".." / tmp_path.name / out.name

@@ -40,6 +40,18 @@ class Scene:
         feeds.until(lambda: len(self.kept.seen) > count)
         return self.kept.names[-1]
 
+    def lose(self) -> None:
+        """Every track ends; who is seen next is followed anew."""
+        with self.live.working:
+            analyser = self.live.cameras[0].analyser
+            assert analyser is not None
+            analyser.break_off()
+
+    @property
+    def ann(self) -> int:
+        """Ann's track."""
+        return min(self.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
+
     @property
     def track(self) -> int:
         """The unknown person's."""
@@ -115,9 +127,8 @@ def test_a_known_persons_name_adds_to_them_and_undoing_takes_only_that_away(scen
 
 def test_an_earlier_naming_can_be_undone_after_a_later_one_of_somebody_else(scene: Scene) -> None:
     scene.step()
-    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
     first = scene.desk.give(0, 1, scene.track, "Dora")
-    second = scene.desk.give(0, 1, ann, "Ella")
+    second = scene.desk.give(0, 1, scene.ann, "Ella")
     assert scene.desk.latest is second
     scene.desk.undo(first.number)
     assert Gallery.load(scene.path).people == ("Ella", "ann", "ben")
@@ -176,8 +187,7 @@ def test_who_was_taken_out_of_the_gallery_does_not_come_back_by_undoing(scene: S
 def test_a_naming_of_who_was_taken_out_of_the_gallery_is_not_in_the_way_of_earlier_ones(scene: Scene) -> None:
     scene.step()
     before = scene.path.read_bytes()
-    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
-    first = scene.desk.give(0, 1, ann, "Ella")
+    first = scene.desk.give(0, 1, scene.ann, "Ella")
     second = scene.desk.give(0, 1, scene.track, "Dora")
     assert scene.step() == ["Ella", "Dora"]
     Gallery.update(scene.path, lambda gallery: gallery.without(["Dora"]))
@@ -238,10 +248,7 @@ def test_a_gallery_is_never_emptied(embedder: Embedder) -> None:
 def test_who_has_left_while_the_name_was_typed_is_known_when_they_come_back(scene: Scene) -> None:
     scene.step()
     track = scene.track
-    with scene.live.working:
-        analyser = scene.live.cameras[0].analyser
-        assert analyser is not None
-        analyser.break_off()
+    scene.lose()
     scene.desk.give(0, 1, track, "Dora")
     assert scene.step() == ["ann", "Dora"]
     assert scene.track != track
@@ -252,10 +259,7 @@ def test_a_face_that_was_lost_and_found_again_is_corrected_as_a_whole(scene: Sce
     first = scene.desk.give(0, 1, scene.track, "Dora")
     named = scene.path.read_bytes()
     track = scene.track
-    with scene.live.working:
-        analyser = scene.live.cameras[0].analyser
-        assert analyser is not None
-        analyser.break_off()
+    scene.lose()
     assert scene.step() == ["ann", "Dora"], "by what the gallery knows now"
     assert scene.track != track
     second = scene.desk.give(0, 1, scene.track, "ben")
@@ -271,9 +275,8 @@ def test_a_face_that_was_lost_and_found_again_is_corrected_as_a_whole(scene: Sce
 def test_two_who_stand_side_by_side_are_not_one_however_alike(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.step()
     first = scene.desk.give(0, 1, scene.track, "Dora")
-    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
     monkeypatch.setattr(type(first.analyser), "looks_of", lambda analyser, track: first.photos.embeddings)
-    scene.desk.give(0, 1, ann, "ben")
+    scene.desk.give(0, 1, scene.ann, "ben")
     gallery = Gallery.load(scene.path)
     assert gallery.people == ("Dora", "ann", "ben")
     assert len(gallery.photos(0)) == len(first.photos)
@@ -284,8 +287,7 @@ def test_a_face_that_was_not_seen_clearly_takes_nothing_from_one_like_it(
 ) -> None:
     scene.step()
     first = scene.desk.give(0, 1, scene.track, "Dora")
-    with scene.live.working:
-        first.analyser.break_off()
+    scene.lose()
     scene.step()
     monkeypatch.setattr(type(first.analyser), "is_clear", lambda analyser, track: False)
     scene.desk.give(0, 1, scene.track, "ben")
@@ -295,8 +297,7 @@ def test_a_face_that_was_not_seen_clearly_takes_nothing_from_one_like_it(
 def test_a_name_that_somebody_else_gets_takes_nothing_from_the_one_named_before(scene: Scene) -> None:
     scene.step()
     first = scene.desk.give(0, 1, scene.track, "Dora")
-    ann = min(scene.kept.seen[-1].labelled.faces, key=lambda face: float(face.box[0])).track
-    scene.desk.give(0, 1, ann, "ben")
+    scene.desk.give(0, 1, scene.ann, "ben")
     gallery = Gallery.load(scene.path)
     assert gallery.people == ("Dora", "ann", "ben")
     assert len(gallery.photos(0)) == len(first.photos)
