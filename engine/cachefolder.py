@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from engine.errors import OutputError
+from engine.output_file import write_output
 
 KEPT = 24
 """Files in one folder, where nobody says; the one longest unused goes first."""
@@ -38,14 +40,8 @@ def cache_folder(name: str, most: int = KEPT) -> Path | None:
 
 def keep(path: Path, data: bytes) -> None:
     """Leave the data there for `kept`, whole or not at all; where that cannot be, nothing is left."""
-    with suppress(OSError), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with suppress(OutputError):
+        write_output(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data, overwrite=True)
 
 
 def kept(path: Path) -> bytes | None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from engine import archive
 from engine.embedder import unit
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from engine.modelfile import SHIPPED
+from engine.output_file import write_output
 
 SCHEMA = "iznet.cohort/1.0"
 
@@ -121,15 +122,7 @@ class Cohort:
         Raises:
             OutputError: it cannot be written.
         """
-        part = path.with_name(path.name + ".partial")
-        try:
-            try:
-                part.write_bytes(self.to_bytes())
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        write_output(path, self.to_bytes(), overwrite=True)
 
     @classmethod
     def load(cls, path: Path | str) -> Cohort:

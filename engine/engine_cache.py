@@ -21,8 +21,10 @@ from typing import Any, Self
 
 from engine.cachefolder import cache_folder
 from engine.cuda_driver import GpuInfo
+from engine.errors import OutputError
 from engine.gallery_file import locked
 from engine.modelfile import ModelFile
+from engine.output_file import is_temporary, write_output
 from engine.tensorrt_build import BuildOptions
 from engine.tensorrt_precision import GpuPrecision
 from engine.tensorrt_profile import Profile
@@ -219,11 +221,9 @@ class EngineCache:
                 (path, plan),
                 (path.with_suffix(".json"), (json.dumps(sidecar, indent=2) + "\n").encode()),
             ):
-                part = target.with_suffix(f".{os.getpid()}.part")
-                part.write_bytes(data)
-                part.replace(target)
-        except OSError as error:
-            log.warning("the engine cannot be kept in %s (%s) and will be built again", self.folder, error.strerror)
+                write_output(target, data, overwrite=True)
+        except OutputError as error:
+            log.warning("the engine cannot be kept and will be built again (%s)", error)
             return engine
         return Engine(plan, key.profiles, key.precision, path)
 
@@ -231,6 +231,8 @@ class EngineCache:
         """Every sidecar that can be read, the newest first."""
         found = []
         for path in self.folder.glob("*.json") if self.folder is not None else ():
+            if is_temporary(path):
+                continue
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 values = json.loads(path.read_text("utf-8"))
                 if values["schema"] == SCHEMA and isinstance(values["key"], dict):

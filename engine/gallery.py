@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from engine import archive, gallery_file, prototypes
 from engine.calibration import Calibration
 from engine.errors import InputError, UsageError
-from engine.gallery_file import check_target, locked
+from engine.gallery_file import locked
 from engine.names import asked_name, clean_name, person_at, same_person
 from engine.nearest import nearest_other, two_nearest
+from engine.output_file import check_output, write_output
 from engine.photos import Photos
 from engine.prototypes import METHODS, Method
 
@@ -314,10 +315,10 @@ class Gallery:
                 process keeps changing it.
         """
         path = Path(path)
-        check_target(path, overwrite)
+        check_output(path, overwrite)
         data = self.to_bytes()
         with locked(path):
-            gallery_file.write(path, data, overwrite)
+            write_output(path, data, overwrite)
 
     @classmethod
     def update(cls, path: Path | str, change: Callable[[Gallery], Gallery]) -> Gallery:
@@ -340,7 +341,7 @@ class Gallery:
         path = Path(path)
         with locked(path):
             changed = change(cls.load(path))
-            gallery_file.write(path, changed.to_bytes(), overwrite=True)
+            write_output(path, changed.to_bytes(), overwrite=True)
         return changed
 
     @classmethod

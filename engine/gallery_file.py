@@ -1,4 +1,4 @@
-"""A gallery's place on the disk: written whole or not at all, and changed by one process at a time.
+"""A gallery's place on the disk: read from there, and changed by one process at a time.
 
 A link stands for the file that it leads to: that one is changed, and locked under its own name.
 The lock is a file beside the gallery, locked by the operating system, so that a process that dies lets go of it. Who
@@ -9,34 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from engine.errors import InputError, OutputError
+from engine.output_file import real_path
 
 PATIENCE = 20.0
 """Seconds that a change waits for another process's. Changes take milliseconds: what is slow happens before."""
 _POLL = 0.05
-
-
-def check_target(path: Path, overwrite: bool) -> None:
-    """Fail before the work rather than after it.
-
-    Raises:
-        OutputError: `path` exists (without `overwrite`), is a folder, or its folder is missing or cannot be written to.
-    """
-    folder = _real(path).parent
-    if os.path.isdir(path):
-        raise OutputError(f"{path}: is a folder; name a file")
-    if not folder.is_dir():
-        raise OutputError(f"{path}: the folder {folder} does not exist; make it first, or choose another place")
-    if os.path.exists(path) and not overwrite:
-        raise OutputError(f"{path}: exists already; choose another name, or pass --overwrite")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{path}: the folder {folder} cannot be written to; choose another place")
 
 
 def read(path: Path) -> bytes:
@@ -55,32 +38,6 @@ def read(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def write(path: Path, data: bytes, overwrite: bool) -> None:
-    """Write the file; it appears whole or not at all, and may be read by whom an older one could be read by.
-
-    The caller holds the lock (`locked`) where another process may write too.
-
-    Raises:
-        OutputError: it exists, or the folder is missing or cannot be written to, or the disk is full.
-    """
-    check_target(path, overwrite)
-    real = _real(path)
-    part = real.with_name(f".{real.name[:100]}.{os.getpid()}.part")
-    try:
-        try:
-            with part.open("wb") as file:
-                if real.exists():
-                    shutil.copymode(real, part)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(real)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-
-
 @contextlib.contextmanager
 def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the gallery at `path` against other processes (and threads) that change it.
@@ -94,9 +51,9 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
 
     Example:
         >>> with locked(Path("izone.gallery")):  # doctest: +SKIP
-        ...     write(Path("izone.gallery"), change(read(Path("izone.gallery"))), overwrite=True)
+        ...     write_output("izone.gallery", change(read(Path("izone.gallery"))), overwrite=True)
     """
-    real = _real(path)
+    real = real_path(path)
     beside = real.with_name(f".{real.name[:100]}.lock")
     try:
         descriptor = _take(beside, time.monotonic() + patience)
@@ -112,11 +69,6 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open; an empty file then stays behind
             beside.unlink(missing_ok=True)
         os.close(descriptor)
-
-
-def _real(path: Path) -> Path:
-    """The file itself where `path` is a link."""
-    return Path(os.path.realpath(path))
 
 
 def _take(beside: Path, until: float) -> int | None:

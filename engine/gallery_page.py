@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import gallery_file
 from engine.alignment import align_face
 from engine.calibration import self_test
 from engine.enrolment_report import PersonReport, describe, threshold_lines
 from engine.errors import IznetError
 from engine.gallery import Gallery, distance
 from engine.images import load_image
+from engine.output_file import check_output, write_output
 from engine.photofaces import thumbnail
 from engine.wording import count, count_people
 
@@ -95,18 +96,26 @@ def between(gallery: Gallery, first: int, second: int) -> float:
     return distance(float((own @ other.T).max()))
 
 
-def write_page(gallery: Gallery, path: Path, title: str, photos: Path | None = None, overwrite: bool = False) -> int:
+def write_page(
+    gallery: Gallery,
+    path: Path,
+    title: str,
+    photos: Path | None = None,
+    overwrite: bool = False,
+    made_from: Sequence[str | os.PathLike[str]] = (),
+) -> int:
     """Write the page; see `page`.
 
     Returns:
         How many faces are on it.
 
     Raises:
-        OutputError: it exists or cannot be written.
+        OutputError: it exists or cannot be written, or is one of the photos or of the files that it is `made_from`.
     """
-    gallery_file.check_target(path, overwrite)
+    pictures = [photos / photo for person in gallery.persons for photo in person.photos] if photos else []
+    check_output(path, overwrite, [*made_from, *pictures])
     faces = find_faces(gallery, photos)
-    gallery_file.write(path, page(gallery, title, faces).encode("utf-8"), overwrite)
+    write_output(path, page(gallery, title, faces), overwrite)
     return sum(map(bool, faces))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cuda_device import CudaDevice
-from engine.errors import InputError
+from engine.errors import InputError, OutputError
 from engine.modelfile import ModelFile
+from engine.output_file import write_output
 from engine.tensorrt_library import complaint, logger
 from engine.tensorrt_precision import GpuPrecision, rewritten
 from engine.tensorrt_profile import Profile
@@ -127,12 +128,10 @@ def _read(timings: Path | None) -> bytes:
 
 
 def _write(timings: Path, data: bytes) -> None:
-    part = timings.with_suffix(".part")
     try:
-        part.write_bytes(data)
-        part.replace(timings)
-    except OSError as error:  # no reason to lose an engine that took minutes
-        log.warning("the timings cannot be kept in %s (%s); the next build takes longer", timings, error.strerror)
+        write_output(timings, data, overwrite=True)
+    except OutputError as error:  # no reason to lose an engine that took minutes
+        log.warning("the timings cannot be kept, so the next build takes longer (%s)", error)
 
 
 def _check_inputs(model: ModelFile, network: tensorrt.INetworkDefinition, profiles: Sequence[Profile]) -> None:

@@ -22,12 +22,13 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engine.errors import OutputError
+from engine.output_file import atomic_output
 from stream.clock import Clock
 from stream.encoders import KINDS
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
 from stream.segments import Coded, Segment, check_headers
-from stream.sink import SHOWN, StreamPlan, atomic_output, attach_cover, copy_stream, is_cover, plan_streams
+from stream.sink import SHOWN, StreamPlan, attach_cover, copy_stream, is_cover, plan_streams
 from stream.tags import file_tags, track_tags
 
 if TYPE_CHECKING:

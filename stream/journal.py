@@ -11,7 +11,6 @@ in it. Every file in it is there whole or not at all, so whatever moment the pow
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -21,6 +20,8 @@ from typing import Any
 
 from engine.errors import InputError, OutputError, UsageError
 from engine.gallery_file import locked
+from engine.output_file import is_temporary, sync_folder, write_output
+from engine.output_file import writing as writing
 
 JOB_FILE = "job.json"
 VERSION = 2
@@ -171,55 +172,16 @@ def content_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that it is there whole or not at all."""
-    temporary = path.with_suffix(".json.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a JSON file so that it is there whole or not at all, whatever moment the power fails at."""
+    write_output(path, json.dumps(value, separators=(",", ":")), overwrite=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until new names in the folder are on the disk, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def writing(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the system's refusals to write at `place` into `OutputError`s that say what to do."""
-    try:
-        yield
-    except OSError as error:  # FFmpeg's errors of this kind are OSErrors too
-        name = os.fspath(place)
-        if error.errno == errno.ENOSPC:
-            raise OutputError(f"{name}: the disk is full; free some space or choose another folder") from error
-        if error.errno == errno.EDQUOT:
-            raise OutputError(f"{name}: the disk quota is used up; free some space") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OutputError(f"{name}: no permission to write there; choose another folder") from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            folder = Path(name).parent
-            if folder.is_dir():
-                raise OutputError(f"{name}: {folder} takes no new files; choose another folder") from error
-            raise OutputError(f"{name}: its folder does not exist; make it first") from error
-        if error.errno == errno.EFBIG:
-            raise OutputError(f"{name}: larger than the file system or limit allows") from error
-        raise OutputError(f"{name} cannot be written ({error.strerror or error})") from error
 
 
 def _is_work_folder(path: Path) -> bool:
     """Also one whose run was killed before it had described its job."""
     if (path / JOB_FILE).exists():
         return True
-    return path.is_dir() and {entry.name for entry in path.iterdir()} <= {_LOCK_FILE, f"{JOB_FILE}.part"}
+    return path.is_dir() and all(e.name == _LOCK_FILE or is_temporary(e) for e in path.iterdir())
 
 
 def _read(folder: Path) -> dict[str, Any]:

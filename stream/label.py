@@ -18,6 +18,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.network import opened
+from engine.output_file import check_apart, check_output, check_spared
 from engine.runtime import Session, Work
 from engine.version import VERSION
 from stream.analysis import Analyser
@@ -29,7 +30,7 @@ from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folde
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
 from stream.result import LabelResult
-from stream.sink import CONTAINERS, check_apart, check_output, check_spared
+from stream.sink import CONTAINERS
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
@@ -116,12 +117,11 @@ def label_video(
         outputs = (target, record) if video else (record,)
         made_from = [source, *files_of(gallery)]
         check_apart(*outputs)
-        if video:
-            may_replace(target, made_from, overwrite=overwrite, resume=resume and encoded)
+        replace = video and may_replace(target, made_from, overwrite=overwrite, resume=resume and encoded)
         if video and soft:
-            from stream.soft import soft_output, soft_plan
+            from stream.soft import check_soft, soft_plan
 
-            soft_output(target, source, style, overwrite)
+            check_soft(target, style)
             soft_plan(reader, target, omit)
         record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
         check_output(record, record_overwrite, made_from)
@@ -170,7 +170,7 @@ def label_video(
             settings = {"lookahead": lookahead, "two_pass": later, "every_frame": every_frame}
             job = _job(header, detector, embedder, {**settings, "pictures": "gpu" if placement.on_gpu else "cpu"})
             with LabelledCopy(
-                *(reader, target, plan, overwrite, unknown, clock),
+                *(reader, target, plan, replace, unknown, clock),
                 style=style,
                 people=people.people if people else (),
                 job=job,

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 import av
 
 from engine.errors import OutputError
+from engine.output_file import check_output
 from engine.wording import count
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Face, LabelledFrame
@@ -23,7 +24,7 @@ from stream.overlay import Inked, Overlay
 from stream.pictures import convert
 from stream.planes import on_gpu, stored_format
 from stream.segments import Segment, SegmentWriter
-from stream.sink import StreamPlan, check_output, plan_streams
+from stream.sink import StreamPlan, plan_streams
 from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
@@ -50,8 +51,8 @@ def work_folder(target: Path) -> Path:
 
 
 def may_replace(target: Path, made_from: Iterable[str | os.PathLike[str]], *, overwrite: bool, resume: bool) -> bool:
-    """Whether the copy may take the place of a file of its name: as asked, or since that is what an interrupted run had
-    made of it already. What it is `made_from` is never replaced.
+    """Check the copy's place before any work is done, and say whether it may take that of a file: as asked, or since
+    that file is what an interrupted run had made of it already. What it is `made_from` is never replaced.
 
     Raises:
         OutputError: there is one and it may not; or the copy cannot be written, whatever may be replaced.
@@ -110,7 +111,7 @@ class LabelledCopy:
         reader: the source.
         target: the copy's final name, which it gets when it is complete.
         plan: how it is made.
-        overwrite: whether the target may be replaced.
+        overwrite: whether the target may be replaced; see `may_replace`.
         unknown: what to draw for people without a name.
         clock: where the time is added up.
         style: how people are drawn or hidden.
@@ -120,7 +121,7 @@ class LabelledCopy:
         canvas: draws on frames in a GPU's memory; None brings all of them down.
 
     Raises:
-        OutputError: the target exists or cannot be written.
+        OutputError: there can be no work folder beside the target.
         UsageError: the earlier run was another job.
     """
 
@@ -146,7 +147,7 @@ class LabelledCopy:
             "people": list(people),
             "interlaced": reader.info.interlaced,
         }
-        self._overwrite = may_replace(target, [reader.path], overwrite=overwrite, resume=resume)
+        self._overwrite = overwrite
         self.target = target
         self._source = reader.path
         self._clock = clock

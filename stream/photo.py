@@ -22,6 +22,7 @@ from engine.embedder import Embedder
 from engine.errors import InputError, UsageError
 from engine.gallery import Gallery
 from engine.images import load_image
+from engine.output_file import atomic_output, check_apart, check_output, check_spared
 from engine.types import Detections
 from engine.wording import count
 from stream.frames import Face, TrackVerdict, VideoInfo
@@ -32,7 +33,6 @@ from stream.label import files_of, open_networks, record_header, record_output
 from stream.overlay import draw_rgb
 from stream.render import check_belongs
 from stream.result import LabelResult
-from stream.sink import atomic_output, check_apart, check_output, check_spared
 from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast
 from stream.tracks import TracksWriter, read

@@ -19,9 +19,8 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.names import asked_name, same_person
+from engine.output_file import atomic_output, begin_output, check_output
 from stream.frames import TrackVerdict
-from stream.journal import writing
-from stream.sink import atomic_output, check_output
 from stream.takes import cast, seen
 from stream.tracklines import Summary
 from stream.tracklines import encode as line
@@ -120,7 +119,8 @@ def correct(
     if output is None:
         backup = path.with_name(path.name + ".bak")
         if not backup.exists():
-            with atomic_output(backup) as copy, writing(backup):
+            with atomic_output(backup) as copy:
+                begin_output(copy, path)  # nobody may read it who may not read the record
                 shutil.copyfile(path, copy)
             shutil.copymode(path, backup)
     _rewrite(path, target, change, overwrite=overwrite or output is None)

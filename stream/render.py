@@ -12,17 +12,17 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import InputError, InterruptedByUser, IznetError
+from engine.output_file import check_output
 from engine.version import VERSION
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
 from stream.journal import content_of
-from stream.labelled_copy import CopyPlan, LabelledCopy
+from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace
 from stream.live.timeline import TICK
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
-from stream.sink import check_spared
 from stream.soft import soft_copy
 from stream.source import FileSource
 from stream.stages import StageClock
@@ -87,7 +87,10 @@ def render_video(
     """
     started = time.perf_counter()
     style, clock, target = style or Style(), StageClock(), Path(output)
-    check_spared(target, [video, tracks])
+    if soft:
+        check_output(target, overwrite, [video, tracks])
+    else:
+        overwrite = may_replace(target, [video, tracks], overwrite=overwrite, resume=resume)
     record = read(Path(tracks))
     with FileSource(video, threads, deinterlace=deinterlace, decoder=decoder) as reader:
         check_belongs(record, tracks, reader.info)

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from engine.errors import InputError, UsageError
+from engine.output_file import atomic_output, check_output
 from engine.wording import count
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
 from stream.render import live_words, may_be_live
-from stream.sink import atomic_output, check_output
 from stream.source import FileSource
 from stream.styles import GREY, Colour, colour_of
 from stream.summary import UNKNOWN_ROWS

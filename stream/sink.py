@@ -1,16 +1,13 @@
-"""The output file: what its container can hold, decided before any work, and writing it whole or not at all.
+"""The labelled copy's container: what of the source it can hold, decided before any work.
 
 plan = plan_streams("mv.mkv", "out.mkv", encoder_plan)     # raises if a track would be lost
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import shutil
-import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +18,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
 from engine.errors import OutputError, UsageError
-from engine.names import LONGEST_FILE_NAME
 from stream.encoding import EncoderPlan
-from stream.journal import writing
 from stream.probe import Track, fraction, opened, track_of, video_stream
 from stream.tags import file_tags, has_alpha, lost_track_keys, track_tags
 
@@ -260,114 +255,3 @@ def _refusal(
     numbers = " ".join(f"--omit {t.index}" for t in tracks)
     others = "" if bound else ", and no other container holds all tracks"
     return f"{message}{others}; leave out what can be spared with {numbers}"
-
-
-PART = ".part"
-LONGER = len(f"..4194304{PART}")
-"""How much longer than an output's name that of what is written first may be; the number is a process's largest."""
-
-
-@contextlib.contextmanager
-def atomic_output(
-    output: str | os.PathLike[str], overwrite: bool = False, folder: Path | None = None
-) -> Iterator[Path]:
-    """A temporary name beside `output`, which becomes `output` when the block ends well and vanishes when it does not.
-    A file that is replaced keeps its permissions, from the first byte on, and behind a link it is the file that is
-    replaced.
-
-    Args:
-        output: the final name.
-        overwrite: whether it may be replaced.
-        folder: where the temporary lies instead, if `output` is no link, on the same file system: what is left there by
-            a run that is killed is removed with the folder.
-
-    Raises:
-        OutputError: `output` exists and `overwrite` is false, or it cannot be written.
-    """
-    target = Path(output)
-    check_output(target, overwrite)
-    if target.is_symlink():
-        target, folder = target.resolve(), None
-    # Absolute, since FFmpeg takes what stands before a colon in a relative name for a protocol.
-    temporary = (folder or target.parent).absolute() / f".{target.stem}.{os.getpid()}{PART}{target.suffix}"
-    try:
-        with writing(target):
-            if os.path.exists(target):
-                temporary.touch()
-                temporary.chmod(target.stat().st_mode & 0o777 | 0o200)
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            check_output(target, overwrite)
-            if os.path.exists(target):
-                shutil.copymode(target, temporary)
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def check_output(
-    output: str | os.PathLike[str], overwrite: bool = False, made_from: Iterable[str | os.PathLike[str]] = ()
-) -> None:
-    """Refuse an output that cannot be written, before any work is done.
-
-    Raises:
-        OutputError: it exists and `overwrite` is false, is a folder or has too long a name, or its folder is missing
-            or not writable; or it is one of the files that it is `made_from`, which are never replaced.
-    """
-    target = Path(output)
-    check_length(target)
-    check_spared(target, made_from)
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder; give a file name")
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists; use --overwrite to replace it, or another name")
-    folder = target.resolve().parent if target.is_symlink() else target.parent
-    if not folder.is_dir():
-        raise OutputError(f"{target}: the folder {folder} does not exist; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: no permission to write in {folder}; choose another folder")
-
-
-def check_spared(output: str | os.PathLike[str], made_from: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse an output that is one of the files which are read, whatever may be replaced.
-
-    Raises:
-        OutputError: it is.
-    """
-    if not os.path.exists(output):
-        return
-    if any(os.path.exists(source) and os.path.samefile(output, source) for source in made_from):
-        raise OutputError(
-            f"{os.fspath(output)} is what the output is made from, and is not replaced; give another name"
-        )
-
-
-def check_apart(*outputs: str | os.PathLike[str]) -> None:
-    """Refuse outputs two of which would be one file.
-
-    Raises:
-        UsageError: two have one name, or stand for one file.
-
-    Example:
-        >>> check_apart("mv.labelled.mp4", "mv.tracks.jsonl")
-    """
-    known: dict[str, str] = {}
-    for output in (os.fspath(output) for output in outputs):
-        place = os.path.normcase(os.path.realpath(output))
-        if sys.platform == "darwin":
-            place = place.casefold()  # as the file systems there do
-        if place in known:
-            raise UsageError(f"{known[place]} and {output} would be one file; give each output its own name")
-        known[place] = output
-
-
-def check_length(target: Path) -> None:
-    """Refuse a name that leaves no room for those of what is written first.
-
-    Raises:
-        OutputError: it is too long.
-    """
-    most = LONGEST_FILE_NAME - LONGER
-    if (size := len(os.fsencode(target.name))) > most:
-        raise OutputError(f"{target}: its name has {size} bytes, {size - most} too many; give a shorter one")

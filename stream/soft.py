@@ -20,6 +20,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from engine.errors import InputError, OutputError, UsageError
+from engine.output_file import atomic_output
 from engine.wording import count
 from stream.joining import (
     chapters_of,
@@ -32,7 +33,7 @@ from stream.joining import (
     with_following,
 )
 from stream.probe import fraction, opened, track_of
-from stream.sink import StreamPlan, atomic_output, attach_cover, check_output, copy_stream, is_cover, plan_streams
+from stream.sink import StreamPlan, attach_cover, copy_stream, is_cover, plan_streams
 from stream.soft_boxes import Event, events, script
 from stream.source import FileSource
 from stream.styles import Style, Unknown
@@ -45,12 +46,11 @@ MILLISECOND = Fraction(1, 1000)
 """What MKV counts in."""
 
 
-def soft_output(output: str | os.PathLike[str], source: str | os.PathLike[str], style: Style, overwrite: bool) -> None:
-    """Refuse a soft copy of `source` that cannot be, before any work is done.
+def check_soft(output: str | os.PathLike[str], style: Style) -> None:
+    """Refuse a soft copy that cannot be, before any work is done.
 
     Raises:
         UsageError: it is not to be MKV, or to hide somebody.
-        OutputError: it exists or cannot be written.
     """
     if Path(output).suffix.lower() != ".mkv":
         raise UsageError(f"{os.fspath(output)}: a soft copy keeps its boxes in a subtitle track of MKV; name it .mkv")
@@ -58,7 +58,6 @@ def soft_output(output: str | os.PathLike[str], source: str | os.PathLike[str], 
         raise UsageError(
             f"{os.fspath(output)}: a soft copy keeps the picture as it is and can hide nobody; leave --soft out"
         )
-    check_output(output, overwrite, [source])
 
 
 def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collection[int] = ()) -> StreamPlan:
@@ -109,13 +108,13 @@ def soft_copy(
         What the user should be told.
 
     Raises:
-        UsageError, InputError, OutputError: see `soft_output` and `soft_plan`.
+        UsageError, InputError, OutputError: see `check_soft`, `atomic_output` and `soft_plan`.
 
     Example:
         >>> soft_copy(FileSource("mv.mp4"), read("mv.tracks.jsonl"), "mv.labelled.mkv")   # doctest: +SKIP
     """
     style = style or Style()
-    soft_output(output, reader.path, style, overwrite)
+    check_soft(output, style)
     plan = soft_plan(reader, output, omit)
     shown = events(record, style, unknown)
     notes = list(plan.notes)

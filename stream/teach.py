@@ -11,12 +11,12 @@ from PIL import Image
 
 from engine.errors import InputError, UsageError
 from engine.images import load_image
+from engine.output_file import check_spared
 from stream.cuttings import Sight, choose, cut, cut_out
 from stream.filekind import is_photo
 from stream.frames import Frame
 from stream.photo import photo_info
 from stream.render import check_belongs, live_words, may_be_live
-from stream.sink import check_spared
 from stream.source import FileSource
 from stream.tracks import Tracks, read
 

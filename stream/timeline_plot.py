@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import UsageError
+from engine.output_file import atomic_output
 from stream.glyphs import Glyphs
-from stream.sink import atomic_output
 from stream.styles import Colour
 from stream.timeline import Lane, Timeline, timeline
 from stream.timeline_page import page

@@ -58,7 +58,7 @@ def analyse(
     Without SOURCE the last of --snapshots is analysed.
     """
     require_libraries()
-    from engine.gallery_file import check_target
+    from engine.output_file import check_output
     from train.analysis.analyse import Settings, pictures, to_dict
     from train.analysis.analyse import analyse as measure
     from train.analysis.report import html
@@ -72,7 +72,7 @@ def analyse(
         raise UsageError(f"--output: {output} must end in .html")
     beside = output.with_suffix(".json")
     for target in (output, beside):
-        check_target(target, overwrite)
+        check_output(target, overwrite, [read for read in (source, table) if read is not None])
 
     def say(line: str) -> None:
         if not as_json:

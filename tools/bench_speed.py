@@ -56,12 +56,12 @@ def speed(
     all alike; ratios are taken turn by turn, and medians reported. Nothing is kept but what -o and --plot name.
     """
     from engine.devices import choose
+    from engine.output_file import check_output, write_output
     from stream.bench import measure, report
     from stream.bench.plot import plot as draw
     from stream.bench.sweep import sweep as vary
     from stream.bench.sweep import text as swept
     from stream.encoders import KINDS
-    from stream.sink import check_output
 
     for file in (plot, output):
         if file is not None:
@@ -88,7 +88,7 @@ def speed(
         say = (lambda line: None) if as_json else (lambda line: click.echo(line, err=True))
         result = vary(plan, say) if sweep else measure.measure(plan, say)
     if output is not None:
-        output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+        write_output(output, json.dumps(result, indent=2) + "\n", overwrite)
     if plot is not None:
         draw(result, plot, overwrite=overwrite)
     if as_json:

@@ -101,8 +101,7 @@ def enroll(
     from engine.enrolment import enroll as make
     from engine.gallery import Gallery
     from engine.gallery_edit import changed, edit
-    from engine.gallery_file import check_target
-    from stream.sink import check_spared
+    from engine.output_file import check_output
     from tools.copy_options import refuse
     from tools.gallery import say_changed
 
@@ -115,9 +114,8 @@ def enroll(
         say_changed(Gallery.update(target, edited), target, as_json)
         return
     if existing is None:
-        check_target(target, overwrite)
         read = [path for path in (cohort, engine.detector, engine.embedder) if path is not None]
-        check_spared(target, [*read, *(folder.glob("*/*") if folder is not None else ())])
+        check_output(target, overwrite, [*read, *(folder.glob("*/*") if folder is not None else ())])
         people: tuple[str, ...] = ()
     else:
         people = changed(Gallery.load(target), remove, rename).people  # fails before the work rather than after it

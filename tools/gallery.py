@@ -37,11 +37,8 @@ def show(file: Path, page: Path | None, photos: Path | None, overwrite: bool, as
     faces = 0
     if page is not None:
         from engine.gallery_page import write_page
-        from stream.sink import check_spared
 
-        pictures = [photos / photo for person in known.persons for photo in person.photos] if photos else []
-        check_spared(page, [file, *pictures])
-        faces = write_page(known, page, title=file.stem, photos=photos, overwrite=overwrite)
+        faces = write_page(known, page, title=file.stem, photos=photos, overwrite=overwrite, made_from=[file])
     if as_json:
         result = {"gallery": str(file), "sha256": known.sha256} | gallery_dict(known, people)
         click.echo(json.dumps(result | ({"html": str(page), "faces": faces} if page else {}), ensure_ascii=False))

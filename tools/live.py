@@ -146,6 +146,7 @@ def live(
     (%H%M%S) in a file's stand for the time.
     """
     from engine.gallery import Gallery
+    from engine.output_file import check_spared
     from stream.encoding import EncoderSettings
     from stream.label import record_header
     from stream.live.address import Address
@@ -155,7 +156,6 @@ def live(
     from stream.live.report import final_report
     from stream.live.run import Live, LiveSettings
     from stream.live.thumbnails import Thumbnails
-    from stream.sink import check_spared
     from stream.styles import usual_unknown
 
     if not outs:

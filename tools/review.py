@@ -84,6 +84,7 @@ def review(
     """
     from engine.embedder import Embedder
     from engine.gallery import Gallery
+    from engine.output_file import check_output
     from stream.encoding import EncoderSettings
     from stream.label import video_output
     from stream.live.guard import Guard, Place
@@ -92,7 +93,7 @@ def review(
     from stream.review.review import Review
     from stream.review.server import ReviewPage
     from stream.review.teaching import Teacher
-    from stream.sink import check_output, container_of
+    from stream.sink import container_of
     from stream.styles import Style
 
     style = Style.parse(styles)

@@ -58,7 +58,7 @@ def summary(record: Path, plot: Path | None, overwrite: bool, as_json: bool) -> 
 
     An appearance lasts as long as somebody is on screen without a break; a take is what of it lies in one shot.
     """
-    from stream.sink import check_output
+    from engine.output_file import check_output
     from stream.summary import overview
     from stream.timeline_plot import check_ending
     from stream.timeline_plot import plot as draw

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from engine.output_file import atomic_output
 from stream.bench.drawing import FAINT, INK, PALE, Bar, Shape, Text, paint
 from stream.bench.measure import LABEL, SCALER
-from stream.sink import atomic_output
 from stream.styles import PALETTE
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _HEAD = 1280, 260, 90, 44, 26, 80

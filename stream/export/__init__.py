@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from engine.errors import MissingError, UsageError
+from engine.output_file import check_output, write_output
 from engine.wording import install
-from stream.sink import atomic_output, check_output
 from stream.tracks import Tracks, read
 
 FORMATS = {
@@ -61,8 +61,7 @@ def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], *, o
     check_output(output, overwrite, [source])
     record = read(Path(source))
     data = exporter.encode(record, video_of(record, source))
-    with atomic_output(output, overwrite) as temporary:
-        temporary.write_bytes(data)
+    write_output(output, data, overwrite)
     return Path(output)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import OutputError, UsageError
+from engine.output_file import check_folder, check_spared
 from stream.encoding import EncoderSettings
 from stream.live.encoded import Encoded
-from stream.live.outputs import Seen, check_writable
+from stream.live.outputs import Seen
 from stream.live.piece import Container, Piece
-from stream.sink import check_spared
 
 PLAYLIST = "live.m3u8"
 SECONDS = 2
@@ -52,13 +52,11 @@ class HlsFolder(Encoded):
         self.place: str | None = str(self.playlist)
         if self._folder.exists() and not self._folder.is_dir():
             raise OutputError(f"{folder} is no folder; give another name")
-        if not self._folder.parent.is_dir():
-            raise OutputError(f"{folder}: there is no folder {self._folder.parent}; make it first")
         for there in (self.playlist, *self._folder.glob("*-*.ts")):  # segments are replaced without a word
             check_spared(there, made_from)
         if self.playlist.exists() and not overwrite:
             raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
-        check_writable(self._folder if self._folder.exists() else self._folder.parent)
+        check_folder(self._folder if self._folder.exists() else self._folder.parent, folder)
         self._piece: Piece | None = None
         self._begun = 0
 

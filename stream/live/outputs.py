@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from engine.errors import OutputError, UsageError
+from engine.errors import UsageError
+from engine.output_file import check_apart, check_output
 from stream.frames import LabelledFrame, TrackVerdict, VideoInfo
-from stream.sink import check_apart, check_spared
 
 CAMERA = "{camera}"
 """Stands for the camera's name in the name of a file."""
@@ -159,34 +158,10 @@ def check_files(outputs: Iterable[Output], *others: str) -> None:
 
 
 def check_new(path: Path, overwrite: bool, made_from: Iterable[str | os.PathLike[str]] = ()) -> None:
-    """Refuse a file that exists, or that cannot be there.
+    """Refuse a file that cannot be begun there, and written to as it grows.
 
     Raises:
-        OutputError: it may not be replaced, or is one of the files that the run is `made_from`, or its folder is
-            missing or cannot be written to.
+        OutputError: as `engine.output_file.check_output`.
     """
-    check_spared(path, made_from)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give a file name")
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"{path} exists; give another name, --overwrite, or a name with the time in it, such as %Y%m%d-%H%M%S"
-        )
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise OutputError(f"{path} may not be written; give another name")
-    check_writable(path.parent)
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that takes no files. It is tried, with a file without a name: permissions alone do not tell.
-
-    Raises:
-        OutputError: it does not.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"no file can be written into {folder} ({error.strerror}); give another folder") from error
+    hint = ", or a name with the time in it, such as %Y%m%d-%H%M%S"
+    check_output(path, overwrite, made_from, in_place=True, hint=hint)

@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_the_old_gallery(path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         Gallery.update(path, lambda g: edit(g, remove=["ann"]))
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["g.gallery"]

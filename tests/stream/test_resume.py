@@ -463,7 +463,7 @@ def test_one_process_at_a_time(clip: Path, job: Job) -> None:
 
 def test_a_folder_whose_run_died_before_it_described_its_job(job: Job, whole: Whole) -> None:
     job.work.mkdir()
-    (job.work / f"{JOB_FILE}.part").write_text('{"ver', "utf-8")
+    (job.work / ".job.0badcafe.part.json").write_text('{"ver', "utf-8")
     job.label(resume=True)
     assert Made.of(job.output) == whole.made
 

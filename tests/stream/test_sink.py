@@ -1,4 +1,4 @@
-"""What a container can hold, and files that are there whole or not at all."""
+"""What a container can hold, and disks that are full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stream.encoding import EncoderSettings, plan_encoder
 from stream.joining import join
 from stream.probe import probe
 from stream.segments import SegmentWriter
-from stream.sink import StreamPlan, atomic_output, check_output, container_of, plan_streams
+from stream.sink import StreamPlan, container_of, plan_streams
 from stream.source import FileSource
 from tests.stream.media import ASS, CHAPTERS, Video, audio, copied, cover, read, relabel, subrip, text_track, write
 
@@ -141,78 +141,6 @@ def test_an_encoder_that_the_container_does_not_take(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", Video(frames=3, width=64, height=64))
     with pytest.raises(OutputError, match="svtav1"):
         planned(path, tmp_path / "b.mov", encoder="svtav1")
-
-
-def test_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "a.mp4"
-    with atomic_output(target) as temporary:
-        temporary.write_bytes(b"half")
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".mp4"
-        assert not target.exists()
-    assert target.read_bytes() == b"half"
-    with pytest.raises(KeyboardInterrupt), atomic_output(target, overwrite=True) as temporary:  # noqa: PT012
-        temporary.write_bytes(b"other")
-        raise KeyboardInterrupt
-    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
-    assert target.read_bytes() == b"half"
-
-
-def test_existing_output_is_kept_without_overwrite(tmp_path: Path) -> None:
-    target = tmp_path / "a.mp4"
-    target.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="--overwrite"):
-        check_output(target)
-    check_output(target, overwrite=True)
-    # One that appears meanwhile is not overwritten either.
-    other = tmp_path / "b.mp4"
-    with pytest.raises(OutputError, match="--overwrite"), atomic_output(other) as temporary:  # noqa: PT012
-        temporary.write_bytes(b"new")
-        other.write_bytes(b"theirs")
-    assert other.read_bytes() == b"theirs"
-
-
-def test_a_file_that_is_replaced_keeps_its_permissions_and_its_link(tmp_path: Path) -> None:
-    real, link = tmp_path / "far" / "real.jsonl", tmp_path / "link.jsonl"
-    real.parent.mkdir()
-    real.write_bytes(b"old")
-    real.chmod(0o600)
-    link.symlink_to(real)
-    for folder in (None, tmp_path):
-        with atomic_output(link, overwrite=True, folder=folder) as temporary:
-            assert temporary.parent == real.parent
-            temporary.write_bytes(b"new")
-            assert temporary.stat().st_mode & 0o777 == 0o600, "from the first byte on"
-    assert link.is_symlink()
-    assert real.read_bytes() == b"new"
-    assert real.stat().st_mode & 0o777 == 0o600
-    assert [p.name for p in real.parent.iterdir()] == ["real.jsonl"]
-
-
-def test_what_it_is_made_from_is_never_replaced(tmp_path: Path) -> None:
-    source = tmp_path / "a.mp4"
-    source.write_bytes(b"mine")
-    link = tmp_path / "link.mp4"
-    link.symlink_to(source)
-    for output in (source, link, tmp_path / "." / "a.mp4"):
-        with pytest.raises(OutputError, match="made from"):
-            check_output(output, True, ["none.mp4", source])
-    check_output(tmp_path / "b.mp4", True, [source])
-
-
-def test_bad_places(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="does not exist"):
-        check_output(tmp_path / "none" / "a.mp4")
-    with pytest.raises(OutputError, match="is a folder"):
-        check_output(tmp_path, overwrite=True)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission(tmp_path: Path) -> None:
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    with pytest.raises(OutputError, match="permission"):
-        check_output(folder / "a.mp4")
 
 
 @pytest.fixture

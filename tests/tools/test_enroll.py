@@ -57,7 +57,7 @@ def test_overwriting_must_be_asked_for(
 ) -> None:
     (tmp_path / "g.gallery").write_text("precious", "utf-8")
     assert run(arguments) == 5
-    assert "g.gallery: exists already; choose another name, or pass --overwrite" in capsys.readouterr().err
+    assert "g.gallery exists already; use --overwrite to replace it, or choose another place" in capsys.readouterr().err
     assert (tmp_path / "g.gallery").read_text("utf-8") == "precious"
     assert run([*arguments, "--overwrite"]) == 0
     assert Gallery.load(tmp_path / "g.gallery").people == ("ann", "대현")

@@ -326,9 +326,9 @@ def test_stdout_is_for_one_thing(networks: list[str], capfd: pytest.CaptureFixtu
     [
         (["udp://127.0.0.1:1", "--out", "a.mkv"], 5, "--overwrite"),
         (["udp://127.0.0.1:1", "--out", "a.mp4"], 2, ".mkv"),
-        (["udp://127.0.0.1:1", "--out", "no/a.mkv"], 5, "no folder"),
-        (["udp://127.0.0.1:1", "--out", "no/hls/"], 5, "no folder"),
-        (["udp://127.0.0.1:1", "--tracks", "no/a.tracks.jsonl"], 5, "no folder"),
+        (["udp://127.0.0.1:1", "--out", "no/a.mkv"], 5, "does not exist; make it"),
+        (["udp://127.0.0.1:1", "--out", "no/hls/"], 5, "does not exist; make it"),
+        (["udp://127.0.0.1:1", "--tracks", "no/a.tracks.jsonl"], 5, "does not exist; make it"),
         (["udp://127.0.0.1:1", "--log", "no/log.jsonl"], 5, "log.jsonl"),
         (["no.mkv", "--realtime"], 3, "no.mkv"),
         ([".", "--realtime"], 3, "is a folder"),

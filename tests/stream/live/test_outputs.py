@@ -217,9 +217,9 @@ def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     (tmp_path / "a.mkv").touch()
     with pytest.raises(OutputError, match="exists"):
         Recording(str(tmp_path / "a.mkv"))
-    with pytest.raises(OutputError, match="no folder"):
+    with pytest.raises(OutputError, match="does not exist"):
         Recording(str(tmp_path / "no" / "a.mkv"))
-    with pytest.raises(OutputError, match="no folder"):
+    with pytest.raises(OutputError, match="does not exist"):
         Recording(str(tmp_path / "a.mkv" / "b.mkv"))
 
 

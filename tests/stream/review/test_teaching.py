@@ -168,7 +168,7 @@ def test_a_disk_that_is_full_leaves_the_gallery_whole_and_it_can_be_tried_again(
 
     before = group.read_bytes()
     review.name(4, "ben", learn=True)
-    monkeypatch.setattr("engine.gallery_file.write", full)
+    monkeypatch.setattr("engine.gallery.write_output", full)
     with pytest.raises(OutputError):
         review.save()
     assert group.read_bytes() == before
