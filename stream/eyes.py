@@ -77,6 +77,8 @@ class HostEyes:
         self._embedder = embedder
         self._clock = clock or StageClock()
         self._box = detector.letterbox(info.width, info.height)
+        # OpenCV's own threads save nothing on pictures so small, and turn in circles while they wait for the next.
+        cv2.setNumThreads(1)
 
     def cells(self, frame: Frame) -> NDArray[np.uint8]:
         return coarse_rgb(frame.picture, *GRID)

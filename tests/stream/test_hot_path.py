@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -129,3 +130,11 @@ def test_who_hides_faces_looks_at_every_frame(
     """A face that came and went between two looks would stay visible."""
     hidden = label_video(clip, tmp_path / "out.mp4", detector=detector, style=Style.parse(["blur"]))
     assert hidden.stages["detect"]["calls"] == counted["small_rgb"] == FRAMES
+
+
+def test_opencv_brings_no_threads_of_its_own(
+    clip: Path, gallery: Gallery, detector: Detector, embedder: Embedder, tmp_path: Path
+) -> None:
+    cv2.setNumThreads(2)
+    label_video(clip, tmp_path / "out.mp4", gallery=gallery, detector=detector, embedder=embedder)
+    assert cv2.getNumThreads() == 1
