@@ -35,7 +35,7 @@ from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown
 from stream.tracklines import encode
-from stream.tracks import Header, Model, Tracks, TracksWriter, partial_path, read
+from stream.tracks import Header, Model, Tracks, TracksWriter, read
 
 
 def label_video(
@@ -146,7 +146,7 @@ def label_video(
         networks = {name: _Counts(done) for name, done in counted.items()}
         queues: dict[str, dict[str, float]] = {}
 
-        def analyse(drawn: LabelledCopy | None, before_rename: Callable[[], None] | None = None) -> Pipeline:
+        def analyse(drawn: LabelledCopy | None, before_rename: Callable[[Path], None] | None = None) -> Pipeline:
             writer = TracksWriter.open(record, header, overwrite=record_overwrite, before_rename=before_rename)
             pipeline = Pipeline(reader, analyser, drawn, writer, clock, progress)
             pipeline.work()
@@ -177,7 +177,7 @@ def label_video(
                 resume=resume,
                 canvas=placement.canvas,
             ) as copy:
-                before_rename = partial(_note_record, copy.work, record)
+                before_rename = partial(_note_record, copy.work)
                 if later:
                     from stream.renaming import settle
                     from stream.render import draw
@@ -283,8 +283,8 @@ def _of_session(session: Session) -> dict[str, Any]:
 
 
 def _note_record(work: WorkFolder, record: Path) -> None:
-    """The record is complete and about to get its name: from now on it is this job's."""
-    work.mark("record", content_of(partial_path(record)))
+    """The record is complete, and about to get its final name: from now on it is this job's."""
+    work.mark("record", content_of(record))
 
 
 def _written_by(work: Path, record: Path) -> bool:

@@ -7,7 +7,6 @@ shipped JSON Schema `tracks.schema.json` describes each kind of line.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from engine.errors import InputError, OutputError
+from engine.output_file import begin_output, check_output, finish_output, real_path, writing
 from engine.wording import count
 from stream.frames import Face, TrackVerdict
 from stream.presence import PresenceLog
@@ -110,7 +110,7 @@ class TracksWriter:
         self._stream = stream
         self._target = target
         self._overwrite = False
-        self._before_rename: Callable[[], None] = lambda: None
+        self._before_rename: Callable[[Path], None] = lambda path: None
         self._scale = header.time_base.numerator, header.time_base.denominator
         self._time_base = header.time_base
         self._waiting: list[bytes] = []
@@ -126,24 +126,20 @@ class TracksWriter:
         header: Header,
         *,
         overwrite: bool = False,
-        before_rename: Callable[[], None] | None = None,
+        before_rename: Callable[[Path], None] | None = None,
     ) -> TracksWriter:
         """Start the record `path`. Until `finish` it grows under the name that `partial_path` gives; what an
-        earlier, interrupted run left under that name is replaced. `before_rename` is called when the record is
-        complete and about to get its final name.
+        earlier, interrupted run left under that name is replaced. `before_rename` is called with that name when the
+        record is complete and about to get its final one. Permissions and links are kept as by `atomic_output`.
 
         Raises:
-            OutputError: the file exists and may not be overwritten, or its folder is missing or not writable.
+            OutputError: as `engine.output_file.check_output`.
         """
-        target = Path(path)
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists; give another name or --overwrite")
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; give a file name")
-        try:
+        check_output(path, overwrite)
+        target = real_path(path)
+        with writing(path):
+            begin_output(partial_path(target), target)
             stream = partial_path(target).open("wb", buffering=0)
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror}") from error
         try:
             writer = cls(stream, header, target=target)
         except BaseException:
@@ -195,11 +191,9 @@ class TracksWriter:
         summary = Summary(self._log.frames, dict(dropped or {}), dict(damage or {}), people)
         self._write(summary)
         if self._target is not None:
-            if complete:
-                self._sync()
             self._stream.close()
             if complete:
-                self._rename(self._target)
+                self._finish(self._target)
         return summary
 
     def abort(self, *, keep: bool = False) -> Path | None:
@@ -223,21 +217,13 @@ class TracksWriter:
         if self._target is not None and not self._stream.closed:
             self.abort()
 
-    def _sync(self) -> None:
-        """Onto the disk itself: the final name says that all of it is there."""
+    def _finish(self, target: Path) -> None:
+        self._before_rename(partial_path(target))
         try:
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
-
-    def _rename(self, target: Path) -> None:
-        if target.exists() and not self._overwrite:
-            raise OutputError(f"{target} has appeared meanwhile; the record is in {self.path}")
-        self._before_rename()
-        try:
-            os.replace(partial_path(target), target)
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror}; the record is in {self.path}") from error
+            with writing(target):
+                finish_output(partial_path(target), target, self._overwrite)
+        except OutputError as error:
+            raise OutputError(f"{error}; the record is in {self.path}") from error
 
     def _write(self, line: Line) -> None:
         data = encode(line)
@@ -252,12 +238,10 @@ class TracksWriter:
     def _flush(self) -> None:
         """Whole lines only, so that a follower never reads half of one."""
         rest = memoryview(b"".join(self._waiting))
-        try:
+        with writing(str(getattr(self._stream, "name", "the record"))):
             while rest:
                 rest = rest[self._stream.write(rest) :]
             self._stream.flush()
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path or 'the record'}: {error.strerror}") from error
         self._waiting.clear()
         self._flushed = time.monotonic()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -359,8 +360,27 @@ def test_existing_records_are_spared(tmp_path: Path) -> None:
     assert late.read_text("utf-8") == "somebody else's"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions and links of POSIX")
+def test_a_record_that_is_replaced_keeps_its_permissions_and_its_link(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    real, link = tmp_path / "far" / "real.tracks.jsonl", tmp_path / "mv.tracks.jsonl"
+    real.write_text("old", "utf-8")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    named: list[Path] = []
+    writer = TracksWriter.open(link, HEADER, overwrite=True, before_rename=named.append)
+    assert writer.path == tmp_path / "far" / "real.partial.tracks.jsonl"
+    assert writer.path.stat().st_mode & 0o777 == 0o600, "nobody else may read it while it grows"
+    writer.finish()
+    assert named == [writer.path]
+    assert link.is_symlink()
+    assert read(link).frames == ()
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in real.parent.iterdir()] == [real.name]
+
+
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"nowhere.*No such file"):
+    with pytest.raises(OutputError, match=r"nowhere does not exist; make it first"):
         TracksWriter.open(tmp_path / "nowhere" / "a.tracks.jsonl", HEADER)
     with pytest.raises(OutputError, match="folder"):
         TracksWriter.open(tmp_path, HEADER, overwrite=True)
@@ -368,7 +388,10 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_output_error() -> None:
-    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OutputError, match="No space"):
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OutputError, match="/dev/full: the disk is full"),
+    ):
         TracksWriter(full, HEADER)
 
 
