@@ -91,14 +91,10 @@ def write_results(folder: Path, as_json: str, as_markdown: str) -> None:
     Raises:
         OutputError: they cannot be written.
     """
-    from engine.errors import OutputError
+    from train.output import write_whole
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "detector.json").write_text(as_json, "utf-8")
-        (folder / "detector.md").write_text(as_markdown, "utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None
+    write_whole(folder / "detector.json", as_json)
+    write_whole(folder / "detector.md", as_markdown)
 
 
 @click.command("quantize-detector")
@@ -112,15 +108,14 @@ def quantize(model: Path | None, data: Path, output: Path, overwrite: bool, size
     """Make an INT8 copy of a detector, for CPUs that are quick at it; use it with --detector FILE."""
     import json
 
-    from engine.errors import OutputError
     from engine.modelfile import ModelFile
+    from engine.output_file import check_output
     from train.data.boxes import LoadReport, load_box_set, split_dev
     from train.detector_precision import quantize_detector
     from train.detector_report import DEV_PICTURES
 
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists already; use --overwrite or another name")
     source = ModelFile.shipped("detector") if model is None else ModelFile.read(model, "detector")
+    check_output(output, overwrite, [source.path, data])
     problems = LoadReport()
     pictures = split_dev(load_box_set(data, problems), DEV_PICTURES)[0]
 

@@ -7,9 +7,7 @@ full disk or a kill at any moment leaves the last good checkpoint as it was.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError, OutputError
+from train.output import write_arrays
 
 _RECORD = "record"
 _VERSION = 1
@@ -70,20 +69,10 @@ def save(path: Path, architecture: str, parts: Mapping[str, Sequence[Any]], reco
         for index, v in enumerate(variables)
     }
     text = json.dumps({"version": _VERSION, "architecture": architecture, "record": dict(record)})
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, **{_RECORD: np.array(text)}, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write the checkpoint {path}: {error}; the older one, if any, is untouched"
-        ) from error
+        write_arrays(path, **{_RECORD: np.array(text)}, **arrays)
+    except OutputError as error:
+        raise OutputError(f"{error}; the older checkpoint, if any, is untouched") from error
 
 
 def load(path: Path, architecture: str) -> Checkpoint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import OutputError
 from train.export import export_onnx
 from train.models.detector import STRIDES, with_probabilities
+from train.output import replaced
 
 COARSE = 192
 """Size of the second look for faces that fill the picture, `engine.coarse`: of 64 to 416 px the one that found most
@@ -42,26 +41,21 @@ def export_detector(
 
     if example is None:
         example = np.random.default_rng(0).integers(0, 256, (2, 128, 192, 3), np.uint8)
-    partial = folder / "detector.partial.keras"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        digest = export_onnx(
-            heads,
-            folder / "detector.onnx",
-            input_name="images",
-            input_shape=(None, None, None, 3),
-            output_names=[f"head{s}" for s in STRIDES],
-            metadata={
-                "iznet.kind": "detector",
-                "iznet.name": model.name,
-                "iznet.strides": ",".join(str(s) for s in STRIDES),
-                "iznet.threshold": f"{threshold:g}",
-                "iznet.coarse": str(COARSE),
-            },
-            example=example,
-        )
-        model.save(partial)
-        os.replace(partial, folder / "detector.keras")
-    except OSError as error:
-        raise OutputError(f"cannot write the detector into {folder}: {error}") from error
+    digest = export_onnx(
+        heads,
+        folder / "detector.onnx",
+        input_name="images",
+        input_shape=(None, None, None, 3),
+        output_names=[f"head{s}" for s in STRIDES],
+        metadata={
+            "iznet.kind": "detector",
+            "iznet.name": model.name,
+            "iznet.strides": ",".join(str(s) for s in STRIDES),
+            "iznet.threshold": f"{threshold:g}",
+            "iznet.coarse": str(COARSE),
+        },
+        example=example,
+    )
+    with replaced(folder / "detector.keras") as temporary:
+        model.save(temporary)
     return digest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ import onnx
 from numpy.typing import NDArray
 
 from engine.detector import Detector
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
 from engine.openvino_session import OpenVINOSession
 from train.data.boxes import Picture
+from train.output import write_whole
 
 HEAD_CHANNELS = (1, 4, 10)
 """Of the last convolutions (score, box, points): their few numbers stay in f32."""
@@ -104,8 +104,8 @@ def quantize_detector(
     onnx.helper.set_model_props(quantized, dict(sorted({**file.metadata, "iznet.precision": "int8"}.items())))
     data = quantized.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()
-    _write(target, data)
-    _write(target.with_suffix(".sha256"), f"{digest}  {target.name}\n".encode())
+    write_whole(target, data)
+    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
     return digest
 
 
@@ -117,16 +117,6 @@ def _last_convolutions(model: Any) -> list[str]:
         for node in model.graph.node
         if node.op_type == "Conv" and shapes.get(node.input[1], (0,))[0] in HEAD_CHANNELS
     ]
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 class SimulatedBfloat16(OpenVINOSession):

@@ -26,6 +26,7 @@ from train.detector_sheets import (
     picture_sheet,
     write_png,
 )
+from train.output import write_whole
 from train.teacher_views import Sightings, Teachers
 
 Say = Callable[[str], None]
@@ -235,7 +236,7 @@ class _Run:
         result = judge_clips(self.ours, self.frames, self._look_at_frames(), verdicts, self.plan.sizes[0])
         if self.plan.sheets is not None:
             write_png(self.plan.sheets / "doubtful.png", doubtful_sheet(self.frames, result.doubtful))
-            (self.plan.sheets / "verdicts.json").write_text(verdict_lines(merged(verdicts, result.doubtful)), "utf-8")
+            write_whole(self.plan.sheets / "verdicts.json", verdict_lines(merged(verdicts, result.doubtful)))
         return result.figures()
 
     def time(self, reduced: Sequence[Contender]) -> dict[str, Any]:

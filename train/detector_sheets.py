@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import OutputError
 from engine.metrics import box_iou
 from train.clip_eval import Find
 from train.contenders import Contender
 from train.data.boxes import Picture
 from train.data.close_ups import CloseUp
 from train.detector_eval import Judgement, scaled, scaled_truths
+from train.output import replaced, write_whole
 
 Image = NDArray[np.uint8]
 GREEN, RED, YELLOW, GREY, WHITE = (0, 220, 0), (255, 0, 0), (255, 220, 0), (128, 128, 128), (255, 255, 255)
@@ -37,13 +37,9 @@ def write_png(path: Path, image: Image) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = cv2.imwrite(str(path), image[..., ::-1])
-    except (OSError, cv2.error):
-        done = False
-    if not done:
-        raise OutputError(f"{path}: cannot be written; give a folder that can be")
+    ok, data = cv2.imencode(".png", image[..., ::-1])
+    assert ok, "an array in memory can be encoded"
+    write_whole(path, data.tobytes())
 
 
 def picture_sheet(
@@ -217,9 +213,7 @@ def draw_curves(path: Path, judgements: Sequence[Judgement], minimum: int, headi
     axes.legend(loc="lower left", fontsize=8)
     figure.tight_layout()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        with replaced(path) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
     finally:
         pyplot.close(figure)

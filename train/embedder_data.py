@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
+from engine.output_file import atomic_output
 from train.data.faces import FaceSet, Split, read_faces, read_names, split_faces
 from train.output import write_arrays
 from train.teachers import Teachers, fit_projection, project
@@ -46,15 +46,8 @@ def write_pictures(faces: FaceSet, path: Path) -> None:
     Raises:
         OutputError: it cannot be written, or the disk is full.
     """
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, faces.pictures)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the training pictures to {path}: {error}; give another --out") from error
+    with atomic_output(path, overwrite=True) as temporary, temporary.open("wb") as file:
+        np.save(file, faces.pictures)
 
 
 class Targets:

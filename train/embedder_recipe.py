@@ -13,7 +13,6 @@ import onnx
 from numpy.typing import NDArray
 
 from engine.embedder import Embedder
-from engine.errors import OutputError
 from engine.metrics import tar_at_far
 from train.compiled_step import on_tensorflow
 from train.data.dlib_network import installed_weights, read_dlib_network
@@ -28,6 +27,7 @@ from train.export import export_onnx, write_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
+from train.output import replaced
 from train.quantize import quantize
 from train.teachers import Teachers
 
@@ -149,10 +149,8 @@ def train_and_export(
     residual = isinstance(recipe.design, EmbedderDesign)
     whiten(network, learn)
     digest = export_embedder(network, work, split, mirror=residual, integers=not residual)
-    try:
-        network.save(work / "embedder.keras")
-    except OSError as error:
-        raise OutputError(f"cannot write {work / 'embedder.keras'}: {error}") from error
+    with replaced(work / "embedder.keras") as temporary:
+        network.save(temporary)
     return digest
 
 

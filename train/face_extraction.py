@@ -21,8 +21,10 @@ from engine.alignment import ARCFACE_TEMPLATE, SIZE, similarity_transform, warp_
 from engine.detector import Detector
 from engine.errors import InputError, IznetError, OutputError
 from engine.images import SUFFIXES, load_image
+from engine.output_file import writing
 from engine.photofaces import distinct, find_faces
 from engine.types import Detections
+from train.output import write_whole
 
 RECORD = "faces.jsonl"
 SHEET = "faces.png"
@@ -214,17 +216,9 @@ def cut_faces(rgb: NDArray[np.uint8], faces: Detections, settings: CropSettings)
 
 
 def _write(path: Path, crop: NDArray[np.uint8], overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already and is not of this run; use --overwrite or another folder")
     ok, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert ok, "an array in memory can be encoded"
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data.tobytes())
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+    write_whole(path, data.tobytes(), overwrite)
 
 
 class _Record:
@@ -243,13 +237,7 @@ class _Record:
                 )
         # Written anew without a line that an interruption cut off, or that a later one replaced.
         lines = [json.dumps(wanted), *(_line(result) for result in self._done.values())]
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(RECORD + ".partial")
-            partial.write_text("\n".join(lines) + "\n", "utf-8")
-            partial.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
+        write_whole(self._path, "\n".join(lines) + "\n")
 
     def _read(self) -> tuple[dict[str, Any], dict[str, PhotoResult]]:
         try:
@@ -285,11 +273,8 @@ class _Record:
 
     def add(self, result: PhotoResult) -> None:
         """Append a photo's line."""
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line(result) + "\n")
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); free some space") from None
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(result) + "\n")
 
 
 def _line(result: PhotoResult) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from engine.errors import OutputError
 from train.data.grid import FACES, Grid
 from train.export import export_onnx
 
@@ -54,10 +53,6 @@ def export_grid_detector(
     """
     if example is None:
         example = np.random.default_rng(0).integers(0, 256, (2, 128, 192, 3), np.uint8)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the detector into {folder}: {error}") from error
     name = f"head{FACES.cell}"
     return export_onnx(
         lambda pixels: engine_heads(model(pixels, training=False)),

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
+from train.output import replaced
 
 
 def draw_loss_curve(log: Path, picture: Path, parts: Sequence[str], measure: str | None = None) -> None:
@@ -49,8 +50,7 @@ def draw_loss_curve(log: Path, picture: Path, parts: Sequence[str], measure: str
         right.set(ylabel=measure, ylim=(0, 1))
     figure.tight_layout()
     try:
-        figure.savefig(picture, metadata={"Software": None})
-    except OSError as error:
-        raise OutputError(f"{picture}: cannot be written ({error.strerror}); choose another place") from None
+        with replaced(picture) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
     finally:
         pyplot.close(figure)

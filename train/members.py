@@ -27,9 +27,10 @@ from engine.calibration import FAR, calibrate
 from engine.cohort import Cohort
 from engine.embedder import Embedder, unit
 from engine.enrolment import Looked
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from engine.gallery import Gallery
 from train.data.views import Strength, degrade
+from train.output import write_whole
 
 FEWEST = 6
 """Photos of a person from which on some are kept aside."""
@@ -323,11 +324,8 @@ def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
     digest = hashlib.sha256(data).hexdigest()
-    try:
-        target.write_bytes(data)
-        target.with_suffix(".sha256").write_text(f"{digest}  {target.name}\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
+    write_whole(target, data)
+    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
     return digest
 
 
@@ -351,10 +349,6 @@ def export(
         OutputError: `out` cannot be written.
         InputError: ONNX Runtime does not answer as the layer says.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another folder") from error
     name = f"{embedder.name}-members"
     threshold = same_rate_threshold(cohort, result.matrix, embedder.threshold)
     digest = add_layer(embedder.session.model.path, out / "embedder.onnx", result.matrix, name, threshold)

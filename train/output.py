@@ -1,42 +1,53 @@
-"""Small files that appear whole or not at all."""
+"""What a training leaves behind: files that appear whole or not at all, and take the place of an earlier run's.
+
+Their folders are made where they are missing; `engine.output_file` says what else holds for them.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import OutputError
+from engine.output_file import atomic_output, writing
 
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write `data` (text as UTF-8) beside `path`, then rename it; folders are made where they are missing.
+@contextlib.contextmanager
+def replaced(path: Path, overwrite: bool = True) -> Iterator[Path]:
+    """A temporary name, which becomes `path` when the block ends well.
 
     Raises:
-        OutputError: it cannot be written; what was there before is untouched.
+        OutputError: it cannot be written, or exists and `overwrite` is false; what was there before is untouched.
+
+    Example:
+        >>> with replaced(Path("tuned/network.keras")) as temporary:    # doctest: +SKIP
+        ...     network.save(temporary)
     """
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    with atomic_output(path, overwrite) as temporary:
+        yield temporary
+
+
+def write_whole(path: Path, data: str | bytes, overwrite: bool = True) -> None:
+    """Write `data`, text as UTF-8.
+
+    Raises:
+        OutputError: as `replaced`.
+    """
+    with replaced(path, overwrite) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    """`arrays` as an `.npz` file, whole or not at all.
+    """Write `arrays` as an `.npz` file.
 
     Raises:
-        OutputError: as `write_whole`.
+        OutputError: as `replaced`.
     """
-    out = io.BytesIO()
-    np.savez(out, **arrays)  # type: ignore[arg-type]
-    write_whole(path, out.getvalue())
+    with replaced(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

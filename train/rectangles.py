@@ -17,7 +17,6 @@ from keras import ops
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from engine.errors import OutputError
 from engine.metrics import FaceTruth, average_precision, box_iou
 from engine.nms import nms
 from engine.types import Detections
@@ -228,8 +227,5 @@ def prove_rectangles(
     grids = _in_parts(trainer.predict, shown)
     write_png(folder / "predictions.png", rectangles_sheet(shown, [find_rectangles(g) for g in grids]))
     draw_loss_curve(folder / "log.jsonl", folder / "loss.png", PARTS)
-    try:
-        (folder / "figures.json").write_text(json.dumps(figures.row(), indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder / 'figures.json'}: cannot be written ({error.strerror})") from None
+    write_whole(folder / "figures.json", json.dumps(figures.row(), indent=1) + "\n")
     return figures

@@ -98,7 +98,7 @@ def test_the_report_is_written_as_json(tmp_path: Path) -> None:
         "files": {"image without a label": ["unnamed.jpg"], "unreadable image": ["broken.jpg"]},
     }
     (tmp_path / "file").write_text("x", "utf-8")
-    with pytest.raises(OutputError, match=r"data\.json: cannot be written"):
+    with pytest.raises(OutputError, match=r"data\.json cannot be written"):
         report.write(tmp_path / "file" / "data.json")
 
 

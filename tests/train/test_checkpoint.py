@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OutputError, match=r"c\.npz.*No space left"):
+    with pytest.raises(OutputError, match=r"c\.npz: the disk is full.*untouched"):
         checkpoint.save(path, "a", parts(2), {"step": 2})
     monkeypatch.undo()
     assert_holds(path, 1)
@@ -56,7 +56,7 @@ def test_a_full_disk_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_kill_while_writing_leaves_the_older_one(tmp_path: Path) -> None:
     path = tmp_path / "c.npz"
     checkpoint.save(path, "a", parts(1), {"step": 1})
-    (tmp_path / "c.npz.partial").write_bytes(path.read_bytes()[:100])
+    (tmp_path / ".c.0badcafe.part.npz").write_bytes(path.read_bytes()[:100])
     assert_holds(path, 1)
     checkpoint.save(path, "a", parts(2), {"step": 2})
     assert_holds(path, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 tf = pytest.importorskip("tensorflow")
 
 from engine.errors import InputError, OutputError, UsageError  # noqa: E402
+from engine.output_file import is_temporary  # noqa: E402
 from tests.train.faces import blank  # noqa: E402
 from tools import cli  # noqa: E402
 from tools.train_detector import detector  # noqa: E402
@@ -54,15 +54,19 @@ def test_a_full_disk_ends_the_run_and_the_last_good_checkpoint_goes_on(
     path = tmp_path / "checkpoint.npz"
     good = path.read_bytes()
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    rename = Path.replace
+
+    def full(temporary: Path, target: Path) -> Path:
+        if target == path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(temporary, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OutputError, match=r"checkpoint\.npz.*No space left.*older one.*untouched"):
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(OutputError, match=r"checkpoint\.npz: the disk is full.*older.*untouched"):
             train_detector(some_data(), replace(RECIPE, steps=3), tmp_path, resume=True, say=quiet)
     assert path.read_bytes() == good
-    assert not list(tmp_path.glob("*.partial"))
+    assert not any(is_temporary(path) for path in tmp_path.iterdir())
     assert checkpoint.load(path, "detector-tiny").record["step"] == 2
     assert train_detector(some_data(), replace(RECIPE, steps=3), tmp_path, resume=True, say=quiet).step == 3
 

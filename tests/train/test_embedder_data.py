@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -90,7 +91,7 @@ def test_a_teacher_that_is_missing_is_named(tmp_path: Path) -> None:
         Teachers(tmp_path, (TeacherSpec("c.onnx", 0.0, 1.0),))
 
 
-def test_pictures_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_pictures_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn = faces()
     write_pictures(learn, tmp_path / "faces.npy")
     mapped = cast("NDArray[np.uint8]", np.load(tmp_path / "faces.npy", mmap_mode="r"))
@@ -98,10 +99,14 @@ def test_pictures_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["faces.npy"]
     with pytest.raises(OutputError, match=r"none/faces\.npy"):
         write_pictures(learn, tmp_path / "none" / "faces.npy")
-    (tmp_path / "full.partial").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"full\.npy"):
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"full\.npy: the disk is full"):
         write_pictures(learn, tmp_path / "full.npy")
-    assert not (tmp_path / "full.npy").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["faces.npy"]
 
 
 def test_the_small_collections_are_drawn_twice_as_often() -> None:

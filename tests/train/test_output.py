@@ -31,7 +31,7 @@ def test_what_was_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OutputError, match=r"t\.txt: cannot be written \(No space left"):
+    with pytest.raises(OutputError, match=r"t\.txt: the disk is full"):
         write_whole(target, "new")
     assert [p.name for p in tmp_path.iterdir()] == ["t.txt"]
     assert target.read_text("utf-8") == "old"
@@ -39,5 +39,12 @@ def test_what_was_there_stays_when_writing_fails(tmp_path: Path, monkeypatch: py
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
-    with pytest.raises(OutputError, match="file"):
+    with pytest.raises(OutputError, match=r"file/t\.txt cannot be written"):
         write_whole(tmp_path / "file" / "t.txt", "x")
+
+
+def test_what_another_run_left_is_spared_where_that_is_asked(tmp_path: Path) -> None:
+    write_whole(tmp_path / "t.txt", "old", overwrite=False)
+    with pytest.raises(OutputError, match="exists already"):
+        write_whole(tmp_path / "t.txt", "new", overwrite=False)
+    assert (tmp_path / "t.txt").read_text("utf-8") == "old"

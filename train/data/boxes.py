@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InputError, OutputError
+from engine.errors import InputError
 from train.data.side_files import side_file_entries
+from train.output import write_whole
 
 Floats = NDArray[np.float32]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -64,11 +65,7 @@ class LoadReport:
             OutputError: it cannot be written.
         """
         text = json.dumps({"counts": self.counts(), "files": self.problems}, indent=1, ensure_ascii=False)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n", "utf-8")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+        write_whole(path, text + "\n")
 
     def __str__(self) -> str:
         if not self.problems:

@@ -7,7 +7,6 @@ ignored: neither face nor background. The same findings give landmarks to faces 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine.metrics import box_iou
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.face_teachers import FaceTeacher
+from train.output import replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +206,12 @@ def cached_views(
         found.append(look(teacher, picture, views, threshold))
         if progress is not None:
             progress(number + 1, len(pictures))
-    folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        part,
-        counts=np.array([len(f) for f in found]),
-        boxes=np.concatenate([f.boxes for f in found]),
-        scores=np.concatenate([f.scores for f in found]),
-        landmarks=np.concatenate([f.landmarks for f in found]),
-    )
-    os.replace(part, path)
+    with replaced(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            counts=np.array([len(f) for f in found]),
+            boxes=np.concatenate([f.boxes for f in found]),
+            scores=np.concatenate([f.scores for f in found]),
+            landmarks=np.concatenate([f.landmarks for f in found]),
+        )
     return found
