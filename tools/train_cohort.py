@@ -27,8 +27,10 @@ def cohort(
     made with: make it anew whenever that is replaced. Prints how often real people kept aside would be given a name.
     """
     from engine.embedder import Embedder
+    from engine.output_file import check_output
     from train.cohort import train_cohort
 
+    check_output(out, True, [read for read in (faces, keep_aside, network) if read is not None])
     embedder = Embedder.open(network, backend="onnxruntime", precision="f32", threads=threads)
     if not as_json:
         click.echo(f"Embedding {faces} with {embedder.name} …", err=True)
