@@ -58,6 +58,8 @@ def test_an_existing_file_is_spared_without_overwrite(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.mp4 exists already; use --overwrite .*, or wait$") as caught:
         check_output(target, hint=", or wait")
     assert caught.value.exit_code == 5
+    with pytest.raises(OutputError, match="exists already"), atomic_output(target):
+        pytest.fail("the work was begun")
     check_output(target, overwrite=True)
     assert target.read_bytes() == b"mine"
 
