@@ -1,15 +1,17 @@
 """Names as pixels: one antialiased mask a name and size, drawn once and kept.
 
-OpenCV 5 carries its own fonts: `sans` (Latin, Greek, Cyrillic, Hebrew, Arabic; variable weight) falls through
-to `uni` (Hangul, kana, Han). What neither has, such as Thai, Devanagari or emoji, comes out as `?`;
-`unsupported` tells beforehand, and a TrueType file given as `font` cures it.
+OpenCV 5 carries its own fonts: `sans` (Latin, Greek, Cyrillic, Hebrew; variable weight) falls through to `uni`
+(Hangul, kana, Han). For what they lack, joined Arabic above all, there is DejaVu Sans, which Matplotlib brings along.
+What neither has, such as Thai, Devanagari or emoji, comes out as `?`; `unsupported` tells beforehand, and a TrueType
+file given as `font` cures it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from stream.visual_order import visual_order
 
 BUILT_IN = ("sans", "italic", "uni")
 WEIGHT = 600
@@ -59,11 +62,10 @@ class Glyphs:
 
     def __init__(self, font: str | Path = "sans", capacity: int = 512) -> None:
         self.font = str(font)
-        self._face = cv2.FontFace()
         if self.font not in BUILT_IN:
             _check_font(self.font)
-        if not self._face.set(self.font):
-            raise InputError(f"font {self.font}: OpenCV cannot use it; give another .ttf file")
+        self._faces = [_Face(self.font)]
+        """Asked in turn; the second one is there once it was needed."""
         self._capacity = capacity
         self._masks: OrderedDict[tuple[str, int, int], NDArray[np.uint8]] = OrderedDict()
         self._lock = Lock()
@@ -97,12 +99,9 @@ class Glyphs:
             '🙂'
         """
         with self._lock:
-            unknown = self._raster("?", 32, wide=False)
-            return "".join(
-                c
-                for c in dict.fromkeys(clean(text))
-                if c not in "? " and np.array_equal(self._raster(c, 32, wide=False), unknown)
-            )
+            letters, face = self._written(clean(text))
+            missing = [c for c in dict.fromkeys(letters) if not face.has(c)]
+            return "".join(sorted(missing, key=text.find))
 
     def remarks(self, names: Iterable[str]) -> list[str]:
         """One sentence for each name that cannot be drawn as it is written.
@@ -117,6 +116,22 @@ class Glyphs:
             for name in names
             if (missing := self.unsupported(name))
         ]
+
+    def _written(self, text: str) -> tuple[str, _Face]:
+        """The characters to set from left to right, and in which face: the first that has all of them, joined as they
+        should be; where there is none, what comes nearest.
+        """
+        letters = visual_order(text)
+        for face in self._all_faces():
+            if all(map(face.has, letters)):
+                return letters, face
+        return visual_order(text, joined=False), self._faces[0]
+
+    def _all_faces(self) -> Iterator[_Face]:
+        yield self._faces[0]
+        if len(self._faces) == 1 and self.font == BUILT_IN[0] and (file := _second_font()) is not None:
+            self._faces.append(_Face(str(file)))
+        yield from self._faces[1:]
 
     def _fit(self, text: str, size: int, max_width: int) -> NDArray[np.uint8]:
         smallest = max(SMALLEST, round(size * 0.6))
@@ -143,14 +158,32 @@ class Glyphs:
 
     def _trimmed(self, text: str, size: int) -> tuple[NDArray[np.uint8], int]:
         """The raster without empty rows and columns, and the row its baseline lies on."""
-        raster = self._raster(text, size, _wide(text))
+        letters, face = self._written(text)
+        raster = face.raster(letters, size, _wide(text))
         rows, columns = np.flatnonzero(raster.any(1)), np.flatnonzero(raster.any(0))
         if not len(rows):
             return np.zeros((1, max(1, size // 2)), np.uint8), 1
         top = int(rows[0])
         return raster[top : rows[-1] + 1, columns[0] : columns[-1] + 1], 2 * size - top
 
-    def _raster(self, text: str, size: int, wide: bool) -> NDArray[np.uint8]:
+
+class _Face:
+    """One font, and which characters it has."""
+
+    def __init__(self, font: str) -> None:
+        self._face = cv2.FontFace()
+        if not self._face.set(font):
+            raise InputError(f"font {font}: OpenCV cannot use it; give another .ttf file")
+        self._had: dict[str, bool] = {"?": True, " ": True}
+
+    def has(self, character: str) -> bool:
+        """Whether it is not drawn as `?`."""
+        if character not in self._had:
+            unknown = self.raster("?", 32, wide=False)
+            self._had[character] = not np.array_equal(self.raster(character, 32, wide=False), unknown)
+        return self._had[character]
+
+    def raster(self, text: str, size: int, wide: bool) -> NDArray[np.uint8]:
         """White text on black with its baseline on row `2 * size`, and room to spare on every side."""
         weight = LIGHT if wide else WEIGHT
         _, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), self._face, size, weight)
@@ -166,6 +199,13 @@ def _wide(text: str) -> bool:
     """Whether there are Hangul, kana or Han letters, which OpenCV's font has in one weight only, a thin one:
     they are thickened by drawing them a second time one pixel further right."""
     return any(unicodedata.east_asian_width(c) in "WF" for c in text)
+
+
+def _second_font() -> Path | None:
+    """DejaVu Sans, where Matplotlib is installed; which is not imported for that."""
+    found = importlib.util.find_spec("matplotlib")
+    file = Path(found.origin or "").parent / "mpl-data/fonts/ttf/DejaVuSans-Bold.ttf" if found else None
+    return file if file is not None and file.is_file() else None
 
 
 def _check_font(path: str) -> None:

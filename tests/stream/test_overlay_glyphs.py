@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from stream.glyphs import Glyphs, clean
@@ -22,6 +23,40 @@ def glyphs() -> Glyphs:
 )
 def test_the_built_in_font_has_the_scripts_it_is_said_to_have(glyphs: Glyphs, name: str) -> None:
     assert glyphs.unsupported(name) == ""
+
+
+def test_hebrew_runs_from_right_to_left(glyphs: Glyphs) -> None:
+    word, first, last = (trimmed(glyphs.mask(text, 40, 400)) for text in ("שרי", "ש", "י"))
+    np.testing.assert_array_equal(trimmed(word[:, -first.shape[1] :]), first)
+    np.testing.assert_array_equal(trimmed(word[:, : last.shape[1]]), last)
+
+
+def test_numbers_and_latin_words_keep_their_order_among_them(glyphs: Glyphs) -> None:
+    mixed, number = trimmed(glyphs.mask("שרה 12", 40, 400)), trimmed(glyphs.mask("12", 40, 400))
+    np.testing.assert_array_equal(trimmed(mixed[:, : number.shape[1]]), number)
+
+
+def test_arabic_letters_are_joined(glyphs: Glyphs) -> None:
+    """A word is one stroke after the other without gaps, which its letters by themselves are not."""
+    word = "سلمى"
+    ink = trimmed(glyphs.mask(word, 64, 900)) > 0
+    assert ink.any(0).all()
+    apart = " ".join(word)
+    assert not (trimmed(glyphs.mask(apart, 64, 900)) > 0).any(0).all()
+    assert glyphs.unsupported(word) == ""
+
+
+def test_arabic_is_drawn_from_right_to_left_even_without_a_font_that_joins_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.glyphs._second_font", lambda: None)
+    bare = Glyphs()
+    assert bare.unsupported("دار") == ""
+    ink, last = trimmed(bare.mask("دار", 64, 900)), trimmed(bare.mask("ر", 64, 900))
+    np.testing.assert_array_equal(ink[-len(last) :, : last.shape[1]], last)
+
+
+def trimmed(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def test_letters_without_a_glyph_are_told(glyphs: Glyphs) -> None:
