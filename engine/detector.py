@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -304,9 +305,11 @@ class Detector(Network):
         landmarks = box.to_frame(faces[:, 5:].reshape(-1, 5, 2))
         return Detections(boxes, np.ascontiguousarray(faces[:, 4]), landmarks)
 
-    def letterbox(self, width: int, height: int, size: int | None = None) -> Letterbox:
-        """How `detect` fits a picture of that width and height."""
-        return Letterbox.fit(width, height, size or self.size, max(self.strides))
+    def letterbox(
+        self, width: int, height: int, size: int | None = None, pixel_aspect: Fraction = Fraction(1)
+    ) -> Letterbox:
+        """How `detect` fits a picture of that width and height; see `Letterbox.fit`."""
+        return Letterbox.fit(width, height, size or self.size, max(self.strides), pixel_aspect)
 
 
 def _integers_pay(device: Device, backend: Backend | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import cv2
@@ -35,23 +36,29 @@ class Letterbox:
     padded_height: int
 
     @classmethod
-    def fit(cls, width: int, height: int, size: int = 640, multiple: int = 32) -> Letterbox:
+    def fit(
+        cls, width: int, height: int, size: int = 640, multiple: int = 32, pixel_aspect: Fraction = Fraction(1)
+    ) -> Letterbox:
         """Scale the longer side to `size`, pad both sides up to a multiple of `multiple` (the largest stride).
+
+        `pixel_aspect` is the width of the picture's pixels over their height; those of the copy are
+        square, and the longer side is the one that is seen to be longer.
 
         Raises:
             ValueError: a side or size below 1.
         """
         if min(width, height, size, multiple) < 1:
             raise ValueError(f"sides and sizes start at 1, got {width = }, {height = }, {size = }, {multiple = }")
-        longer = max(width, height)
-        inner_width, inner_height = (max(1, (side * size * 2 + longer) // (2 * longer)) for side in (width, height))
+        sides = width * pixel_aspect.numerator, height * pixel_aspect.denominator
+        longer = max(sides)
+        inner_width, inner_height = (max(1, (side * size * 2 + longer) // (2 * longer)) for side in sides)
         padded_width, padded_height = (-(-side // multiple) * multiple for side in (inner_width, inner_height))
         return cls(width, height, inner_width, inner_height, padded_width, padded_height)
 
     @property
     def scale(self) -> float:
-        """Scaled pixels per pixel of the picture, along the longer side."""
-        return max(self.inner_width, self.inner_height) / max(self.width, self.height)
+        """Scaled pixels per pixel of the picture, along the side that is scaled down the most."""
+        return min(self.inner_width / self.width, self.inner_height / self.height)
 
     @property
     def inner(self) -> tuple[int, int]:

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import face_region, shifted, similarity_transform, warp_face
+from engine.alignment import face_region, shifted, warp_face
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.letterbox import Letterbox
 from engine.types import Detections
 from stream.frames import Frame, VideoInfo
-from stream.orientation import to_coded, upright
+from stream.orientation import face_transform, upright
 from stream.pictures import coarse_rgb, region_rgb, small_rgb
 from stream.shots import GRID
 from stream.stages import StageClock
@@ -76,7 +76,7 @@ class HostEyes:
         self._detector = detector
         self._embedder = embedder
         self._clock = clock or StageClock()
-        self._box = detector.letterbox(info.width, info.height)
+        self._box = detector.letterbox(info.width, info.height, pixel_aspect=info.pixel_aspect)
         # OpenCV's own threads save nothing on pictures so small, and turn in circles while they wait for the next.
         cv2.setNumThreads(1)
 
@@ -139,7 +139,7 @@ def cut_aligned(
 ) -> None:
     """The aligned face, uint8 `[112,112,3]` RGB, cut from no more of the full picture than it needs; `landmarks` are
     `[5,2]` pixels as displayed."""
-    matrix = similarity_transform(to_coded(landmarks, info))
+    matrix = face_transform(landmarks, info)
     x1, y1, x2, y2 = face_region(matrix, info.coded_width, info.coded_height)
     region = region_rgb(picture, x1, y1, x2, y2)
     if info.interlaced:

@@ -35,13 +35,20 @@ class VideoInfo:
     pixel_format: str
     """FFmpeg's name, for example `yuv420p10le`."""
     interlaced: bool = False
+    coded_pixel_aspect: Fraction = Fraction(1)
+    """Width of a stored pixel over its height, as a player shows it: not 1 in anamorphic video, such as a DVD's."""
     frames: int | None = None
     """How many frames the container promises; a hint for the progress bar only."""
 
     @property
     def width(self) -> int:
-        """Pixels as displayed (rotation applied, sample aspect ratio not)."""
+        """Pixels as displayed (rotation applied, pixel aspect not)."""
         return self.coded_height if self.rotation in (90, 270) else self.coded_width
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel as displayed over its height."""
+        return 1 / self.coded_pixel_aspect if self.rotation in (90, 270) else self.coded_pixel_aspect
 
     @property
     def height(self) -> int:

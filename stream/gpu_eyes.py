@@ -13,7 +13,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import similarity_transform
 from engine.detector import Detector
 from engine.device_vision import DeviceFrame, Look, Vision
 from engine.embedder import Embedder
@@ -22,7 +21,7 @@ from stream.colours import fill_cells
 from stream.device_pictures import device_frame, device_marks, host_planes
 from stream.eyes import sharpness_of
 from stream.frames import Frame, VideoInfo
-from stream.orientation import to_coded
+from stream.orientation import face_transform
 from stream.overlay import Inked
 from stream.pictures import coarse_rgb
 from stream.planes import on_gpu
@@ -49,7 +48,7 @@ class GpuEyes:
         self._vision = Vision(detector, embedder)
         self._info = info
         self._clock = clock or StageClock()
-        self._box = detector.letterbox(info.width, info.height)
+        self._box = detector.letterbox(info.width, info.height, pixel_aspect=info.pixel_aspect)
         self._put: dict[int, DeviceFrame] = {}
         """Frames that had to be put on the GPU, by their numbers."""
         self._begun: dict[int, Look] = {}
@@ -86,7 +85,7 @@ class GpuEyes:
     ) -> tuple[NDArray[np.float32], list[float]]:
         with self._clock("crop"):
             there = self._there(frame)
-            matrices = np.stack([similarity_transform(to_coded(points, self._info)) for points in landmarks])
+            matrices = np.stack([face_transform(points, self._info) for points in landmarks])
             if self._info.interlaced:
                 # Two moments lie woven into one picture; one field alone is one moment.
                 there = DeviceFrame(there.picture.field(), there.written_on, there)

@@ -20,8 +20,7 @@ from typing import Any
 
 from engine.errors import InputError, OutputError, UsageError
 from engine.gallery_file import locked
-from engine.output_file import is_temporary, sync_folder, write_output
-from engine.output_file import writing as writing
+from engine.output_file import is_temporary, sync_folder, write_output, writing
 
 JOB_FILE = "job.json"
 VERSION = 2

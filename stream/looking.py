@@ -67,7 +67,7 @@ class Looker:
         clock: StageClock | None = None,
         eyes: Eyes | None = None,
     ) -> None:
-        self.box = detector.letterbox(info.width, info.height)
+        self.box = detector.letterbox(info.width, info.height, pixel_aspect=info.pixel_aspect)
         """How pictures lie in what the detector is given."""
         self._info = info
         self._detector = detector

@@ -270,6 +270,7 @@ def _facts(
         average_rate=average,
         pixel_format=frame.format.name,
         interlaced=field_order is not None,
+        coded_pixel_aspect=_pixel_aspect(fraction(stream.sample_aspect_ratio)),
         frames=stream.frames or (round(duration * average) if duration and average else None),
     )
     return VideoFacts(
@@ -295,6 +296,11 @@ def _facts(
         unwritable=tuple(sorted({words for key, words in _UNWRITABLE.items() if key in side_data})),
         tracks=tuple(track_of(s) for s in container.streams),
     )
+
+
+def _pixel_aspect(stated: Fraction | None) -> Fraction:
+    """What a picture's pixels are like; what nobody films in is no statement but an error."""
+    return stated if stated is not None and Fraction(1, 4) <= stated <= 4 else Fraction(1)
 
 
 def side_data_of(frame: av.VideoFrame) -> dict[str, bytes]:

@@ -26,9 +26,10 @@ import av
 import av.error
 
 from engine.errors import InputError
+from engine.output_file import writing
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
-from stream.journal import WorkFolder, content_of, write_json, writing
+from stream.journal import WorkFolder, content_of, write_json
 from stream.memory import give_memory_back, keep_large_blocks_apart
 from stream.pictures import convert
 from stream.planes import on_gpu
