@@ -16,7 +16,7 @@ from tools.options import FILE, EngineOptions, Number, engine_options, json_opti
 @click.option("-o", "--out", type=FILE, default=Path("runs/members"), show_default=True, help="Folder for the results.")
 @click.option("--steps", type=click.IntRange(1), default=400, show_default=True)
 @click.option("--rate", type=Number(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
-@click.option("--views", type=click.IntRange(0), default=4, show_default=True, help="Changed views of every photo.")
+@click.option("--views", type=click.IntRange(0), default=6, show_default=True, help="Changed views of every photo.")
 @click.option("--far", type=Number(0, 1, min_open=True, max_open=True), default=0.01, show_default=True)
 @click.option("--cohort", type=FILE, default=None, help="Strangers of your own embedder, see `iznet train cohort`.")
 @click.option("--seed", type=int, default=1, show_default=True)
@@ -37,8 +37,8 @@ def members(
     """Fine-tune the embedder on your own people, if that helps.
 
     DIR is a folder of people as for `iznet enroll`. Of everybody with six photos or more, three in ten are kept aside.
-    Only if more of these get their right name afterwards are an embedder and a gallery written; either way it says by
-    how much.
+    Only if more of these get their right name afterwards are an embedder and a gallery written, which then have learned
+    from all photos; either way it says by how much.
     """
     from engine.cohort import cohort_for
     from engine.enrolment import Rules, assemble, look, open_embedder

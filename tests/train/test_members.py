@@ -20,6 +20,7 @@ from train.members import (
     Faces,
     MemberRecipe,
     add_layer,
+    changed_view,
     dev_figures,
     fit_layer,
     kept_aside,
@@ -62,6 +63,23 @@ def test_the_layer_learns_what_tells_people_apart_and_leaves_strangers_alone() -
     loose = fit_layer(x, label, strangers, MemberRecipe(steps=150, batch=64, rate=5e-3, keep=0.0))
     assert stayed > np.einsum("nd,nd->n", strangers, unit(strangers @ loose)).mean() + 0.02
     np.testing.assert_allclose(fit_layer(x, label, strangers, QUICK), matrix, atol=1e-5)
+
+
+def test_a_changed_view_shows_the_same_face_otherwise() -> None:
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    rings = np.cos(3 * np.hypot(x, y))[..., None] * np.ones(3)
+    face, other = ((128 + sign * 90 * rings).astype(np.uint8) for sign in (1, -1))
+    likeness = []
+    for seed in range(30):
+        view = changed_view(np.random.default_rng(seed), face, other)
+        again = changed_view(np.random.default_rng(seed), face, other)
+        assert view.shape == face.shape
+        assert view.dtype == np.uint8
+        np.testing.assert_array_equal(view, again)
+        assert (view != face).any()
+        likeness.append(float(np.corrcoef(view.mean(axis=2).ravel(), rings[..., 0].ravel())[0, 1]))
+    assert min(likeness) > 0.2  # a piece of the other face may cover some of it, never most
+    assert np.median(likeness) > 0.8
 
 
 def test_a_mapped_cohort_draws_what_the_layer_makes_of_strangers() -> None:
@@ -109,6 +127,18 @@ def test_too_few_photos_and_a_foreign_cohort(embedder: Embedder) -> None:
         train_members(few, embedder, sphere(embedder.sha256, 128))
     with pytest.raises(InputError, match="make a cohort for that one"):
         train_members(few, embedder, sphere("f" * 64, 128))
+
+
+def test_what_is_kept_has_learned_from_all_photos(embedder: Embedder) -> None:
+    rng = np.random.default_rng(2)
+    people = ("ann",) * 8 + ("ben",) * 8
+    colours = np.array([PEOPLE[name] for name in people])[:, None, None] + rng.integers(-20, 20, (16, 1, 1, 3))
+    crops = np.broadcast_to(np.clip(colours, 0, 255), (16, 112, 112, 3)).astype(np.uint8)
+    cohort, recipe = sphere(embedder.sha256, 128), MemberRecipe(steps=20, batch=32, views=0)
+    result = train_members(Faces(crops, people, tuple(map(str, range(16)))), embedder, cohort, recipe)
+    assert result.train == 12
+    everybody = fit_layer(embedder.embed(crops), np.repeat([0, 1], 8), cohort.draw(20_000, seed=1), recipe)
+    np.testing.assert_allclose(result.matrix, everybody, atol=1e-5)
 
 
 @pytest.mark.parametrize("alike", [False, True])
