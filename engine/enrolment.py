@@ -115,7 +115,7 @@ def enroll(
 ) -> EnrolmentReport:
     """Make a gallery from photos.
 
-    Every photo is looked at as `engine.photofaces.find_faces` does. Whose face it is on a photo of several is decided
+    Every photo is looked at as `engine.photofaces.upright` does. Whose face it is on a photo of several is decided
     by `engine.facechoice.choose_faces`. A photo that lies twice in one person's folder counts once, also when it was
     saved anew; one with a single face that lies in several people's folders is used for none of them. A photo that is
     probably of somebody else (`engine.outliers.wrong_photos`) is left out. The threshold is found by
