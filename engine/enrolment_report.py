@@ -61,11 +61,17 @@ class EnrolmentReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What somebody should act on, a sentence each: people too alike, duplicates, people left out."""
+        """What somebody should act on, a sentence each: people too alike or not like themselves, duplicates, people left out."""
         found = [
             f"{p.name} and {p.nearest} are {p.distance:.2f} apart, closer than their spread; add clearer photos of both"
             for p in self.people
             if p.too_close and not self._said_before(p)
+        ]
+        found += [
+            f"none of {p.name}'s {p.photos} photos would be named by the others: they seem to show several people; "
+            "sort them out"
+            for p in self.people
+            if p.accept == 0
         ]
         found += [f"the same picture is in several people's folders: {', '.join(files)}" for files in self.duplicates]
         found += [f"{name} is left out: no usable photo" for name in self.left_out]

@@ -18,6 +18,8 @@ LEAST_SCATTER = 0.04
 """Euclidean distance: the standard deviation is taken to be no smaller, so that near-equal photos lose none."""
 UNLIKE = 0.75
 """Part of the embedder's threshold: a photo that is as near to the person's others as this is never called wrong."""
+STRANGE = 0.25
+"""Part of the embedder's threshold: a photo no nearer than this to the others is wrong however much these scatter."""
 
 SAME_EMBEDDING = 0.25
 """Euclidean distance below which two embeddings may be of one picture, saved twice."""
@@ -30,7 +32,9 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
 
     Every photo has a median distance to the person's others. It is wrong where that exceeds the median of all photos'
     by more than `DEVIATIONS` robust standard deviations (1.4826 times the median absolute deviation, at least
-    `LEAST_SCATTER`) and its median cosine stays below `UNLIKE` times the embedder's threshold. With fewer than `FEWEST`
+    `LEAST_SCATTER`) and its median cosine stays below `UNLIKE` times the embedder's threshold; and where the median of
+    all photos' is that of one person but its cosine stays below `STRANGE` times the threshold: several photos of one
+    other person raise the deviation so far that none would stand out. With fewer than `FEWEST`
     photos none is wrong, and where less than half of the photos or fewer than `LEFT` would stay, none is: the folder
     then shows several people, which is for a human to sort out.
 
@@ -53,7 +57,10 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
     typical = typical_distances(vectors)
     middle = np.median(typical)
     scatter = max(1.4826 * float(np.median(np.abs(typical - middle))), LEAST_SCATTER)
-    wrong = (typical > middle + DEVIATIONS * scatter) & (1 - typical**2 / 2 < UNLIKE * threshold)
+    cosines = 1 - typical**2 / 2
+    wrong = (typical > middle + DEVIATIONS * scatter) & (cosines < UNLIKE * threshold)
+    if 1 - middle**2 / 2 >= threshold:
+        wrong |= cosines < STRANGE * threshold
     return wrong if count - wrong.sum() >= max(LEFT, count / 2) else none
 
 

@@ -213,6 +213,15 @@ def test_people_who_are_too_alike(run: Runner) -> None:
     assert "ann and ann's twin are 0." in report.warnings[0]
 
 
+def test_a_folder_of_two_people_is_warned_of(run: Runner) -> None:
+    for n, name in enumerate(("cho", "대현")):
+        take(run.folder / "mixed" / f"{n}.png", [((140, 90, 250, 220), PEOPLE[name])])
+    report = run()
+    (warning,) = (w for w in report.warnings if "several people" in w)
+    assert "none of mixed's 2 photos" in warning
+    assert {p.name: p.accept for p in report.people}["mixed"] == 0
+
+
 def test_somebody_without_a_usable_photo_is_left_out(run: Runner) -> None:
     take(run.folder / "cho" / "dark.png", [])
     (run.folder / "nobody").mkdir()

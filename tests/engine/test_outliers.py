@@ -30,6 +30,26 @@ def test_strangers_are_found_and_nobody_else(good: int, wrong: int) -> None:
         assert wrong_photos(folder(seed, good, wrong), 0.45).tolist() == expected, seed
 
 
+def test_several_photos_of_one_other_person_stand_out_though_they_raise_the_scatter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found() -> tuple[float, int]:
+        """The share of wrong photos, and how many right ones, that are called wrong: of forty folders in which some of
+        the right photos are as good as equal and others hard to recognise."""
+        folders = [
+            np.concatenate([folder(n, 4, 0, 0.2), folder(n, 9, 0, 1.1)[4:], folder(1000 + n, 3, 0, 0.5)])
+            for n in range(40)
+        ]
+        calls = np.array([wrong_photos(photos, 0.4) for photos in folders])
+        return float(calls[:, 9:].mean()), int(calls[:, :9].sum())
+
+    share, right = found()
+    assert share > 0.75
+    assert right == 0
+    monkeypatch.setattr("engine.outliers.STRANGE", -1.0)
+    assert found()[0] < 0.3
+
+
 def test_a_clean_folder_loses_next_to_nothing() -> None:
     lost = [wrong_photos(folder(seed, 15, 0), 0.45).sum() for seed in range(100)]
     assert sum(lost) == 0
