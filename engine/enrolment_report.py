@@ -61,7 +61,7 @@ class EnrolmentReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What somebody should act on, a sentence each: people too alike or unlike themselves, duplicates, who is left out."""
+        """What somebody should act on, a sentence each: people too alike or unlike themselves, left out, duplicates."""
         found = [
             f"{p.name} and {p.nearest} are {p.distance:.2f} apart, closer than their spread; add clearer photos of both"
             for p in self.people
