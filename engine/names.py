@@ -20,6 +20,10 @@ _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of characters as UTF-16 writes them, which no file can hold. Those in between stand for bytes that are no
 UTF-8."""
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"))
+"""Unicode's categories of what is not seen by itself."""
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols that nothing is drawn for: Hangul fillers, Braille without a dot."""
 
 
 def clean_name(name: str) -> str:
@@ -28,7 +32,7 @@ def clean_name(name: str) -> str:
     Any length and any script, slashes included: a name is never used as a path.
 
     Raises:
-        InputError: nothing is left of it, or it holds half of a character.
+        InputError: nothing is left of it that can be seen, or it holds half of a character.
 
     Example:
         >>> clean_name(" Kim\\t Chaewon ")
@@ -38,7 +42,7 @@ def clean_name(name: str) -> str:
         raise InputError(f"{name!r} is no name, for it holds half of a character; write it anew")
     decodable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFC", decodable)).strip()
-    if not line:
+    if not any(map(_is_seen, line)):
         raise InputError(f"{name!r} is no name; give the person's folder a name with letters in it")
     return line
 
@@ -65,6 +69,11 @@ def asked_name(name: str) -> str:
             "type it without"
         )
     return clean
+
+
+def _is_seen(character: str) -> bool:
+    """Whether it stands for itself: no space, no accent that needs a letter, nothing that only guides others."""
+    return unicodedata.category(character) not in _UNSEEN and character not in _BLANK
 
 
 def is_strangers(name: str) -> bool:
@@ -106,7 +115,7 @@ def _looked_for(name: str) -> str:
     try:
         return clean_name(name)
     except InputError:
-        needed = "whole characters" if _HALF.search(name) else "a letter at least"
+        needed = "whole characters" if _HALF.search(name) else "a letter, digit or sign at least that can be seen"
         raise UsageError(f"{name!r} is no name; it takes {needed}") from None
 
 

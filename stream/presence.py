@@ -19,18 +19,18 @@ class Presence:
     """Start and end in seconds of every unbroken run of frames; the end is where the last frame ends."""
 
 
-def frame_ends(pts: Sequence[int]) -> list[Fraction]:
+def frame_ends(pts: Sequence[int]) -> list[int | Fraction]:
     """When each frame ends, in ticks: a frame lasts until the next one begins; the last lasts as long as the frames on
     average, a single one no time.
 
     Example:
         >>> frame_ends([0, 10, 40])
-        [Fraction(10, 1), Fraction(40, 1), Fraction(60, 1)]
+        [10, 40, Fraction(60, 1)]
     """
     if not pts:
         return []
     mean = Fraction(pts[-1] - pts[0], len(pts) - 1) if len(pts) > 1 else Fraction(0)
-    return [*(Fraction(p) for p in pts[1:]), pts[-1] + mean]
+    return [*pts[1:], pts[-1] + mean]
 
 
 def presence(pts: Sequence[int], time_base: Fraction, shown: Mapping[str, Sequence[int]]) -> tuple[Presence, ...]:

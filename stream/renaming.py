@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,7 @@ from stream.frames import TrackVerdict
 from stream.takes import cast, seen
 from stream.tracklines import Summary
 from stream.tracklines import encode as line
-from stream.tracks import Tracks, line_bytes, read, with_names
+from stream.tracks import RecordedFrame, Tracks, line_bytes, read, with_names
 
 Change = Callable[[dict[str, Any]], None]
 """Alters one line of a record in place."""
@@ -81,10 +81,12 @@ def rename(
     return correct(path, record, verdicts, output, overwrite=overwrite)
 
 
-def renamed(verdict: TrackVerdict, name: str | None) -> TrackVerdict:
-    """The verdict on a track where somebody says who it is; None for someone unknown."""
+def renamed(verdict: TrackVerdict, name: str | None, stranger: int | None = None) -> TrackVerdict:
+    """The verdict on a track where somebody says who it is; None for someone unknown, and which of them, if that is
+    said too."""
     if name is None:
-        return replace(verdict, verdict="unknown", name=None)
+        number = verdict.stranger if stranger is None else stranger
+        return replace(verdict, verdict="unknown", name=None, stranger=number)
     similarity = verdict.similarity if name == verdict.name else None  # what was measured was another person's
     return replace(verdict, verdict="named", name=name, similarity=similarity, stranger=None)
 
@@ -163,10 +165,13 @@ class Clash:
     """All that are the person there."""
 
 
-def clash(record: Tracks, names: Mapping[int, str | None]) -> Clash | None:
-    """Who would be twice on a frame if these tracks were called so; None if nobody."""
+def clash(
+    record: Tracks, names: Mapping[int, str | None], frames: Iterable[RecordedFrame] | None = None
+) -> Clash | None:
+    """Who would be twice on a frame if these tracks were called so; None if nobody. `frames` are those that the tracks
+    are on, where they are at hand."""
     after = {verdict.track: verdict.name for verdict in record.tracks} | dict(names)
-    for frame in record.frames:
+    for frame in record.frames if frames is None else frames:
         on = Counter(after.get(face.track) for face in frame.faces)
         for face in frame.faces:
             name = after.get(face.track)

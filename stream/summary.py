@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from stream.takes import Ruler, Take, Who, by_number, named, names_on, seen, shots, takes, unnamed
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.presence import presence
+from stream.takes import by_number
 from stream.tracks import Tracks
+from stream.whereabouts import Indices, Whereabouts
 
 UNKNOWN_ROWS = 8
 """People without a name that are shown one by one; a crowd has hundreds."""
@@ -71,43 +75,50 @@ class Overview:
         return tuple(sorted(longest, key=lambda person: by_number(person.name))), others
 
 
-def overview(record: Tracks) -> Overview:
-    """Sum up a record whose faces bear the final verdicts.
+def overview(record: Tracks, where: Whereabouts | None = None) -> Overview:
+    """Sum up a record whose faces bear the final verdicts; `where` is who is where in it, where that is at hand.
 
     Example:
         >>> overview(read("mv.tracks.jsonl")).people[0].name    # doctest: +SKIP
         'Yuri'
     """
-    ruler = Ruler.of(record)
-    pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for frame in record.frames:
-        for first, second in combinations(sorted(names_on(frame)), 2):
-            pairs[first, second].append(frame.index)
-    together = [Together(pair, _length(ruler, at), len(at)) for pair, at in pairs.items()]
+    where = where or Whereabouts.of(record)
+    ruler, total = where.ground.ruler, len(record.frames)
     return Overview(
-        frames=len(record.frames),
-        seconds=_length(ruler, range(len(record.frames))),
-        shots=len(shots(record.frames)),
-        people=_screen_times(record, ruler, named),
-        together=tuple(sorted(together, key=lambda pair: (-pair.seconds, pair.names))),
-        strangers=_screen_times(record, ruler, unnamed(record)),
+        frames=total,
+        seconds=_seconds(ruler.seconds(range(total))),
+        shots=len(where.ground.shots),
+        people=_screen_times(record, where, where.known),
+        together=_together(where),
+        strangers=_screen_times(record, where, where.unknown),
         unknown_tracks=sum(verdict.name is None for verdict in record.tracks),
     )
 
 
-def _screen_times(record: Tracks, ruler: Ruler, who: Who) -> tuple[ScreenTime, ...]:
-    runs: defaultdict[str, list[Take]] = defaultdict(list)
-    for take in takes(record.frames, who):
-        runs[take.name].append(take)
-    people = []
-    for person in seen(record.frames, record.header.time_base, who):
-        own = runs[person.name]
-        at = [index for take in own for index in range(take.first, take.last + 1)]
-        spans = [(ruler.start(take.first), ruler.end(take.last)) for take in own]
+def _together(where: Whereabouts) -> tuple[Together, ...]:
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, at in where.known.items():
+        masks[name] = np.zeros(where.ground.frames, np.bool_)
+        masks[name][at] = True
+    pairs = []
+    for first, second in combinations(sorted(masks), 2):
+        at = np.flatnonzero(masks[first] & masks[second])
+        if len(at):
+            pairs.append(Together((first, second), _seconds(where.ground.ruler.seconds(at)), len(at)))
+    return tuple(sorted(pairs, key=lambda pair: (-pair.seconds, pair.names)))
+
+
+def _screen_times(record: Tracks, where: Whereabouts, shown: Mapping[str, Indices]) -> tuple[ScreenTime, ...]:
+    ground, people = where.ground, []
+    positions = {name: at.tolist() for name, at in shown.items()}
+    for person in presence(ground.ruler.pts, record.header.time_base, positions):
+        at = shown[person.name]
+        own = ground.takes(at)
+        spans = [(ground.ruler.start(first), ground.ruler.end(last)) for first, last in own]
         people.append(
             ScreenTime(
                 name=person.name,
-                seconds=_length(ruler, at),
+                seconds=_seconds(ground.ruler.seconds(at)),
                 frames=len(at),
                 share=round(len(at) / len(record.frames), 4),
                 first=_seconds(spans[0][0]),
@@ -118,10 +129,6 @@ def _screen_times(record: Tracks, ruler: Ruler, who: Who) -> tuple[ScreenTime, .
             )
         )
     return tuple(people)
-
-
-def _length(ruler: Ruler, frames: Iterable[int]) -> float:
-    return _seconds(sum((ruler.end(i) - ruler.start(i) for i in frames), Fraction(0)))
 
 
 def _span(span: tuple[Fraction, Fraction]) -> Span:

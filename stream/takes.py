@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.frames import Face
 from stream.presence import Presence, frame_ends, presence
@@ -55,9 +58,10 @@ class Ruler:
     """
 
     def __init__(self, pts: Sequence[int], time_base: Fraction) -> None:
-        self._pts = pts
+        self.pts = pts
         self._time_base = time_base
         self._ends = frame_ends(pts)
+        self._steps = np.diff(np.asarray(pts, np.int64))
         self.rate: Fraction = nominal_rate(pts, time_base)
         """Frames a second."""
         self._steady = len(pts) < 2 or is_steady(pts, time_base, self.rate)
@@ -68,26 +72,35 @@ class Ruler:
 
     def start(self, index: int) -> Fraction:
         """Seconds from the file's own zero at which a frame begins."""
-        return self._pts[index] * self._time_base
+        return self.pts[index] * self._time_base
 
     def end(self, index: int) -> Fraction:
         """Seconds at which it ends: when the next begins; the only frame of a photo lasts one of the nominal rate."""
-        return self._ends[index] * self._time_base if len(self._pts) > 1 else self.start(index) + 1 / self.rate
+        return self._ends[index] * self._time_base if len(self.pts) > 1 else self.start(index) + 1 / self.rate
+
+    def seconds(self, frames: Sequence[int] | NDArray[np.intp]) -> Fraction:
+        """How long these frames last together."""
+        if len(self.pts) < 2:
+            return len(frames) / self.rate
+        at = np.asarray(frames, np.intp)
+        last = len(self.pts) - 1
+        lasts = int(np.count_nonzero(at == last)) * (self._ends[last] - self.pts[last])
+        return (int(self._steps[at[at < last]].sum()) + lasts) * self._time_base
 
     def place(self, index: int) -> int:
         """The frame's place on the grid."""
-        return index if self._steady else round((self._pts[index] - self._pts[0]) * self._time_base * self.rate)
+        return index if self._steady else round((self.pts[index] - self.pts[0]) * self._time_base * self.rate)
 
     def place_after(self, index: int) -> int:
         """The place just after the frame: where the next one stands, and always later than its own."""
-        if index + 1 < len(self._pts):
+        if index + 1 < len(self.pts):
             return max(self.place(index) + 1, self.place(index + 1))
         return self.place(index) + 1
 
     @property
     def length(self) -> int:
         """Places from the first frame to the end of the last."""
-        return self.place_after(len(self._pts) - 1) if self._pts else 0
+        return self.place_after(len(self.pts) - 1) if self.pts else 0
 
 
 def shots(frames: Sequence[RecordedFrame]) -> list[Shot]:
@@ -114,10 +127,14 @@ def unnamed(record: Tracks) -> Who:
     def who(face: Face) -> str | None:
         if face.name is not None:
             return None
-        number = numbers.get(face.track)
-        return f"unknown, track {face.track}" if number is None else f"unknown {number}"
+        return unnamed_as(face.track, numbers.get(face.track))
 
     return who
+
+
+def unnamed_as(track: int, stranger: int | None) -> str:
+    """What a track without a name is called."""
+    return f"unknown, track {track}" if stranger is None else f"unknown {stranger}"
 
 
 def by_number(name: str) -> tuple[bool, int]:
@@ -167,13 +184,14 @@ def seen(frames: Sequence[RecordedFrame], time_base: Fraction, who: Who = named)
     return presence([frame.pts for frame in frames], time_base, where)
 
 
-def cast(record: Tracks) -> tuple[str, ...]:
-    """Everybody the record names, in the gallery's order; who is not in the gallery comes after, by name.
+def cast(record: Tracks, seen: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Everybody the record names, in the gallery's order; who is not in the gallery comes after, by name. `seen` are
+    the names that its faces bear, where they are at hand.
 
     A person's colour goes by the place in this list, so it is the same wherever the record is drawn.
     """
     names = {verdict.name for verdict in record.tracks if verdict.name is not None}
-    names = names.union(*(names_on(frame) for frame in record.frames))
+    names = names.union(*(names_on(frame) for frame in record.frames)) if seen is None else names.union(seen)
     people = record.header.people
     return (*people, *sorted(names.difference(people)))
 

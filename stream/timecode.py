@@ -42,7 +42,8 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
 def is_steady(pts: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
     """Whether every frame lies less than half a frame from its place at a constant `rate`."""
     scale = time_base * rate
-    return all(abs((p - pts[0]) * scale - i) < Fraction(1, 2) for i, p in enumerate(pts))
+    over, under = 2 * scale.numerator, scale.denominator  # whole numbers: an hour has a hundred thousand frames
+    return all(abs((p - pts[0]) * over - 2 * i * under) < under for i, p in enumerate(pts))
 
 
 def _standard(rate: Fraction) -> Fraction:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
 
 from engine.wording import count
-from stream.frames import Face
 from stream.glyphs import clean
 from stream.styles import Colour, colour_of
 from stream.summary import Overview, ScreenTime, overview
-from stream.takes import Ruler, Take, cast, shots, takes, unnamed
+from stream.takes import Ruler, cast
 from stream.tracks import Tracks
+from stream.whereabouts import Indices, Whereabouts, union
 from stream.wording import clock, length, share
 
 STRANGER: Colour = (0.62, 0.62, 0.65)
@@ -69,40 +69,33 @@ class Timeline:
         return (seconds - self.start) / (self.end - self.start)
 
 
-def timeline(record: Tracks, summary: Overview | None = None) -> Timeline:
-    """Lay out a record whose faces bear the final verdicts; `summary` is its overview, where that is at hand.
+def timeline(record: Tracks, summary: Overview | None = None, where: Whereabouts | None = None) -> Timeline:
+    """Lay out a record whose faces bear the final verdicts; `summary` is its overview and `where` who is where in it,
+    where they are at hand.
 
     Of the people without a name the ones seen longest have a lane each, the others share one.
     """
-    ruler, summary, people = Ruler.of(record), summary or overview(record), cast(record)
+    where = where or Whereabouts.of(record)
+    summary, people, ground = summary or overview(record, where), cast(record, where.known), where.ground
+    ruler = ground.ruler
     start = float(ruler.start(0)) if record.frames else 0.0
     end = float(ruler.end(len(record.frames) - 1)) if record.frames else 0.0
     end = end if end > start else start + 1.0
 
-    def spans(found: Iterable[Take], colour: Colour) -> tuple[Span, ...]:
-        return tuple(_span(ruler, take.first, take.last, take.name, colour) for take in found)
+    def spans(at: Indices, name: str, colour: Colour) -> tuple[Span, ...]:
+        return tuple(_span(ruler, first, last, name, colour) for first, last in ground.takes(at))
 
-    named, who = takes(record.frames), unnamed(record)
-    strangers, (one_by_one, rest) = takes(record.frames, who), summary.shown()
-    shown = {person.name for person in one_by_one}
+    one_by_one, rest = summary.shown()
     lanes = [
-        _lane(person, True, spans((t for t in named if t.name == person.name), colour_of(person.name, people)))
+        _lane(person, True, spans(where.known[person.name], person.name, colour_of(person.name, people)))
         for person in summary.people
     ]
-    lanes += [
-        _lane(person, False, spans((t for t in strangers if t.name == person.name), STRANGER)) for person in one_by_one
-    ]
+    lanes += [_lane(person, False, spans(where.unknown[person.name], person.name, STRANGER)) for person in one_by_one]
     if rest:
-
-        def other(face: Face) -> str | None:
-            name = who(face)
-            return None if name is None or name in shown else "somebody unknown"
-
-        title = f"{len(rest)} more unknown"
-        lanes.append(Lane(title, "", False, spans(takes(record.frames, other), STRANGER)))
+        others = union(where.unknown[person.name] for person in rest)
+        lanes.append(Lane(f"{len(rest)} more unknown", "", False, spans(others, "somebody unknown", STRANGER)))
     cuts = tuple(
-        _span(ruler, shot.first, shot.last, f"shot {i + 1}", SHOTS[i % 2])
-        for i, shot in enumerate(shots(record.frames))
+        _span(ruler, shot.first, shot.last, f"shot {i + 1}", SHOTS[i % 2]) for i, shot in enumerate(ground.shots)
     )
     return Timeline(
         title=clean(Path(record.header.path).name),

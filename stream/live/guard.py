@@ -3,6 +3,7 @@
 On the loopback interface everybody on this computer may look, but no web page from elsewhere may: the `Host` header
 has to be ours, against DNS rebinding. On any other address a token is needed. What changes something is taken only
 from our own page: it needs a header that no form can send, and where the browser says which page it comes from, ours.
+The header says which run the page belongs to: a page that an earlier run at the same address left open changes nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.errors import UsageError
 
-COOKIE = "iznet"
 OWN_HEADER = "x-iznet"
+"""Bears the run that a page belongs to."""
 LARGEST_BODY = 32768
 """Bytes; a name needs a few dozen, a browser's offer of how to send it the picture some thousand."""
 OPEN = ("/healthz", "/readyz")
@@ -84,6 +85,20 @@ class Place:
 
 SHORTEST = 8
 """Characters of a token that others cannot try out."""
+
+
+def cookie_at(host: str) -> str:
+    """What the cookie with the token is called at a `Host`: browsers keep cookies by the host alone, and the servers on
+    its other ports have theirs.
+
+    Example:
+        >>> cookie_at("127.0.0.1:8080"), cookie_at("cams.example")
+        ('iznet-8080', 'iznet-80')
+    """
+    try:
+        return f"iznet-{urlsplit(f'//{host}').port or 80}"
+    except ValueError:
+        return "iznet"
 
 
 def new_token() -> str:
@@ -156,7 +171,7 @@ class Guard:
         if scheme.lower() == "bearer" and self.admits(given.strip()):
             return True
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_at(headers.get("host", "")))
         except CookieError:
             return False
         return cookie is not None and self.admits(cookie.value)
@@ -179,11 +194,13 @@ def _own_page(headers: Mapping[str, str]) -> bool:
 
 
 class Door:
-    """ASGI: refuses what the guard refuses and bodies that are too large, and puts strict headers on all answers."""
+    """ASGI: refuses what the guard refuses, bodies that are too large and changes that are meant for another run, and
+    puts strict headers on all answers."""
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, run: str) -> None:
         self._app = app
         self._guard = guard
+        self._run = run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -202,6 +219,10 @@ class Door:
         if refused is not None:
             status, words = refused
             await PlainTextResponse(words + "\n", status)(scope, receive, with_headers)
+            return
+        if scope["method"] == "POST" and headers[OWN_HEADER] != self._run:
+            told = {"error": "another run of IZ*Net is here now; reload the page", "run": self._run}
+            await JSONResponse(told, 409)(scope, receive, with_headers)
             return
         await self._app(scope, receive, with_headers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from stream.orientation import upright
 WIDEST = 960
 """Pixels: wider pictures are made smaller before they go to a page."""
 JPEG_QUALITY = 80
+LOOKED = 2.0
+"""Seconds for which somebody who has asked for a picture is taken to be there."""
 UNKNOWN = ""
 """The name under which people without one are counted together."""
 
@@ -29,7 +32,9 @@ class Screen:
 
     def __init__(self, window: float = 600.0) -> None:
         self.viewers = 0
-        """How many look at the picture now; without any, none is drawn."""
+        """How many take the pictures as they come, one after another."""
+        self._asked = float("-inf")
+        """Monotonic seconds at which a single picture was asked for last."""
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
         self._scaler = VideoReformatter()
@@ -40,8 +45,8 @@ class Screen:
 
     @property
     def draws(self) -> bool:
-        """Somebody may come to look at any time: what is drawn is the picture that is shown."""
-        return self.viewers > 0
+        """Whether somebody looks; without anybody, none is drawn."""
+        return self.viewers > 0 or time.monotonic() - self._asked < LOOKED
 
     def frame(self, seen: Seen) -> None:
         labelled = seen.labelled
@@ -94,6 +99,7 @@ class Screen:
 
     def picture(self, after: int) -> tuple[int, bytes] | None:
         """The latest picture as JPEG and its number; None if it is not newer than number `after`."""
+        self._asked = time.monotonic()
         with self._encoding:  # once for all who look; and a scaler is for one thread at a time
             with self._lock:
                 seen, number = self._seen, self._number

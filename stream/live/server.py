@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -42,9 +43,10 @@ T = TypeVar("T")
 PAGE = Path(__file__).with_name("page")
 TICK = 0.25
 """Seconds between two messages to a page."""
-PICTURE_TICK = 0.02
-"""Seconds between two looks whether there is a newer picture."""
-BOUNDARY = "iznet-picture"
+NUMBER = "x-number"
+"""The header that says which picture of its camera an answer holds."""
+LONGEST_NUMBER = 15
+"""Digits."""
 
 
 class LivePage:
@@ -67,6 +69,8 @@ class LivePage:
     ) -> None:
         self.ending = False
         """Set when the server is about to end: what goes on for ever stops."""
+        self.run = secrets.token_hex(8)
+        """Tells this run from those at the same address before and after it."""
         self._live = live
         self._screens = screens
         self._thumbnails = thumbnails
@@ -75,7 +79,7 @@ class LivePage:
         files = PageFiles(PAGE, ("app.js", "picture.js"), guard)
         routes = [
             Route("/", files.index),
-            Route("/cameras/{camera:int}/live.mjpg", self._pictures),
+            Route("/cameras/{camera:int}/picture.jpg", self._picture),
             Route("/cameras/{camera:int}/offer", self._offer, methods=["POST"]),
             Route("/cameras/{camera:int}/faces/{epoch:int}-{track:int}.jpg", self._face),
             Route("/names", self._name, methods=["POST"]),
@@ -86,7 +90,7 @@ class LivePage:
             Route("/readyz", self._ready),
             Route("/{name:str}", files.file),
         ]
-        self.app: ASGIApp = guarded(routes, guard, lifespan=self._lifespan)
+        self.app: ASGIApp = guarded(routes, guard, self.run, lifespan=self._lifespan)
 
     def state(self) -> dict[str, Any]:
         """All that the page shows, except for pictures."""
@@ -97,6 +101,7 @@ class LivePage:
         ]
         gallery = self._live.gallery
         return {
+            "run": self.run,
             "cameras": cameras,
             "people": list(gallery.people) if gallery is not None else [],
             "naming": self._desk is not None,
@@ -104,29 +109,20 @@ class LivePage:
             "undo": _given(latest) if latest is not None else None,
         }
 
-    async def _pictures(self, request: Request) -> Response:
+    async def _picture(self, request: Request) -> Response:
+        """The latest picture, if it is newer than number `after`; at once in any case. A browser has few connections to
+        one server, so none is held by what never ends."""
         screen = _of(request, self._screens)
         if screen is None:
             return PlainTextResponse("there is no such camera\n", 404)
-        return StreamingResponse(
-            self._motion(screen, request), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        )
-
-    async def _motion(self, screen: Screen, request: Request) -> AsyncIterator[bytes]:
-        """Pictures as they come; who is slow to take them gets fewer."""
-        screen.viewers += 1
-        number = 0
-        try:
-            while not self.ending and not await request.is_disconnected():
-                newer = await run_in_threadpool(screen.picture, number)
-                if newer is None:
-                    await asyncio.sleep(PICTURE_TICK)
-                    continue
-                number, data = newer
-                head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                yield head.encode() + data + b"\r\n"
-        finally:
-            screen.viewers -= 1
+        after = request.query_params.get("after", "0")
+        if not after.isascii() or not after.isdecimal() or len(after) > LONGEST_NUMBER:
+            raise InputError("after has to be a whole number")
+        newer = await run_in_threadpool(screen.picture, int(after))
+        if newer is None:
+            return Response(status_code=204)
+        number, data = newer
+        return Response(data, media_type="image/jpeg", headers={NUMBER: str(number)})
 
     async def _offer(self, request: Request) -> Response:
         screen = _of(request, self._screens)

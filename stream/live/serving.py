@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, ExceptionHandler, Lifespan
 
 from engine.errors import InputError, IznetError, OutputError, UsageError
-from stream.live.guard import COOKIE, Door, Guard, Place
+from stream.live.guard import Door, Guard, Place, cookie_at
 
 SHARED = Path(__file__).with_name("page")
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -146,7 +146,7 @@ class PageFiles:
             return PlainTextResponse("that is not the token\n", 401)
         # Out of the address, where it would stay in the history.
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", path="/")
+        answer.set_cookie(cookie_at(request.headers.get("host", "")), token, httponly=True, samesite="strict", path="/")
         return answer
 
     async def file(self, request: Request) -> Response:
@@ -162,15 +162,17 @@ def _file(path: Path) -> Response:
 def guarded(
     routes: Sequence[Route],
     guard: Guard,
+    run: str,
     handlers: Mapping[Any, ExceptionHandler] | None = None,
     lifespan: Lifespan[Starlette] | None = None,
 ) -> ASGIApp:
-    """An application behind its door: errors of ours are told in words, and no path is corrected into another."""
+    """An application behind its door: errors of ours are told in words, and no path is corrected into another. Changes
+    are taken from pages of this `run` alone."""
     app = Starlette(
         routes=list(routes), exception_handlers={IznetError: refuse} | dict(handlers or {}), lifespan=lifespan
     )
     app.router.redirect_slashes = False
-    return Door(app, guard)
+    return Door(app, guard, run)
 
 
 async def refuse(request: Request, error: Exception) -> Response:

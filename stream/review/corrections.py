@@ -13,8 +13,9 @@ from engine.errors import UsageError
 from engine.names import asked_name, same_person
 from stream.frames import TrackVerdict
 from stream.renaming import clash, renamed
-from stream.takes import cast
+from stream.takes import cast, unnamed_as
 from stream.tracks import Tracks, with_names
+from stream.whereabouts import Ground, Whereabouts
 from stream.wording import clock
 
 
@@ -52,6 +53,8 @@ class Correction:
     """Tracks that were that person beside them, and are nobody now."""
     looks: tuple[Look, ...] = ()
     """What a gallery is to learn from it."""
+    stranger: int | None = None
+    """Which of the unknown they are together, where they are several."""
 
     @property
     def names(self) -> dict[int, str | None]:
@@ -85,8 +88,7 @@ class Corrections:
 
     def __init__(self, record: Tracks, people: Sequence[str] = ()) -> None:
         self._original: Mapping[int, TrackVerdict] = MappingProxyType({v.track: v for v in record.tracks})
-        self._frames = record.frames
-        self._seen = frozenset(face.track for frame in record.frames for face in frame.faces)
+        self._ground = Ground(record)
         self._people = tuple(people)
         self._made: tuple[Correction, ...] = ()
         self._undone: tuple[Correction, ...] = ()
@@ -123,15 +125,19 @@ class Corrections:
     @property
     def people(self) -> tuple[str, ...]:
         """All names that are known, those of the gallery first."""
-        return tuple(dict.fromkeys((*self._people, *cast(self.record))))
+        return tuple(dict.fromkeys((*self._people, *cast(self.record, ()))))
 
     def groups(self) -> list[Group]:
         """Who is who: the tracks of everybody who is on a frame, in order of appearance."""
         found: dict[tuple[bool, str], list[int]] = {}
         for verdict in self.record.tracks:
-            if verdict.track in self._seen:
+            if verdict.track in self._ground:
                 found.setdefault(_key(verdict), []).append(verdict.track)
         return [Group(label, known, tuple(tracks)) for (known, label), tracks in found.items()]
+
+    def where(self) -> Whereabouts:
+        """On which frames everybody is."""
+        return self._ground.called(self.record.tracks)
 
     def group_of(self, track: int) -> Group:
         """The person that a track is.
@@ -181,9 +187,10 @@ class Corrections:
         ):
             raise UsageError(f"that is {name or 'somebody unknown'} already{', and learned' if looks else ''}")
         displaced: tuple[int, ...] = ()
-        while (twice := clash(self.record, dict.fromkeys(displaced) | dict.fromkeys(tracks, name))) is not None:
+        there = [self.record.frames[index] for index in self._ground.frames_of(tracks)]
+        while (twice := clash(self.record, dict.fromkeys(displaced) | dict.fromkeys(tracks, name), there)) is not None:
             others = [track for track in twice.tracks if track not in tracks]
-            when = clock(self._frames[twice.frame].time)
+            when = clock(self.record.frames[twice.frame].time)
             if not others:
                 raise UsageError(
                     f"tracks {' and '.join(map(str, twice.tracks))} are on one picture at {when}, so they cannot both "
@@ -197,7 +204,8 @@ class Corrections:
                 )
             displaced += tuple(others)
         self._count += 1
-        made = Correction(self._count, name, tuple(tracks), displaced, tuple(looks))
+        stranger = self._stranger(tracks) if name is None and len(tracks) > 1 else None
+        made = Correction(self._count, name, tuple(tracks), displaced, tuple(looks), stranger)
         self._made += (made,)
         self._undone = ()
         self._apply()
@@ -232,14 +240,27 @@ class Corrections:
     def _apply(self) -> None:
         verdicts = dict(self._original)
         for correction in self._made:
+            strangers = dict.fromkeys(correction.tracks, correction.stranger)
             for track, name in correction.names.items():
-                verdicts[track] = renamed(verdicts[track], name)
+                verdicts[track] = renamed(verdicts[track], name, strangers.get(track))
         # What is said of a track in the end counts, however it was called in between.
         for track, verdict in verdicts.items():
-            if verdict.name == self._original[track].name:
-                verdicts[track] = self._original[track]
-        frames = with_names(self._frames, {track: verdict.name for track, verdict in verdicts.items()})
+            original = self._original[track]
+            if verdict.name == original.name and (verdict.name or verdict.stranger in (None, original.stranger)):
+                verdicts[track] = original
+        names = {v.track: verdicts[v.track].name for v in self.record.tracks if verdicts[v.track].name != v.name}
+        frames = list(self.record.frames)
+        for index in self._ground.frames_of(names):
+            frames[index] = with_names([frames[index]], names)[0]
         self.record = replace(self.record, frames=tuple(frames), tracks=tuple(verdicts.values()))
+
+    def _stranger(self, tracks: Collection[int]) -> int:
+        """Which of the unknown these are together: whom the record took them all for, or somebody new."""
+        original = {self._original[track].stranger for track in tracks}
+        if len(original) == 1 and (number := original.pop()) is not None:
+            return number
+        said = [made.stranger for made in self._made if made.stranger is not None]
+        return 1 + max([0, *said, *(v.stranger for v in self._original.values() if v.stranger is not None)])
 
     def _spelt(self, given: str, *, new: bool, verdicts: Sequence[TrackVerdict]) -> str:
         """A name as it is spelt in the gallery and on the tracks that stay as they are, of these `verdicts`."""
@@ -261,5 +282,4 @@ def _key(verdict: TrackVerdict) -> tuple[bool, str]:
     """Who a track is, as `stream.takes.unnamed` calls people without a name."""
     if verdict.name is not None:
         return True, verdict.name
-    number = f" {verdict.stranger}" if verdict.stranger is not None else f", track {verdict.track}"
-    return False, f"unknown{number}"
+    return False, unnamed_as(verdict.track, verdict.stranger)

@@ -31,6 +31,7 @@ from stream.takes import Ruler, cast
 from stream.teach import video_of
 from stream.timeline import STRANGER, Lane, timeline
 from stream.tracks import Tracks, read
+from stream.whereabouts import Whereabouts
 
 BOX_UNITS = 10_000
 """Boxes are told in these parts of the picture's width and height."""
@@ -72,6 +73,9 @@ class Review:
             raise UsageError(f"{self.video} is a photo; correct its record with: iznet tracks rename {self.path}")
         info = probe(self.video).info
         check_belongs(record, tracks, info)
+        self.run = secrets.token_hex(8)
+        """Tells this review from those at the same address before and after it: a page of theirs changes nothing here,
+        and a browser does not take their pictures for these."""
         self.output: Path | None = None
         """Where the copy goes that is drawn anew."""
         self.stills = Stills(self.video, info, record)
@@ -84,8 +88,6 @@ class Review:
         self._saved = self._began = self._corrections.verdicts
         """The verdicts that stand in the file."""
         self._written = record
-        self._key = secrets.token_hex(4)
-        """Part of the pictures' addresses: a browser must not take another review's for these."""
         self._render: Render | None = None
         self._rendering: Rendering | None = None
         self._version = 0
@@ -264,7 +266,7 @@ class Review:
             "width": width,
             "height": height,
             "units": BOX_UNITS,
-            "key": self._key,
+            "run": self.run,
             "times": [round(frame.time, 6) for frame in record.frames],
             "end": float(ruler.end(len(record.frames) - 1)) if record.frames else 0.0,
             "tracks": list(tracks.values()),
@@ -292,16 +294,18 @@ class Review:
 
     def _state(self) -> dict[str, Any]:
         corrections, record = self._corrections, self._corrections.record
-        found = overview(record)
+        where = corrections.where()
+        found = overview(record, where)
         return {
+            "run": self.run,
             "version": self._version,
             "unsaved": self.unsaved,
             "unlearned": self.unlearned,
             "undo": _step(corrections.latest),
             "redo": _step(corrections.undone),
             "people": list(corrections.people),
-            "groups": _groups(corrections, record, found),
-            "timeline": _timeline(record, found),
+            "groups": _groups(corrections, record, found, where),
+            "timeline": _timeline(record, found, where),
         }
 
 
@@ -327,9 +331,9 @@ def _step(made: Correction | None) -> dict[str, Any] | None:
     return {"number": made.number, "words": f"{tracks}: {made.name or 'unknown'}{learned}"}
 
 
-def _groups(corrections: Corrections, record: Tracks, found: Overview) -> list[dict[str, Any]]:
+def _groups(corrections: Corrections, record: Tracks, found: Overview, where: Whereabouts) -> list[dict[str, Any]]:
     """Everybody, those with a name first, longest on screen first."""
-    people = cast(record)
+    people = cast(record, where.known)
     tracks = {(group.known, group.label): group.tracks for group in corrections.groups()}
     similarity = {verdict.track: verdict.similarity for verdict in record.tracks}
     return [
@@ -347,8 +351,8 @@ def _groups(corrections: Corrections, record: Tracks, found: Overview) -> list[d
     ]
 
 
-def _timeline(record: Tracks, found: Overview) -> dict[str, Any]:
-    drawn = timeline(record, found)
+def _timeline(record: Tracks, found: Overview, where: Whereabouts) -> dict[str, Any]:
+    drawn = timeline(record, found, where)
 
     def lane(of: Lane) -> dict[str, Any]:
         return {

@@ -22,6 +22,8 @@ from stream.review.review import Review
 PAGE = Path(__file__).with_name("page")
 TICK = 0.25
 """Seconds between two looks whether there is something to tell a page."""
+BEAT = 12
+"""Looks after which it is told again: a page takes silence for a connection that is lost."""
 
 
 class ReviewPage:
@@ -54,7 +56,7 @@ class ReviewPage:
             Route("/healthz", self._healthy),
             Route("/{name:str}", files.file),
         ]
-        self.app: ASGIApp = guarded(routes, guard, {NeedsConsent: _ask})
+        self.app: ASGIApp = guarded(routes, guard, review.run, {NeedsConsent: _ask})
 
     async def _scenes(self, request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self._review.scenes))
@@ -64,15 +66,17 @@ class ReviewPage:
 
     async def _events(self, request: Request) -> Response:
         async def messages() -> AsyncIterator[bytes]:
-            told = None
+            told, quiet = None, 0
             while not self.ending and not await request.is_disconnected():
                 rendering = self._review.rendering
                 news = {
+                    "run": self._review.run,
                     "version": self._review.version,
                     "rendering": rendering.as_dict() if rendering is not None else None,
                 }
-                if news != told:
-                    told = news
+                quiet += 1
+                if news != told or quiet >= BEAT:
+                    told, quiet = news, 0
                     yield f"data: {json.dumps(news, ensure_ascii=False)}\n\n".encode()
                 await asyncio.sleep(TICK)
 

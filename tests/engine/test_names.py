@@ -9,7 +9,20 @@ from engine.names import LONGEST_NAME, asked_name, person_at
 
 
 @pytest.mark.parametrize(
-    "name", ["Yuri", "민주", "👩‍🎤", "دانا", "Unknown Pleasures", "unknown soldier 2", "x" * LONGEST_NAME]
+    "name",
+    [
+        "Yuri",
+        "민주",
+        "👩‍🎤",
+        "دانا",
+        "42",
+        "!!!",
+        "é",
+        "می\u200cشا",
+        "Unknown Pleasures",
+        "unknown soldier 2",
+        "x" * LONGEST_NAME,
+    ],
 )
 def test_names_that_can_be_given(name: str) -> None:
     assert asked_name(f" {name}\n") == name
@@ -19,6 +32,10 @@ def test_names_that_can_be_given(name: str) -> None:
     ("name", "words"),
     [
         (" \t", "it takes a letter"),
+        ("\u200b", "that can be seen"),
+        (" \u200d\ufe0f\u00ad ", "that can be seen"),
+        ("\u3164", "that can be seen"),  # a letter, yet nothing is drawn for it
+        ("\u0301", "that can be seen"),
         ("\ud800", r"'\\ud800' is no name; it takes whole characters"),
         ("a\ude00", r"'a\\ude00' is no name; it takes whole characters"),
         ("Bob\udc00", "it takes whole characters"),

@@ -19,7 +19,7 @@ def ask(
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
     with contextlib.closing(connection):
         body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
-        known = {"x-iznet": "1", "content-type": "application/json"} if method == "POST" else {}
+        known = {"content-type": "application/json"} if method == "POST" else {}
         connection.request(method, path, body, known | (headers or {}))
         answer = connection.getresponse()
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()

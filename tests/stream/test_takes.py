@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fractions
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +45,34 @@ def test_takes_agree_with_looking_at_every_frame(script: list[tuple[bool, set[st
             if 0 <= outside < len(frames) and frames[outside].shot == take.shot:
                 assert take.name not in script[outside][1]
     assert [take.first for take in found] == sorted(take.first for take in found)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.data())
+def test_how_long_frames_last_together(steps: list[int], data: st.DataObject) -> None:
+    pts = [sum(steps[:i]) for i in range(len(steps))]
+    ruler = Ruler(pts, Fraction(1, 1000))
+    at = sorted(data.draw(st.sets(st.integers(0, len(pts) - 1))))
+    assert ruler.seconds(at) == sum((ruler.end(i) - ruler.start(i) for i in at), Fraction(0))
+
+
+def test_an_hour_takes_no_more_fractions_than_a_minute() -> None:
+    def fractions_of(length: int) -> int:
+        calls = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call" and frame.f_code.co_filename == fractions.__file__
+
+        pts, base = [1001 * i for i in range(length)], Fraction(1, 30000)
+        sys.setprofile(count)
+        try:
+            Ruler(pts, base).seconds(range(length))
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert 0 < fractions_of(100) == fractions_of(3000)
 
 
 @settings(deadline=None)

@@ -28,6 +28,14 @@ def test_a_gap_does_not_change_the_rate() -> None:
     assert not is_steady(pts, Fraction(1, 30000), NTSC)
 
 
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from(RATES), st.integers(1, 90000))
+def test_steady_is_less_than_half_a_frame_from_its_place(steps: list[int], rate: Fraction, scale: int) -> None:
+    pts, base = [sum(steps[:i]) for i in range(len(steps) + 1)], Fraction(1, scale)
+    assert is_steady(pts, base, rate) == all(abs(p * base * rate - i) < Fraction(1, 2) for i, p in enumerate(pts))
+    even = [round(i / (rate * base)) for i in range(30)]
+    assert is_steady(even, base, rate) == all(abs(p * base * rate - i) < Fraction(1, 2) for i, p in enumerate(even))
+
+
 @pytest.mark.parametrize("missing", range(1, 29))
 def test_one_missing_frame_does_not_change_the_rate_of_a_short_clip(missing: int) -> None:
     pts = [512 * i for i in range(30) if i != missing]

@@ -30,6 +30,9 @@ def path(tmp_path: Path) -> Path:
     return stage.both(tmp_path)
 
 
+JSON = {"content-type": "application/json"}
+
+
 class Running:
     """A review in a process of its own."""
 
@@ -44,7 +47,7 @@ class Running:
     def post(self, path: str, data: Any) -> Any:
         place = urlsplit(self.url)
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
-        connection.request("POST", path, json.dumps(data), {"x-iznet": "1", "content-type": "application/json"})
+        connection.request("POST", path, json.dumps(data), {"x-iznet": self.state()["run"]} | JSON)
         return json.loads(connection.getresponse().read())
 
     def state(self) -> Any:

@@ -1,12 +1,13 @@
 // The page of a live run: one stream of events says all there is to know; pictures come beside it.
 
-import { $, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, say } from "./shared.js";
+import { $, belong, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, say } from "./shared.js";
 import { show as showPicture, visit } from "./picture.js";
 
 const STATES = { connecting: "connecting", live: "live", waiting: "no signal, trying again", ended: "ended", failed: "given up" };
 const WORKS = { "not begun": "nothing yet", on: "on", waiting: "waiting, trying again", failed: "given up" };
 const STEPS = [10, 30, 60, 120, 300, 600, 3600]; // seconds between two ticks
 const cards = new Map();
+let run = null; // of IZ*Net: what it said belongs together
 let undoShown = 0; // the number of the latest naming that was told of
 
 function card(number) {
@@ -19,9 +20,34 @@ function card(number) {
 }
 
 function show(state) {
+  if (state.run !== run) begin(state);
   state.cameras.forEach((camera, number) => showCamera(card(number), camera, number, state));
   offer(state.people);
   if (state.undo && state.undo.number > undoShown) tell(state.undo);
+}
+
+// Another run, or the first: nothing that was there is what it was, and what was said before is no news.
+function begin(state) {
+  if ($("naming").open) {
+    $("naming").close();
+    say("IZ*Net was started anew; the face that you were about to name is gone.");
+  }
+  run = state.run;
+  belong(run);
+  undoShown = state.undo?.number ?? 0;
+  cards.forEach((section) => section.remove());
+  cards.clear();
+}
+
+// Nobody knows any more who is there.
+function lose() {
+  for (const section of cards.values()) {
+    section.classList.add("stale");
+    put(section.querySelector(".state"), "no connection to IZ*Net");
+    section.querySelector(".state").className = "state waiting";
+    section.querySelector(".boxes").replaceChildren();
+    keyed(section.querySelector(".now"), ["lost"], () => make("li", "nobody", "Not known now"));
+  }
 }
 
 function tell(given) {
@@ -43,6 +69,7 @@ function showCamera(section, camera, number, { naming: nameable, webrtc }) {
   const state = section.querySelector(".state");
   put(state, STATES[camera.state] ?? camera.state);
   state.className = `state ${camera.state}`;
+  section.classList.toggle("stale", camera.state !== "live");
   const problem = section.querySelector(".problem");
   problem.hidden = camera.state === "live" || !camera.problem;
   put(problem, camera.problem ?? "");
@@ -57,8 +84,9 @@ function showCamera(section, camera, number, { naming: nameable, webrtc }) {
     });
   }
   const who = camera.faces.map((face) => face.name ?? "somebody unknown");
-  const words = `Live picture of ${camera.name}: ${who.length ? who.join(", ") : "nobody is seen"}`;
-  section.querySelector(".picture img").alt = words;
+  const there = camera.state !== "live" ? "no signal" : who.length ? who.join(", ") : "nobody is seen";
+  const words = `Live picture of ${camera.name}: ${there}`;
+  section.querySelector(".picture canvas").ariaLabel = words;
   section.querySelector(".picture video").ariaLabel = words;
   const faces = camera.state === "live" ? camera.faces : [];
   showBoxes(section.querySelector(".boxes"), faces, camera, number, nameable);
@@ -85,6 +113,7 @@ function ask(camera, number, face) {
     picture: `cameras/${number}/faces/${camera.epoch}-${face.track}.jpg`,
     name: face.name,
     send: async (name) => tell(await post("names", { ...asked, name })),
+    home: () => cards.get(number)?.querySelector(".now button"),
   });
 }
 
@@ -185,4 +214,4 @@ function showFigures(parent, camera, nameable) {
   }
 }
 
-follow(`events?visit=${visit}`, show);
+follow(`events?visit=${visit}`, show, lose);

@@ -61,19 +61,37 @@ export function laneSvg() {
   return svg;
 }
 
+const PATIENCE = 30; // seconds in which an answer has to come
+const SILENCE = 10; // seconds without news after which a connection counts as lost
+const PAUSE = 3000; // milliseconds until what failed is tried again
+let run = "";
+
+// Which run of IZ*Net the page belongs to: another one that is here later refuses its changes.
+export function belong(to) { run = to; }
+
+export function pause(milliseconds = PAUSE) { return new Promise((over) => setTimeout(over, milliseconds)); }
+
 // Ask the server to change something. What it refuses is thrown, with `consent` where it would do it if asked so.
 export async function post(path, data) {
+  const patience = new AbortController();
+  const clock = setTimeout(() => patience.abort(), 1000 * PATIENCE);
   let answer;
+  let text;
   try {
     answer = await fetch(path, {
       method: "POST",
-      headers: { "content-type": "application/json", "x-iznet": "1" },
+      headers: { "content-type": "application/json", "x-iznet": run },
       body: JSON.stringify(data),
+      signal: patience.signal,
     });
+    text = await answer.text();
   } catch {
-    throw new Error("IZ*Net does not answer; is it still running?");
+    throw new Error(patience.signal.aborted
+      ? `IZ*Net has not answered for ${PATIENCE} seconds. It may still do it; look before you try again.`
+      : "IZ*Net does not answer; is it still running?");
+  } finally {
+    clearTimeout(clock);
   }
-  const text = await answer.text();
   let said = {};
   try { said = JSON.parse(text); } catch { said = { error: text.trim() }; }
   if (!answer.ok) throw Object.assign(new Error(said.error || `the server answered ${answer.status}`), { consent: said.consent });
@@ -91,16 +109,14 @@ export function say(words, undo) {
   quiet = setTimeout(() => { $("said").hidden = true; }, undo ? 20000 : 8000);
 }
 
-// The dialog that asks who somebody is. `send(name, consents)` does what is to be done, or throws.
+// The dialog that asks who somebody is. `send(name, consents)` does what is to be done, or throws; `home()` is where the
+// keyboard goes on if what the dialog was opened from is gone afterwards.
 export const naming = {
-  send: null,
-  consents: {},
-  wanted: null,
-  busy: false,
+  asking: null, // what the open dialog is about
 
-  open({ picture, name, send }) {
-    this.send = send;
-    this.calm();
+  open({ picture, name, send, home }) {
+    this.asking = { send, home, from: document.activeElement, consents: {}, wanted: null, busy: false };
+    this.rest();
     $("face").src = picture;
     $("name").value = name ?? "";
     $("naming").showModal();
@@ -110,26 +126,54 @@ export const naming = {
 
   // Nothing is asked twice any more.
   calm() {
-    this.consents = {};
-    this.wanted = null;
-    put($("refused"), "");
-    put($("submit"), "Name");
+    if (!this.asking || this.asking.busy) return;
+    Object.assign(this.asking, { consents: {}, wanted: null });
+    this.rest();
+  },
+
+  rest(refused = "") {
+    const words = { new: "Name, as somebody new", displace: "Name all the same" };
+    put($("refused"), refused);
+    put($("submit"), words[this.asking.wanted] ?? "Name");
+    this.work(false);
+  },
+
+  work(busy) {
+    this.asking.busy = busy;
+    $("naming").ariaBusy = busy;
+    for (const button of $("naming").querySelectorAll("button:not(#cancel)")) button.disabled = busy;
+    if (busy) put($("submit"), "Naming …");
   },
 
   async submit(name) {
-    if (this.busy) return; // an answer may take a second, and is worth waiting for
-    this.busy = true;
+    const { asking } = this;
+    if (!asking || asking.busy) return; // an answer may take a second, and is worth waiting for
+    if (asking.wanted) asking.consents[asking.wanted] = true;
+    const pressed = document.activeElement === $("submit");
+    this.work(true);
     try {
-      if (this.wanted) this.consents[this.wanted] = true;
-      await this.send(name, this.consents);
-      $("naming").close();
+      await asking.send(name, asking.consents);
+      asking.busy = false;
+      if (this.asking === asking) $("naming").close();
     } catch (error) {
-      this.wanted = error.consent;
-      put($("refused"), error.message);
-      put($("submit"), { new: "Name, as somebody new", displace: "Name all the same" }[error.consent] ?? "Name");
-    } finally {
-      this.busy = false;
+      asking.busy = false;
+      if (this.asking !== asking) {
+        say(`Not named: ${error.message}`); // that dialog is closed
+        return;
+      }
+      asking.wanted = error.consent;
+      this.rest(error.message);
+      if (pressed) $("submit").focus();
     }
+  },
+
+  closed() {
+    if ($("naming").open || !this.asking) return; // opened again meanwhile
+    const { busy, from, home } = this.asking;
+    this.asking = null;
+    // What was sent cannot be called back.
+    if (busy) say("The name is on its way already; what comes of it is told here.");
+    if (from !== document.body && !from.isConnected) home?.()?.focus();
   },
 };
 
@@ -137,19 +181,60 @@ $("naming").querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
   naming.submit($("name").value);
 });
+$("naming").addEventListener("close", () => naming.closed());
 $("name").addEventListener("input", () => naming.calm());
 $("cancel").addEventListener("click", () => $("naming").close());
 
-// What the server says as it happens.
-export function follow(path, hear) {
+// The connection.
+
+function tellLost() {
+  $("link").className = "lost";
+  put($("link"), "The connection to IZ*Net is lost; trying again …");
+  fetch("icon.svg").then(({ status }) => {
+    if (status === 401 && $("link").className) put($("link"), "IZ*Net wants its token: open the address that it printed. Trying again …");
+  }, () => {});
+}
+
+function tellLinked() {
+  $("link").className = "";
+  put($("link"), "");
+}
+
+// What a page cannot begin without is asked for until it comes.
+export async function insist(path) {
+  for (;;) {
+    try {
+      const answer = await fetch(path);
+      if (answer.ok) return await answer.json();
+    } catch {
+      // As any other answer that is none.
+    }
+    tellLost();
+    await pause();
+  }
+}
+
+// What the server says as it happens: something every few seconds at least. `lost()` is told when it says nothing any more.
+export function follow(path, hear, lost = () => {}) {
   const events = new EventSource(path);
+  let silence = 0;
+  const fail = async () => {
+    clearTimeout(silence);
+    events.close(); // by itself a browser gives up where it is refused
+    tellLost();
+    lost();
+    await pause();
+    follow(path, hear, lost);
+  };
+  const wait = () => {
+    clearTimeout(silence);
+    silence = setTimeout(fail, 1000 * SILENCE);
+  };
   events.onmessage = (event) => {
-    $("link").className = "";
-    put($("link"), "");
+    wait();
+    tellLinked();
     hear(JSON.parse(event.data));
   };
-  events.onerror = () => {
-    $("link").className = "lost";
-    put($("link"), "The connection to IZ*Net is lost; trying again …");
-  };
+  events.onerror = fail;
+  wait();
 }

@@ -77,8 +77,8 @@ export class VideoPlayer {
 }
 
 export class StillPlayer {
-  constructor(image, times, key, shown) {
-    Object.assign(this, { image, times, key, shown, playing: false, index: 0, wanted: null, busy: false });
+  constructor(image, times, run, shown) {
+    Object.assign(this, { image, times, run, shown, playing: false, index: 0, wanted: null, busy: false });
   }
 
   async play() {
@@ -112,7 +112,7 @@ export class StillPlayer {
 
   async show(index) {
     const picture = new Image();
-    picture.src = `frames/${index}.jpg?${this.key}`;
+    picture.src = `frames/${index}.jpg?${this.run}`;
     try {
       await picture.decode();
       this.image.src = picture.src;

@@ -1,22 +1,23 @@
 // The page of a review: the record beside its video. The server holds the corrections; what it says is shown.
 
-import { $, button, drawBars, follow, keyed, laneSvg, make, naming, offer, post, put, say } from "./shared.js";
+import { $, belong, button, drawBars, follow, insist, keyed, laneSvg, make, naming, offer, pause, post, put, say } from "./shared.js";
 import { Overlay } from "./overlay.js";
 import { StillPlayer, VideoPlayer, frameAt } from "./player.js";
 
-const scenes = await (await fetch("scenes")).json();
-const { times, key } = scenes;
+const scenes = await insist("scenes");
+const { times, run } = scenes;
 const tracks = new Map(scenes.tracks.map((track) => [track.track, track]));
 const overlay = new Overlay($("overlay"), scenes.tracks, times.length, scenes.units);
 // In order of appearance, from left to right.
 const order = [...scenes.tracks].sort((a, b) => a.frames[0] - b.frames[0] || a.boxes[0] - b.boxes[0]).map((track) => track.track);
 let state = { version: -1, groups: [], timeline: null };
+let over = false; // another review has taken the place of this one
 let groupOf = new Map(); // who each track is
 let player = null;
 let index = 0; // of the frame on screen
 let selected = null; // a track
 
-const picture = (track) => `tracks/${track}.jpg?${key}`;
+const picture = (track) => `tracks/${track}.jpg?${run}`;
 const nameOf = (track) => groupOf.get(track)?.name ?? null;
 const labelOf = (track) => groupOf.get(track)?.label ?? `track ${track}`;
 const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
@@ -87,6 +88,12 @@ function go(to) {
   player.seek(Math.max(0, Math.min(times.length - 1, to)));
 }
 
+// The picture, where it is not in sight: what was asked for is seen there.
+function reveal() {
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  document.querySelector("#stage .picture").scrollIntoView({ block: "nearest", behavior });
+}
+
 function step(by) {
   go((player.wanted ?? index) + by);
 }
@@ -113,6 +120,8 @@ function toggle() {
 // Who everybody is.
 
 function show(said) {
+  if (said.run !== run) return leave();
+  if (said.version < state.version) return; // late; what is shown is newer
   state = said;
   groupOf = new Map(state.groups.flatMap((group) => group.tracks.map((track) => [track, group])));
   offer(state.people);
@@ -137,8 +146,10 @@ function longest(group) {
   return group.tracks.reduce((a, b) => (tracks.get(b)?.frames.length > (tracks.get(a)?.frames.length ?? 0) ? b : a));
 }
 
+const keyOf = (group) => `${group.name === null ? "?" : "!"}${group.label}`;
+
 function showCast() {
-  const groups = new Map(state.groups.map((group) => [`${group.name === null ? "?" : "!"}${group.label}`, group]));
+  const groups = new Map(state.groups.map((group) => [keyOf(group), group]));
   const build = () => $("person").content.firstElementChild.cloneNode(true);
   const named = state.groups.filter((group) => group.name !== null).length;
   put($("howmany"), `${named} named, ${groups.size - named} unknown`);
@@ -166,7 +177,7 @@ function showPerson(item, group) {
     const track = Number(of);
     const row = make("li");
     const seen = Object.assign(make("img", "face"), { alt: "", loading: "lazy", src: picture(track) });
-    const there = button("Show", () => { select(track); go(tracks.get(track).frames[0]); });
+    const there = button("Show", () => { select(track); go(tracks.get(track).frames[0]); reveal(); });
     there.ariaLabel = `Show track ${track}`;
     row.append(seen, make("span", "when"), there, button("", () => ask(track)));
     return row;
@@ -191,6 +202,7 @@ function showTimeline() {
     svg.addEventListener("click", (event) => {
       const place = svg.getBoundingClientRect();
       go(frameAt(times, start + ((event.clientX - place.left) / place.width) * (end - start)));
+      reveal();
     });
     item.append(make("span", "who"), make("span", "sr"), svg);
     return item;
@@ -240,7 +252,13 @@ function ask(track, all = false) {
       show(made);
       say(`${made.undo.words}.`, () => takeBack(made.undo.number));
     },
+    home: () => personOf(track)?.querySelector(".whole button"),
   });
+}
+
+function personOf(track) {
+  const group = groupOf.get(track);
+  return [...$("cast").children].find((item) => item.dataset.key === keyOf(group));
 }
 
 async function act(path, data, done) {
@@ -306,6 +324,7 @@ function listen() {
   $("back").onclick = () => takeBack(state.undo?.number);
   $("again").onclick = doAgain;
   $("render").onclick = () => render();
+  $("reload").onclick = () => location.reload();
   $("stop").onclick = () => act("stop", {});
   $("nobody").onclick = () => naming.submit(null);
   $("sure").onclose = () => { if ($("sure").returnValue === "yes") render(true); };
@@ -325,7 +344,9 @@ function listen() {
   };
   $("overlay").onmousemove = (event) => $("overlay").classList.toggle("face-there", face(event) !== null);
   addEventListener("resize", () => overlay.draw(index, nameOf, selected));
-  addEventListener("beforeunload", (event) => { if (state.unsaved || state.unlearned) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (!over && (state.unsaved || state.unlearned)) event.preventDefault(); });
+  // Who points presses no keys for the button pointed at: space goes on to play, Enter to name.
+  addEventListener("mousedown", (event) => { if (event.target.closest("button, summary")) event.preventDefault(); });
   addEventListener("keydown", pressed);
 }
 
@@ -345,7 +366,7 @@ const KEYS = {
 };
 
 function pressed(event) {
-  if (document.querySelector("dialog[open]")) return;
+  if (over || document.querySelector("dialog[open]")) return;
   const held = event.ctrlKey || event.metaKey;
   const act = held ? { z: KEYS.u, Z: KEYS.U, y: KEYS.U, s: KEYS.s }[event.key] : event.altKey ? null : KEYS[event.key];
   // A button that has the focus is pressed, a slider moved: those are theirs.
@@ -357,15 +378,30 @@ function pressed(event) {
 
 // The video, or where the browser cannot play it, pictures of its frames.
 
-function useStills() {
+const UNPLAYABLE = "This browser cannot play the video, so its frames are shown one by one, as JPEG and without sound.";
+
+// A video that cannot be played may be of a kind that the browser does not know, be gone, or just not come now.
+async function fail() {
+  const status = await fetch("video", { method: "HEAD" }).then((answer) => answer.status, () => 0);
+  if (player instanceof StillPlayer || over) return;
+  if (status === 404) useStills(`${scenes.video} is not where it was any more, so there are no pictures.`);
+  else if (status === 200) useStills(UNPLAYABLE);
+  else {
+    await pause();
+    $("video").addEventListener("loadedmetadata", () => player.seek(index), { once: true });
+    $("video").load();
+  }
+}
+
+function useStills(words) {
   if (player instanceof StillPlayer) return;
   $("video").hidden = true;
   $("video").removeAttribute("src");
   $("sound").hidden = true;
   $("still").hidden = false;
   $("way").hidden = false;
-  put($("way"), "This browser cannot play the video, so its frames are shown one by one, as JPEG and without sound.");
-  player = new StillPlayer($("still"), times, key, shown);
+  put($("way"), words);
+  player = new StillPlayer($("still"), times, run, shown);
   player.seek(index);
 }
 
@@ -379,9 +415,9 @@ function begin() {
   $("render").hidden = !scenes.output;
   $("render").title = `Draws ${scenes.output}`;
   const video = $("video");
-  video.addEventListener("error", useStills);
+  video.addEventListener("error", fail);
   video.addEventListener("loadedmetadata", () => {
-    if (!video.videoWidth) useStills(); // sound alone
+    if (!video.videoWidth) useStills(UNPLAYABLE); // sound alone
     else shape(video.videoWidth, video.videoHeight); // pixels need not be square
   });
   for (const change of ["play", "pause", "ended"]) video.addEventListener(change, () => put($("play"), player.playing ? "Pause" : "Play"));
@@ -390,16 +426,37 @@ function begin() {
   listen();
 }
 
-begin();
+// Another review is at this address now, of this record or another: nothing here is its own.
+function leave() {
+  if (over) return;
+  over = true;
+  player.pause();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const part of document.querySelectorAll("main, .doing, #rendering, #said")) part.inert = true;
+  const lost = state.unsaved ? ` What was not saved here is gone: ${count(state.unsaved, "corrected track")}.` : "";
+  put($("other").querySelector("p"), `Another review is running here now; reload the page.${lost}`);
+  $("other").hidden = false;
+  $("reload").focus();
+}
+
+let newest = -1; // of the versions that were told of
 let asking = false;
-follow("events", async (news) => {
+
+async function hear(news) {
+  if (news.run !== run) return leave();
   showRendering(news.rendering); // only here: the answer to a request may be older than the news
-  if (news.version === state.version || asking) return;
+  newest = Math.max(newest, news.version);
+  if (asking) return;
   asking = true;
   try {
-    const said = await (await fetch("state")).json();
-    if (said.version !== state.version) show(said);
+    while (state.version < newest && !over) show(await (await fetch("state")).json());
+  } catch {
+    // It is told of again soon.
   } finally {
     asking = false;
   }
-});
+}
+
+belong(run);
+begin();
+follow("events", hear);

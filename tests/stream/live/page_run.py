@@ -43,6 +43,7 @@ class Watched:
     people: list[feeds.People]
     """What the camera sees from now on: the last of them."""
     screen: Screen
+    page: LivePage
 
     @property
     def frames(self) -> int:
@@ -52,16 +53,7 @@ class Watched:
         self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
-        return ask(self.url, method, path, data, headers)
-
-    def begin(self, path: str, size: int) -> tuple[str, bytes]:
-        """Content type and the first bytes of an answer that does not end."""
-        place = urlsplit(self.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.headers["content-type"], answer.read(size)
+        return ask(self.url, method, path, data, {"x-iznet": self.page.run} | (headers or {}))
 
     def state(self) -> Any:
         """What a page is told next."""
@@ -109,6 +101,6 @@ def watched(
     try:
         with contextlib.suppress(InputError), live, Server(page, Place("127.0.0.1", 0)) as server:
             feeds.until(lambda: live.cameras[0].room.tally.went > 0, 60)
-            yield Watched(live, server.url, path, people, screen)
+            yield Watched(live, server.url, path, people, screen, page)
     finally:
         over.set()

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from stream.live.guard import COOKIE, Guard, Place, new_token
+from stream.live.guard import Guard, Place, cookie_at, new_token
 
 HOME = {"host": "127.0.0.1:8080"}
+COOKIE = cookie_at(HOME["host"])
 CHANGE = {**HOME, "x-iznet": "1", "content-type": "application/json"}
 OPEN = Guard(loopback=True)
 SHUT = Guard(loopback=False, token="s3cret")
@@ -94,6 +95,7 @@ def test_elsewhere_a_token_is_needed() -> None:
         {"cookie": f"{COOKIE}=wrong"},
         {"cookie": "other=s3cret"},
         {"cookie": f"{COOKIE}="},
+        {"cookie": f"{cookie_at('127.0.0.1:8081')}=s3cret"},  # another server's
         {"authorization": "Bearer "},
     ):
         assert status(SHUT, "GET", HOME | headers, "/") == 401

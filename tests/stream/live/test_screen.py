@@ -89,6 +89,18 @@ def test_marks_are_drawn_only_while_somebody_looks() -> None:
     assert shown.draws
 
 
+def test_who_asks_for_single_pictures_looks_until_they_have_not_asked_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
+    shown = Screen()
+    assert shown.picture(after=0) is None
+    assert shown.draws
+    now[0] += screen.LOOKED
+    assert not shown.draws
+
+
 def test_who_is_there_in_parts_of_the_picture_and_since_when() -> None:
     shown = Screen()
     for index in range(26):

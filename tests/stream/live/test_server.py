@@ -92,20 +92,52 @@ def test_no_secret_of_the_source_is_told_to_anybody(run: Watched) -> None:
 
 
 def test_the_live_picture_moves(run: Watched) -> None:
-    kind, data = run.begin("/cameras/0/live.mjpg", 60_000)
-    boundary = kind.partition("boundary=")[2].encode()
-    parts = data.split(b"--" + boundary + b"\r\n")[1:-1]
-    assert len(parts) >= 2
-    for part in parts:
-        head, _, jpeg = part.partition(b"\r\n\r\n")
-        assert b"image/jpeg" in head
-        with Image.open(BytesIO(jpeg)) as picture:
+    got: dict[int, bytes] = {}
+
+    def asked() -> bool:
+        latest = max(got, default=0)
+        status, headers, body = run.ask("GET", f"/cameras/0/picture.jpg?after={latest}")
+        if status == 204:
+            assert body == b""
+            return False
+        assert (status, headers["content-type"]) == (200, "image/jpeg")
+        assert int(headers["x-number"]) > latest
+        got[int(headers["x-number"])] = body
+        return len(got) >= 4
+
+    feeds.until(asked)
+    for body in got.values():
+        with Image.open(BytesIO(body)) as picture:
             assert picture.size == (320, 240)
+
     # Ann's box is drawn where somebody looks: red, on the dark ground just inside its edge.
-    with Image.open(BytesIO(parts[-1].partition(b"\r\n\r\n")[2])) as picture:
-        red, green, blue = picture.convert("RGB").getpixel((41, 90))  # type: ignore[misc]
-    assert red > 150
-    assert max(green, blue) < 110
+    def boxed() -> bool:
+        with Image.open(BytesIO(run.ask("GET", "/cameras/0/picture.jpg")[2])) as picture:
+            red, green, blue = picture.convert("RGB").getpixel((41, 90))  # type: ignore[misc]
+        return red > 150 and max(green, blue) < 110
+
+    feeds.until(boxed)
+    assert run.ask("GET", "/cameras/0/picture.jpg?after=999999999999999")[0] == 204
+    for after in ("-1", "x", "1.5", "", "9" * 400):
+        assert run.ask("GET", f"/cameras/0/picture.jpg?after={after}")[0] == 400
+
+
+def test_no_answer_but_the_news_goes_on_for_ever(run: Watched) -> None:
+    # A browser has six connections to a server: with one held for each picture, there is none left to give a name.
+    for camera in range(12):
+        assert run.ask("GET", f"/cameras/{min(camera, 1)}/picture.jpg")[0] in (200, 404)
+    assert run.ask("GET", "/cameras/0/live.mjpg")[0] == 404
+
+
+def test_a_page_of_another_run_names_nobody(run: Watched) -> None:
+    feeds.until(lambda: any(face["box"][0] > 0.5 for face in run.state()["cameras"][0]["faces"]))
+    before = run.state()
+    assert before["run"] == run.page.run
+    for path, data in (("/names", {**unknown(run), "name": "Eve"}), ("/undo", {"number": 1})):
+        status, _, body = run.ask("POST", path, data, {"x-iznet": "0123456789abcdef"})
+        assert (status, json.loads(body)["run"]) == (409, run.page.run)
+        assert "reload the page" in json.loads(body)["error"]
+    assert "Eve" not in run.state()["people"]
 
 
 def test_every_face_has_a_little_picture(run: Watched) -> None:
@@ -118,8 +150,8 @@ def test_every_face_has_a_little_picture(run: Watched) -> None:
     assert middle == pytest.approx(feeds.STRANGER, abs=12)
     assert run.ask("GET", "/cameras/0/faces/1-99999.jpg")[0] == 404
     assert run.ask("GET", "/cameras/7/faces/1-0.jpg")[0] == 404
-    assert run.ask("GET", "/cameras/7/live.mjpg")[0] == 404
-    assert run.ask("GET", "/cameras/-1/live.mjpg")[0] == 404
+    assert run.ask("GET", "/cameras/7/picture.jpg")[0] == 404
+    assert run.ask("GET", "/cameras/-1/picture.jpg")[0] == 404
 
 
 def test_naming_and_taking_it_back(run: Watched) -> None:

@@ -33,7 +33,7 @@ class Served:
         self, method: str, path: str, data: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer."""
-        return ask(self.url, method, path, data, headers)
+        return ask(self.url, method, path, data, {"x-iznet": self.review.run} | (headers or {}))
 
     def state(self) -> Any:
         return json.loads(self.ask("GET", "/state")[2])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import IznetError, UsageError
 from engine.names import LONGEST_NAME
+from stream.frames import Face
 from stream.review.corrections import Corrections, Group, Look, NeedsConsent
+from stream.summary import overview
+from stream.timeline import timeline
 from stream.tracks import Tracks, read
 from tests.stream.review import stage
 
@@ -157,6 +164,61 @@ def test_what_is_said_back_is_as_if_it_had_never_been_said(corrections: Correcti
     assert corrections.record == record  # with the stranger's number
 
 
+def test_a_person_who_is_unknown_everywhere_stays_one_and_is_named_again_in_one_go(
+    corrections: Corrections, record: Tracks
+) -> None:
+    corrections.name([3], "Yuri")
+    made = corrections.name([0, 3], None)
+    assert made.stranger == 3  # the record numbers two
+    assert Group("unknown 3", False, (0, 3)) in corrections.groups()
+    assert corrections.group_of(1).tracks == (1, 5)  # whom one of them was taken for at first is somebody else
+    again = corrections.name(corrections.group_of(0).tracks, "Minju")
+    assert again.tracks == (0, 3)
+    other = corrections.name([2, 4], None)
+    assert other.stranger == 4
+    while corrections.latest is not None:
+        corrections.undo(corrections.latest.number)
+    assert corrections.record == record
+
+
+def test_a_stranger_who_was_named_by_mistake_is_that_stranger_again(corrections: Corrections, record: Tracks) -> None:
+    corrections.name([1, 3, 5], "Minju")
+    corrections.name([1, 3, 5], None)
+    assert corrections.record == record
+
+
+def test_a_correction_costs_what_it_changes_not_what_the_record_holds(record: Tracks) -> None:
+    looked: list[int] = []
+
+    class Counted(tuple[Face, ...]):
+        def __iter__(self) -> Iterator[Face]:
+            looked.append(1)
+            return super().__iter__()
+
+    frames = tuple(replace(frame, faces=Counted(frame.faces)) for frame in record.frames)
+    corrections = Corrections(replace(record, frames=frames))
+    assert len(looked) >= len(frames)  # once for all
+    looked.clear()
+    corrections.name([4], "Minju", new=True)
+    where = corrections.where()
+    overview(corrections.record, where)
+    timeline(corrections.record, None, where)
+    assert corrections.people
+    assert 0 < len(looked) <= 5 * 15  # a few times the frames that the track is on
+    assert len({id(frame) for frame in frames} - {id(frame) for frame in corrections.record.frames}) == 15
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sets(st.integers(0, 5), min_size=1), st.sampled_from(["Yuri", "zoe", None])), max_size=5))
+def test_where_everybody_is_agrees_with_the_faces(record: Tracks, changes: list[tuple[set[int], str | None]]) -> None:
+    corrections = Corrections(record)
+    for tracks, name in changes:
+        with suppress(UsageError):
+            corrections.name(sorted(tracks), name, new=True, displace=True)
+    assert overview(corrections.record, corrections.where()) == overview(corrections.record)
+    assert timeline(corrections.record, None, corrections.where()) == timeline(corrections.record)
+
+
 @pytest.mark.parametrize(
     ("tracks", "name", "kind", "words"),
     [
@@ -165,6 +227,7 @@ def test_what_is_said_back_is_as_if_it_had_never_been_said(corrections: Correcti
         ([0], "Yuri", UsageError, "that is Yuri already"),
         ([1], None, UsageError, "somebody unknown already"),
         ([1], " \n", UsageError, "it takes a letter"),
+        ([1], "\u200b", UsageError, "that can be seen"),
         ([1], "x" * (LONGEST_NAME + 1), UsageError, "the most"),
         ([1], "unknown 1", UsageError, "people without a name"),
     ],

@@ -470,7 +470,6 @@ def test_it_fits_and_everybody_can_use_it(
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     found = axe.Axe().run(visit.page)
     assert found.violations_count == 0, found.generate_report()
-    visit.press("Enter")
     visit.page.locator("#cast .whole button").first.click()
     visit.page.wait_for_selector("#naming[open]")
     expect(visit.page.locator("#teaching")).to_be_visible()
