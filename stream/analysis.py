@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,13 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
-from stream.cadence import EVERY_FRAME
+from stream.cadence import EVEN, EVERY_FRAME
 from stream.eyes import Eyes, HostEyes
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
 from stream.looking import Gap, Looker
 from stream.stages import StageClock
-from stream.tracker import Looks, Tracker
+from stream.tracker import FAINT, Looks, Tracker, apart
 
 WORTH_A_LOOK = 0.1
 """Quality of a face from which its embedding may settle a doubt of the tracker."""
@@ -46,11 +47,21 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class _Sighting:
-    """Where a track was seen last, which matters until its shot ends."""
+    """Where a face was found."""
 
     face: Face
     index: int
     time: float
+
+
+@dataclass(slots=True)
+class _Course:
+    """Where a track was found, which matters until its shot ends."""
+
+    after: float
+    """Seconds of the look before it was found first."""
+    first: _Sighting
+    latest: _Sighting
 
 
 class Analyser:
@@ -63,6 +74,7 @@ class Analyser:
         gallery: whom to name; None leaves everybody unknown.
         lookahead: seconds a frame is held back before its names are decided.
         every_frame: look for faces on every frame, as the cadence otherwise does where much happens.
+        cautious: rather follow what may be no face than lose one, as for hiding faces.
         longest: seconds between two looks at the most; None leaves it to the cadence.
         clock: where the time of each stage is added up.
         eyes: looks at the pictures; None for the CPU.
@@ -87,6 +99,7 @@ class Analyser:
         *,
         lookahead: float = 2.0,
         every_frame: bool = False,
+        cautious: bool = False,
         longest: float | None = None,
         clock: StageClock | None = None,
         eyes: Eyes | None = None,
@@ -119,13 +132,16 @@ class Analyser:
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
         unlike = 0.3 * (same - strangers) / (1 - strangers)
-        self._tracker = Tracker(confident=detector.threshold, unlike=unlike, strangers=strangers)
+        faint = np.inf if cautious else FAINT
+        self._tracker = Tracker(confident=detector.threshold, faint=faint, unlike=unlike, strangers=strangers)
         self._identity = Identity(gallery, same=same)
         self._lives: dict[int, _Life] = {}
         self._joined: dict[int, int] = {}
         """Tracks that turned out to be an earlier one, seen again."""
-        self._here: dict[int, _Sighting] = {}
+        self._here: dict[int, _Course] = {}
         """The tracks of the current shot, in order of appearance."""
+        self._passed_over: list[_Sighting] = []
+        """The weak detections of the latest look that are in no track."""
         self._tracked_at = 0.0
         """Seconds of the latest frame that was looked at and tracked."""
         self._tracked: dict[int, int] = {}
@@ -158,6 +174,7 @@ class Analyser:
             self._identity.settle(self._tracker.shot)
             self._tracker.cut()
             self._here.clear()
+            self._passed_over.clear()
             self._joined.clear()
         for i, frame in enumerate(gap.frames):
             frame.shot = self._tracker.shot
@@ -212,43 +229,66 @@ class Analyser:
         ]
         self._identity.see(frame.shot, [face.track for face in faces], frame.time)
         for face in faces:
-            life = self._lives.get(face.track)
-            if life is None:
-                self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 1)
+            now, course = _Sighting(face, frame.index, frame.time), self._here.get(face.track)
+            if course is None:
+                self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 0)
+                self._here[face.track] = _Course(self._tracked_at, self._gone_back(now), now)
             else:
-                self._fill(life, face, frame)
-                life.last = frame.pts
-                life.frames += 1
-            self._here[face.track] = _Sighting(face, frame.index, frame.time)
+                if self._tracked_at <= course.latest.time or now.time - course.latest.time <= self.fill_gap:
+                    self._fill(course.latest, now)
+                course.latest = now
+            self._lives[face.track].last = frame.pts
+            self._lives[face.track].frames += 1
+        self._passed_over = [
+            _Sighting(Face(-1, boxes[row], float(found.scores[row]), found.landmarks[row]), frame.index, frame.time)
+            for row, track in enumerate(ids)
+            if track < 0 and bool(np.all(boxes[row, 2:] > boxes[row, :2]))
+        ]
         self._tracked_at = frame.time
         return faces
 
-    def _fill(self, life: _Life, face: Face, frame: Frame) -> None:
-        """Put a face that was missed for a moment on the held frames in between, moving evenly; not where the same
-        person was found elsewhere meanwhile."""
-        before = self._here[face.track]
-        missed = frame.index - before.index - 1
-        gap = frame.time - before.time
-        overlooked = before.time < self._tracked_at  # there was a look in between
-        if not 1 <= missed <= len(self._held) or (overlooked and gap > self.fill_gap):
-            return
-        name = self._identity.naming(face.track).name
-        for held in list(self._held)[-missed:]:
-            others = [other.track for other in held.faces]
-            if name is not None and any(self._identity.naming(other).name == name for other in others):
+    def _gone_back(self, now: _Sighting) -> _Sighting:
+        """Where a track really begins that is found with confidence only `now`: if the face stood there at the latest
+        look already, though weakly, then also in between, where nobody looked."""
+        near = [
+            (float(np.sum(apart(before.face.box[None], now.face.box[None]))), number)
+            for number, before in enumerate(self._passed_over)
+        ]
+        unlike, number = min(near, default=(np.inf, 0))
+        if unlike > EVEN or not 1 < now.index - self._passed_over[number].index <= len(self._held):
+            return now
+        before = self._passed_over.pop(number)
+        before = replace(before, face=replace(before.face, track=now.face.track))
+        self._put(self._held[before.index - now.index], before.face)
+        self._fill(before, now)
+        return before
+
+    def _fill(self, before: _Sighting, after: _Sighting) -> None:
+        """Put the face of one track that was not found between two sightings on the held frames there, moving evenly;
+        not where the same person was found elsewhere meanwhile."""
+        gap = after.time - before.time
+        name = self._identity.naming(after.face.track).name
+        for held in self._held_between(before.index, after.index):
+            if name is not None and any(self._identity.naming(other.track).name == name for other in held.faces):
                 continue
-            if others:
-                self._identity.see(life.shot, [*others, face.track], held.frame.time)
             share = np.float32((held.frame.time - before.time) / gap)
-            held.faces.append(
-                Face(
-                    face.track,
-                    before.face.box + share * (face.box - before.face.box),
-                    0.0,
-                    before.face.landmarks + share * (face.landmarks - before.face.landmarks),
-                )
-            )
-            life.frames += 1
+            box = before.face.box + share * (after.face.box - before.face.box)
+            landmarks = before.face.landmarks + share * (after.face.landmarks - before.face.landmarks)
+            self._put(held, Face(after.face.track, box, 0.0, landmarks))
+
+    def _held_between(self, before: int, after: int) -> list[LabelledFrame]:
+        """The frames between those two, if all of them are still held."""
+        oldest = self._held[0].frame.index if self._held else after
+        return list(islice(self._held, before + 1 - oldest, after - oldest)) if oldest <= before + 1 < after else []
+
+    def _put(self, held: LabelledFrame, face: Face) -> None:
+        """One more face on a held frame."""
+        life = self._lives[face.track]
+        if held.faces:
+            self._identity.see(life.shot, [*(other.track for other in held.faces), face.track], held.frame.time)
+        held.faces.append(face)
+        life.first = min(life.first, held.frame.pts)
+        life.frames += 1
 
     def _looks(self, frame: Frame, found: Detections) -> Looks | None:
         """How the tracker may look at detections of this frame."""
@@ -290,9 +330,13 @@ class Analyser:
             self._joined[face.track] = into
             gone, kept = self._lives.pop(face.track), self._lives[into]
             kept.last, kept.frames = gone.last, kept.frames + gone.frames
-            self._here[into] = self._here.pop(face.track)
+            course, earlier = self._here.pop(face.track), self._here[into]
             for held in self._held:
                 held.faces[:] = [replace(f, track=into) if f.track == face.track else f for f in held.faces]
+            if earlier.latest.time >= course.after:
+                # Nobody looked in between, since it was known who stands there.
+                self._fill(earlier.latest, replace(course.first, face=replace(course.first.face, track=into)))
+            earlier.latest = course.latest
             faces[number] = replace(face, track=into)
             alive.add(into)
         return faces

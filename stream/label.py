@@ -137,6 +137,7 @@ def label_video(
             *(reader.info, detector, embedder, people),
             lookahead=lookahead,
             every_frame=every_frame,
+            cautious=style.hide is not None,
             clock=clock,
             eyes=placement.eyes,
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.detector import Detector
 from engine.types import Detections
+from stream.between import astray
 from stream.cadence import EVERY_FRAME, Cadence
 from stream.eyes import Eyes, HostEyes, letterboxed
 from stream.frames import Frame, VideoInfo
@@ -130,8 +131,8 @@ class Looker:
             for _ in range(count):
                 self._cuts.popleft()
             frames, pictures = zip(*(self._waiting.popleft() for _ in range(count)), strict=True)
+            gaps.append(Gap(frames, self._found(frames, pictures), cut))
             self._picture = pictures[-1]
-            gaps.append(Gap(frames, self._found(frames), cut))
         return gaps
 
     def _next(self, ended: bool) -> int:
@@ -155,9 +156,16 @@ class Looker:
         """Whether the picture is no longer that of the latest look."""
         return self._picture is None or difference(self._picture, picture) > STILL
 
-    def _found(self, frames: Sequence[Frame]) -> dict[int, Detections]:
+    def _found(self, frames: Sequence[Frame], pictures: Sequence[Glance]) -> dict[int, Detections]:
         before = None if self._before is None else self._before[1]
-        looked = self._cadence.looks(len(frames), before, lambda i: self._detect(frames[i]))
+        seen = [self._picture or pictures[0], *pictures]
+
+        def doubt(first: int, last: int, boxes: NDArray[np.float32]) -> int | None:
+            with self._clock("shots"):
+                inside = astray(seen[first + 1 : last + 2], boxes, self._info)
+            return None if inside is None else first + inside
+
+        looked = self._cadence.looks(len(frames), before, lambda i: self._detect(frames[i]), doubt)
         self._before = frames[-1].time, looked.found[len(frames) - 1]
         if before is not None:
             self._gap_width = self._cadence.width(self._gap_width, looked.motion)

@@ -22,6 +22,9 @@ from engine.types import Detections
 
 _FAR = 1e6
 
+FAINT = 20
+"""So many weak detections in a row carry on a track that is not proven."""
+
 Looks = Callable[[Sequence[int]], NDArray[np.float32]]
 """Rows of the detections → their unit embeddings `[k,D]`; a row of NaN for a face not worth a look."""
 
@@ -38,6 +41,10 @@ class Track:
     """Seconds of the latest frame the face was found on."""
     sure: float
     """Seconds of the latest frame it was found on with confidence."""
+    finds: int = 1
+    """On so many frames it was found with confidence."""
+    faint: int = 0
+    """On so many since then only weakly."""
     velocity: NDArray[np.float32] = field(default_factory=lambda: np.zeros(2, np.float32))
     """`[2]` pixels a second of the box's centre."""
     look: NDArray[np.float32] | None = None
@@ -58,6 +65,9 @@ class Tracker:
         weak: what a weak detection may cost at the most (see `assignment_cost`). It may be somebody turned away who
             steps in front of a face, so it only confirms that one is where it is expected, and brings back none that
             was away.
+        faint: so many weak detections in a row carry on a track that has fewer than `proven` confident ones: the more
+            often something is looked at, the sooner it is once taken for a face.
+        proven: confident detections from which a track is surely of a face.
         patience: seconds a face may stay unseen (turned away, behind a hand) and still be the same track.
         doubt: two assignments whose costs differ by less than this are settled by looks.
         away: seconds unseen after which a face that is back has to look like itself, if it was missed meanwhile. A face
@@ -82,6 +92,8 @@ class Tracker:
         confident: float = 0.5,
         reach: float = 0.9,
         weak: float = 0.45,
+        faint: float = FAINT,
+        proven: int = 3,
         patience: float = 0.7,
         doubt: float = 0.3,
         away: float = 0.3,
@@ -91,6 +103,8 @@ class Tracker:
         self._confident = confident
         self._reach = reach
         self._weak = weak
+        self._faint = faint
+        self._proven = proven
         self._patience = patience
         self._doubt = doubt
         self._away = away
@@ -138,11 +152,18 @@ class Tracker:
             latest = np.array([track.sure if sure else track.time for track in free])
             away = (latest < self._updated) & (time - latest > self._away)
             most = np.inf if sure else self._weak
-            tracks = free if sure else [track for track, gone in zip(free, away, strict=True) if not gone]
+            tracks = (
+                free
+                if sure
+                else [track for track, gone in zip(free, away, strict=True) if not gone and self._outlasts(track)]
+            )
             away = away if sure else np.zeros(len(tracks), np.bool_)
             for track, row in self._assign(tracks, detections.boxes, rows, time, most, away, looks, seen):
                 self._follow(track, detections.boxes[row], time)
-                track.sure = time if sure else track.sure
+                if sure:
+                    track.sure, track.finds, track.faint = time, track.finds + 1, 0
+                else:
+                    track.faint += 1
                 if row in seen:
                     track.look = _blend(track.look, seen[row])
                 ids[row] = track.id
@@ -154,6 +175,10 @@ class Tracker:
             ids[new] = track.id
         self._updated = time
         return [int(i) for i in ids]
+
+    def _outlasts(self, track: Track) -> bool:
+        """Whether one more weak detection may carry the track on."""
+        return track.finds >= self._proven or track.faint < self._faint
 
     def _assign(
         self,
@@ -168,8 +193,11 @@ class Tracker:
     ) -> list[tuple[Track, int]]:
         if not tracks or not len(rows):
             return []
-        expected = np.stack([track.predicted(time) for track in tracks])
-        cost = assignment_cost(expected, boxes[rows], self._reach)
+        # Where it should be by now, or where it was: a head that sways has turned back meanwhile.
+        cost = np.minimum(
+            assignment_cost(np.stack([track.predicted(time) for track in tracks]), boxes[rows], self._reach),
+            assignment_cost(np.stack([track.box for track in tracks]), boxes[rows], self._reach),
+        )
         cost[cost > most] = _FAR
         if looks is not None:
             self._settle(cost, tracks, rows, away, looks, seen)

@@ -93,6 +93,84 @@ def test_a_weak_face_confirms_a_sure_one() -> None:
     assert looked_at([faces(STILL)] + [faces(STILL, score=0.3)] * 8) == [7]
 
 
+def swaying(period: int, size: float, count: int = 9) -> list[Detections]:
+    return [faces(STILL + SIZE * size * float(np.sin(2 * np.pi * i / period))) for i in range(count)]
+
+
+def doubted_looks(clip: Sequence[Detections], doubts: Callable[[int, int], int | None]) -> tuple[list[int], float]:
+    """The frames of the gap `clip[1:]` that are looked at if pictures give rise to these doubts, and the motion."""
+    asked: list[int] = []
+
+    def look(frame: int) -> Detections:
+        asked.append(frame)
+        return clip[frame + 1]
+
+    looked = Cadence().looks(len(clip) - 1, clip[0], look, lambda first, last, _: doubts(first, last))
+    assert len(asked) == len(set(asked))
+    return sorted(asked), looked.motion
+
+
+def farthest_inside(clip: Sequence[Detections], least: float = 4.0) -> Callable[[int, int], int | None]:
+    """Doubts as pictures raise them: the frame inside where the face is farthest, in pixels, from both ends."""
+
+    def doubts(first: int, last: int) -> int | None:
+        left = [float(each.boxes[0, 0]) for each in clip]
+        off = {i: min(abs(left[i + 1] - left[end + 1]) for end in (first, last)) for i in range(first + 1, last)}
+        worst = max(off, key=lambda i: off[i])
+        return worst if off[worst] > least else None
+
+    return doubts
+
+
+@pytest.mark.parametrize(("period", "count"), [(8, 9), (8, 17), (12, 13), (16, 17)])
+def test_who_sways_in_time_with_the_looks_is_followed(period: int, count: int) -> None:
+    clip = swaying(period, 0.19, count)
+    assert looked_at(clip) == [count - 2], "the ends alone say nothing"
+    looks, motion = doubted_looks(clip, farthest_inside(clip))
+    known = [0, *(frame + 1 for frame in looks)]
+    between = np.interp(range(count), known, [clip[i].boxes[0, 0] for i in known])
+    assert max(abs(between - [each.boxes[0, 0] for each in clip])) < 0.2 * SIZE
+    assert len(looks) < count - 1
+    assert motion > Cadence().calm
+
+
+@pytest.mark.parametrize("there", [faces(STILL), faces(STILL, 300, 500)])
+def test_pictures_that_are_wrong_about_a_gap_cost_one_look(there: Detections) -> None:
+    assert doubted_looks([there] * 17, lambda first, last: first + 1) == ([0, 15], 0.0)
+
+
+def test_what_is_off_a_little_is_not_asked_about_again() -> None:
+    clip = [faces(STILL)] * 4 + [faces(STILL + 0.1 * SIZE)] + [faces(STILL)] * 4
+    assert doubted_looks(clip, lambda first, last: 3 if first < 3 < last else first + 1)[0] == [3, 7]
+
+
+def test_where_nobody_is_no_picture_is_asked() -> None:
+    def never(first: int, last: int) -> int | None:
+        raise AssertionError
+
+    assert doubted_looks([NOBODY] * 9, never)[0] == [7]
+    assert len(doubted_looks([NOBODY] * 8 + [faces(STILL)], never)[0]) == 4
+    assert len(doubted_looks(moving(12.0), never)[0]) == 8
+
+
+def test_pictures_are_asked_about_every_face_where_it_is_at_both_ends() -> None:
+    asked = []
+    before, after = faces(STILL, 300), faces(304, STILL + 2, 500, score=0.9)
+    faint = Detections(after.boxes, np.array([0.9, 0.3, 0.3], np.float32), after.landmarks)
+    Cadence().looks(8, before, lambda frame: faint, lambda *args: asked.append(args))
+    ((first, last, boxes),) = asked
+    assert (first, last) == (-1, 7)
+    assert boxes[:, :, 0].tolist() == [[STILL, STILL + 2], [300, 304]]
+
+
+def test_a_face_that_the_pictures_make_known_is_followed_too() -> None:
+    """Somebody passes by between two looks, in front of a face that stands still."""
+    clip = [faces(STILL)] * 4 + [faces(STILL, 300)] * 2 + [faces(STILL)] * 3
+    looks, motion = doubted_looks(clip, lambda first, last: 4 if first < 4 < last else None)
+    assert {2, 3, 4, 5} <= set(looks)
+    assert motion == np.inf
+
+
 def test_a_shot_of_one_frame_is_looked_at_once() -> None:
     assert list(Cadence().looks(1, None, lambda frame: NOBODY).found) == [0]
 

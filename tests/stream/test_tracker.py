@@ -107,6 +107,36 @@ def test_a_weak_find_follows_a_face_that_goes_on_as_it_went() -> None:
     assert tracker.update(faces(at(100 + 20 * 14), scores=[0.3]), 14 / 30) == [0]
 
 
+def carried(tracker: Tracker, scores: Sequence[float]) -> int:
+    """How many frames, with a detection of these scores in one place, the track lasts that the first one starts."""
+    ids = [tracker.update(faces(at(100), scores=[score]), step / 25)[0] for step, score in enumerate(scores)]
+    lasted = ids.index(-1) if -1 in ids else len(ids)
+    assert ids == [0] * lasted + [-1] * (len(ids) - lasted)
+    return lasted
+
+
+@pytest.mark.parametrize(("sure", "lasted"), [(1, 11), (2, 12), (3, 60)])
+def test_a_few_weak_finds_carry_a_track_on_or_many_one_that_was_found_often(sure: int, lasted: int) -> None:
+    assert carried(Tracker(faint=10, proven=3), [0.9] * sure + [0.3] * (60 - sure)) == lasted
+
+
+def test_after_a_confident_find_the_weak_ones_are_counted_anew() -> None:
+    assert carried(Tracker(faint=10, proven=3), [0.9] + [0.3] * 8 + [0.9] + [0.3] * 30) == 20
+
+
+def test_who_wants_to_lose_nobody_has_weak_finds_carry_a_track_on_for_ever() -> None:
+    assert carried(Tracker(faint=np.inf), [0.9] + [0.3] * 99) == 100
+
+
+def test_who_sways_is_found_where_it_was_although_it_should_have_gone_on() -> None:
+    """Two looks a frame apart say that it goes fast; at the next one it has turned back."""
+    for score in (0.9, 0.3):
+        tracker = Tracker()
+        assert tracker.update(faces(at(100)), 0.0) == [0]
+        assert tracker.update(faces(at(120)), 1 / 30) == [0]
+        assert tracker.update(faces(at(112), scores=[score]), 10 / 30) == [0]
+
+
 def test_a_confident_detection_is_preferred_to_a_nearer_weak_one() -> None:
     tracker = Tracker(confident=0.5)
     tracker.update(faces(at(100)), 0.0)
