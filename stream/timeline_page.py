@@ -10,6 +10,8 @@ from stream.wording import clock, length
 
 LATE = 0.92
 """Of the width; a time that stands further right is written to the left of its mark, in the place of the one before."""
+BROAD = 0.5
+"""Per cent of the width from which a bar has an edge; of a narrower one it would leave no colour."""
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fafaf8;--ink:#1a1a1f;--quiet:#5c5c66;--lane:#ebebe8;--line:#c9c9c9;--edge:#0006}
@@ -28,7 +30,8 @@ ol{list-style:none;margin:0;padding:0}
 .numbers{grid-area:numbers;text-align:right;font-variant-numeric:tabular-nums}
 .lane,.axis{grid-area:lane;position:relative;height:1.4rem}
 .lane{background:var(--lane)}
-.lane li{position:absolute;height:100%;min-width:1px;box-shadow:inset 0 0 0 1px var(--edge)}
+.lane li{position:absolute;height:100%;min-width:1px}
+.lane .broad{box-shadow:inset 0 0 0 1px var(--edge)}
 .lane li:hover{filter:brightness(1.25)}
 .axis{color:var(--quiet);font-size:.8rem}
 .axis li{position:absolute;border-left:1px solid var(--line);padding:.35rem 0 0 .2rem;line-height:1}
@@ -81,7 +84,8 @@ def _bar(drawn: Timeline, span: Span) -> str:
     left, width = 100 * drawn.share(span.start), 100 * (drawn.share(span.end) - drawn.share(span.start))
     title = escape(span.title)
     place = f"left:{left:.3f}%;width:{width:.3f}%;background:{_hex(span.colour)}"
-    return f'<li style="{place}" title="{title}"><span class="spoken">{title}</span></li>'
+    broad = ' class="broad"' if width >= BROAD else ""
+    return f'<li{broad} style="{place}" title="{title}"><span class="spoken">{title}</span></li>'
 
 
 def _mark(seconds: float, share: float, written: bool) -> str:

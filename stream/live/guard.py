@@ -56,19 +56,19 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Understand `HOST:PORT`, `[IPV6]:PORT` or a bare port, which means loopback.
+        """Understand `HOST:PORT`, `[IPV6]:PORT` or a bare port, `8080` or `:8080`, which means loopback.
 
         Raises:
             UsageError: it is none of these.
         """
         host, colon, port = text.rpartition(":")
-        if not colon:
+        if not host:
             host = "127.0.0.1"
         elif host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
         elif ":" in host:
             raise UsageError(f"--serve {text}: write an IPv6 address in brackets, as [{host}]:{port}")
-        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        if not port.isascii() or not port.isdecimal() or int(port) > 65535:
             raise UsageError(f"--serve {text}: expected HOST:PORT or a port between 0 and 65535")
         return cls(host, int(port))
 

@@ -26,6 +26,7 @@ def status(guard: Guard, method: str, headers: dict[str, str], path: str = "/nam
     [
         ("8080", "127.0.0.1", 8080, True),
         ("localhost:0", "localhost", 0, True),
+        (":8080", "127.0.0.1", 8080, True),
         ("127.9.9.9:80", "127.9.9.9", 80, True),
         ("[::1]:80", "::1", 80, True),
         ("0.0.0.0:8080", "0.0.0.0", 8080, False),
@@ -39,7 +40,7 @@ def test_places(text: str, host: str, port: int, loopback: bool) -> None:
     assert (place.host, place.port, place.loopback) == (host, port, loopback)
 
 
-@pytest.mark.parametrize("text", ["", "x", ":80", "host:", "host:99999", "host:-1", "::1:80", "host:8o", "host:٨٠"])
+@pytest.mark.parametrize("text", ["", "x", "host:", "host:99999", "host:-1", "::1:80", "host:8o", "host:٨٠"])
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--serve"):
         Place.parse(text)
