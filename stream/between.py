@@ -36,56 +36,58 @@ def astray(pictures: Sequence[Glance], boxes: NDArray[np.float32], info: VideoIn
         boxes: `[N,2,4]` xyxy pixels as displayed, of every face where it is at either end.
         info: the video's geometry.
     """
-    structures = np.stack([picture.structure for picture in pictures])
-    scale = np.array(GRID, np.float32) / (info.coded_width, info.coded_height)
-    for face in boxes:
-        corners = np.concatenate([face[:, :2].min(axis=0)[None], face[:, 2:].max(axis=0)[None]])
-        more = (corners[1] - corners[0]) * np.float32(GROWN)
-        across = to_coded(np.stack([corners[0] - more, corners[1] + more]), info) * scale
-        left, top = np.clip(np.round(across.min(axis=0)), 0, GRID).astype(int).tolist()
-        right, bottom = np.clip(np.round(across.max(axis=0)), 0, GRID).astype(int).tolist()
-        if (right - left) * (bottom - top) < FEWEST:
-            continue
-        frame = _astray(structures, GRID[0], left, top, right, bottom, FAINT, UNLIKE)
-        if frame:
-            return int(frame)
-    return None
+    corners = np.stack([boxes[..., :2].min(axis=1), boxes[..., 2:].max(axis=1)], axis=1)
+    more = (corners[:, 1] - corners[:, 0]) * np.float32(GROWN)
+    corners += np.stack([-more, more], axis=1)
+    stored = to_coded(corners, info) * _cells_a_pixel(info)
+    ends = np.stack([stored.min(axis=1), stored.max(axis=1)], axis=1)
+    places = np.clip(np.rint(ends), 0, GRID).astype(np.int64).reshape(-1, 4)
+    return (
+        _astray(np.stack([picture.structure for picture in pictures]), places, GRID[0], FEWEST, FAINT, UNLIKE) or None
+    )
+
+
+def _cells_a_pixel(info: VideoInfo) -> NDArray[np.float32]:
+    return np.array([GRID[0] / info.coded_width, GRID[1] / info.coded_height], np.float32)
 
 
 @compiled
 def _astray(
     pictures: NDArray[np.float32],
+    places: NDArray[np.int64],
     columns: int,
-    left: int,
-    top: int,
-    right: int,
-    bottom: int,
+    fewest: int,
     faint: float,
     unlike: float,
 ) -> int:
-    """The number of the picture that is most unlike the blend of the first and the last, in some of their cells; 0 if
-    none is so by more than `unlike`, or there is nothing to be seen."""
+    """The number of the picture that is most unlike the blend of the first and the last, in the cells of the first of
+    the `places`, `[N,4]` left, top, right, bottom, where any is so by more than `unlike`; 0 if none is anywhere."""
     last = pictures.shape[0] - 1
-    least = faint * faint * (right - left) * (bottom - top) / pictures.shape[1]
-    first_alone = _product(pictures, 0, 0, columns, left, top, right, bottom)
-    last_alone = _product(pictures, last, last, columns, left, top, right, bottom)
-    if first_alone < least or last_alone < least:
-        return 0
-    ends = _product(pictures, 0, last, columns, left, top, right, bottom) / np.sqrt(first_alone * last_alone)
-    # The blend of two that are far apart is farther from what lies between them.
-    most, found = unlike + 0.25 * np.sqrt(max(0.0, 2.0 - 2.0 * ends)), 0
-    for i in range(1, last):
-        alone = _product(pictures, i, i, columns, left, top, right, bottom)
-        if alone < least:
+    for n in range(places.shape[0]):
+        left, top, right, bottom = places[n, 0], places[n, 1], places[n, 2], places[n, 3]
+        size = (right - left) * (bottom - top)
+        least = faint * faint * size / pictures.shape[1]
+        first_alone = _product(pictures, 0, 0, columns, left, top, right, bottom)
+        last_alone = _product(pictures, last, last, columns, left, top, right, bottom)
+        if size < fewest or first_alone < least or last_alone < least:
             continue
-        to_first = _product(pictures, i, 0, columns, left, top, right, bottom) / np.sqrt(alone * first_alone)
-        to_last = _product(pictures, i, last, columns, left, top, right, bottom) / np.sqrt(alone * last_alone)
-        share = i / last
-        blend = (1 - share) * (1 - share) + share * share + 2 * share * (1 - share) * ends
-        apart = np.sqrt(max(0.0, 1.0 + blend - 2.0 * ((1 - share) * to_first + share * to_last)))
-        if apart > most:
-            most, found = apart, i
-    return found
+        ends = _product(pictures, 0, last, columns, left, top, right, bottom) / np.sqrt(first_alone * last_alone)
+        # The blend of two that are far apart is farther from what lies between them.
+        most, found = unlike + 0.25 * np.sqrt(max(0.0, 2.0 - 2.0 * ends)), 0
+        for i in range(1, last):
+            alone = _product(pictures, i, i, columns, left, top, right, bottom)
+            if alone < least:
+                continue
+            to_first = _product(pictures, i, 0, columns, left, top, right, bottom) / np.sqrt(alone * first_alone)
+            to_last = _product(pictures, i, last, columns, left, top, right, bottom) / np.sqrt(alone * last_alone)
+            share = i / last
+            blend = (1 - share) * (1 - share) + share * share + 2 * share * (1 - share) * ends
+            apart = np.sqrt(max(0.0, 1.0 + blend - 2.0 * ((1 - share) * to_first + share * to_last)))
+            if apart > most:
+                most, found = apart, i
+        if found:
+            return found
+    return 0
 
 
 @compiled
@@ -100,4 +102,4 @@ def _product(
             both += a * b
             mine += a
             theirs += b
-    return both - mine * theirs / ((right - left) * (bottom - top))
+    return both - mine * theirs / max(1, (right - left) * (bottom - top))

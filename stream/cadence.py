@@ -41,6 +41,8 @@ class Looked:
     motion: float
     """Over the whole gap or the part of it where more moved, as `Cadence.motion` has it; 0 where there is no look
     before it."""
+    misled: bool | None = None
+    """Whether all that the pictures raised doubts of was even; None where they raised none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Cadence:
         if before is None:
             return Looked(found, 0.0)
         most = self.motion(before, found[count - 1])
+        misled = None
         gaps = [_Part(-1, before, count - 1, found[count - 1], most, True)]
         while gaps:
             part = gaps.pop()
@@ -141,12 +144,13 @@ class Cadence:
                 share = np.float32((middle - part.first) / (part.last - part.first))
                 line = pairs[:, 0] + share * (pairs[:, 1] - pairs[:, 0])
                 doubted = self._off(line, between) > self.stray
+                misled = misled is not False and not doubted
             gaps += [
                 _Part(middle, between, part.last, part.later, self.motion(between, part.later), doubted),
                 _Part(part.first, part.earlier, middle, between, self.motion(part.earlier, between), doubted),
             ]
             most = max(most, gaps[-1].motion, gaps[-2].motion)
-        return Looked(found, most)
+        return Looked(found, most, misled)
 
     def _pairs(self, before: Detections, after: Detections) -> NDArray[np.float32]:
         """`[N,2,4]`: where each face is at either end of an even gap."""

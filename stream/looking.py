@@ -31,6 +31,9 @@ FILLING = 0.4
 STILL = 0.15
 """How unlike the picture of the latest look (see `difference`) a frame may be that lies in a gap wider than usual: who
 comes and goes again within a gap is missed, so the picture has to stay what it was."""
+MISLED = 8
+"""After how many gaps at the latest the pictures are asked again whether a face strayed, where the light moves and they
+are always wrong."""
 WEAK = 0.4
 """Part of the detector's threshold from which a detection counts as a weak one."""
 
@@ -87,6 +90,10 @@ class Looker:
         """When the latest look of this shot was, seconds, and what it found."""
         self._picture: Glance | None = None
         """What the frame of the latest look was like."""
+        self._misled = 0
+        """So often in a row the pictures were wrong that a face had strayed."""
+        self._unasked = 0
+        """So many gaps they are not asked about."""
         self._looks_without_coarse = 0
 
     def prepare(self, most: int = 1) -> None:
@@ -122,6 +129,7 @@ class Looker:
         """The next frame does not go on what came before."""
         self._before = None
         self._gap_width = self._cadence.width()
+        self._misled = self._unasked = 0
 
     def _gaps(self, ended: bool) -> list[Gap]:
         """Look as far as shots are known."""
@@ -161,11 +169,17 @@ class Looker:
         seen = [self._picture or pictures[0], *pictures]
 
         def doubt(first: int, last: int, boxes: NDArray[np.float32]) -> int | None:
+            if self._unasked:
+                return None
             with self._clock("shots"):
                 inside = astray(seen[first + 1 : last + 2], boxes, self._info)
             return None if inside is None else first + inside
 
         looked = self._cadence.looks(len(frames), before, lambda i: self._detect(frames[i]), doubt)
+        if looked.misled is not None:
+            self._misled = self._misled + 1 if looked.misled and looked.motion <= self._cadence.calm else 0
+            self._unasked = min(2**self._misled // 2, MISLED)
+        self._unasked = max(0, self._unasked - 1)
         self._before = frames[-1].time, looked.found[len(frames) - 1]
         if before is not None:
             self._gap_width = self._cadence.width(self._gap_width, looked.motion)
