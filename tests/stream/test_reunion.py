@@ -12,8 +12,10 @@ import pytest
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from engine.types import Detections
 from stream.analysis import Analyser
 from stream.frames import Frame, LabelledFrame, VideoInfo
+from stream.tracker import Looks, Tracker
 from tests.networks import PEOPLE, scene
 
 RATE = 25
@@ -84,3 +86,26 @@ def test_two_at_once_are_never_joined(detector: Detector, embedder: Embedder) ->
         ids = [face.track for face in frame.faces]
         assert len(ids) == len(set(ids))
     assert tracks(frames) == {0, 1}
+
+
+class ForgetfulTracker(Tracker):
+    """Takes a face for a new one at its sixth look."""
+
+    updates = 0
+
+    def update(self, detections: Detections, time: float, looks: Looks | None = None) -> list[int]:
+        self.updates += 1
+        if self.updates == 6:
+            self._alive.clear()
+        return super().update(detections, time, looks)
+
+
+def test_a_track_that_goes_on_another_has_no_hole_where_nobody_looked(
+    detector: Detector, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.analysis.Tracker", ForgetfulTracker)
+    frames, analyser = run([[(100, "ann")]] * 60, detector, embedder)
+    assert tracks(frames) == {0}
+    assert [len(frame.faces) for frame in frames] == [1] * 60
+    (verdict,) = analyser.verdicts()
+    assert (verdict.first, verdict.last, verdict.frames) == (0, 59, 60)
