@@ -44,7 +44,7 @@ async function ask(place, address) {
   const canvas = place.querySelector("canvas");
   place.querySelector("video").hidden = true;
   canvas.hidden = false;
-  let seen = true;
+  let seen = false;
   const watching = new IntersectionObserver((entries) => { seen = entries.at(-1).isIntersecting; });
   watching.observe(place);
   let number = 0;

@@ -380,14 +380,17 @@ function pressed(event) {
 
 const UNPLAYABLE = "This browser cannot play the video, so its frames are shown one by one, as JPEG and without sound.";
 
+let refusals = 0; // times in a row that the browser would not play what the server has
+
 // A video that cannot be played may be of a kind that the browser does not know, be gone, or just not come now.
 async function fail() {
   const status = await fetch("video", { method: "HEAD" }).then((answer) => answer.status, () => 0);
   if (player instanceof StillPlayer || over) return;
   if (status === 404) useStills(`${scenes.video} is not where it was any more, so there are no pictures.`);
-  else if (status === 200) useStills(UNPLAYABLE);
+  else if (status === 200 && refusals > 0) useStills(UNPLAYABLE);
   else {
-    await pause();
+    refusals = status === 200 ? 1 : 0;
+    if (!refusals) await pause();
     $("video").addEventListener("loadedmetadata", () => player.seek(index), { once: true });
     $("video").load();
   }
@@ -436,7 +439,6 @@ function leave() {
   const lost = state.unsaved ? ` What was not saved here is gone: ${count(state.unsaved, "corrected track")}.` : "";
   put($("other").querySelector("p"), `Another review is running here now; reload the page.${lost}`);
   $("other").hidden = false;
-  $("reload").focus();
 }
 
 let newest = -1; // of the versions that were told of

@@ -67,7 +67,12 @@ class Watched:
 
 @contextlib.contextmanager
 def watched(
-    detector: Detector, embedder: Embedder, path: Path | None, token: str | None = None, name: str = "stage"
+    detector: Detector,
+    embedder: Embedder,
+    path: Path | None,
+    token: str | None = None,
+    name: str = "stage",
+    port: int = 0,
 ) -> Iterator[Watched]:
     """Run it. `path` is where the gallery is; None for a run without one."""
     gallery = Gallery.load(path, embedder) if path is not None else None
@@ -99,7 +104,7 @@ def watched(
     desk = NameDesk(live, path) if path is not None else None
     page = LivePage(live, [screen], [little], Guard(True, token), desk)
     try:
-        with contextlib.suppress(InputError), live, Server(page, Place("127.0.0.1", 0)) as server:
+        with contextlib.suppress(InputError), live, Server(page, Place("127.0.0.1", port)) as server:
             feeds.until(lambda: live.cameras[0].room.tally.went > 0, 60)
             yield Watched(live, server.url, path, people, screen, page)
     finally:

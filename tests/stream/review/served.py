@@ -45,6 +45,7 @@ def served(
     token: str | None = None,
     people: tuple[str, ...] = (),
     teacher: Callable[[str], Teacher] | None = None,
+    port: int = 0,
 ) -> Iterator[Served]:
     """Serve the review of a record whose video lies beside it."""
     review = Review(path, people=people, teacher=teacher)
@@ -57,5 +58,5 @@ def served(
         )
 
     review.draws(target, draw)
-    with review, Server(ReviewPage(review, Guard(True, token)), Place("127.0.0.1", 0)) as server:
+    with review, Server(ReviewPage(review, Guard(True, token)), Place("127.0.0.1", port)) as server:
         yield Served(review, server.url, path)

@@ -162,6 +162,28 @@ def test_naming_undoing_and_saving(own: Served) -> None:
     assert own.path.with_name("mv.tracks.jsonl.bak").exists()
 
 
+def test_a_page_of_another_review_changes_nothing(own: Served) -> None:
+    assert own.state()["run"] == own.review.run == json.loads(own.ask("GET", "/scenes")[2])["run"]
+    asked = {"track": 4, "name": "Yuri"}
+    for path in ("/names", "/undo", "/redo", "/save", "/render", "/stop"):
+        status, _, body = own.ask("POST", path, asked, {"x-iznet": "0123456789abcdef"})
+        assert (status, json.loads(body)["run"]) == (409, own.review.run)
+        assert "reload the page" in json.loads(body)["error"]
+    assert own.state()["version"] == 0
+
+
+def test_servers_on_two_ports_keep_their_tokens_apart(tmp_path: Path) -> None:
+    path = stage.both(tmp_path)
+    with served(path, token="one-token") as one, served(path, token="other-token") as other:
+        # A browser sends what either has set to both.
+        kept = "; ".join(
+            each.ask("GET", f"/?token={token}")[1]["set-cookie"].partition(";")[0]
+            for each, token in ((one, "one-token"), (other, "other-token"))
+        )
+        for each in (one, other):
+            assert each.ask("GET", "/state", headers={"cookie": kept})[0] == 200
+
+
 def test_somebody_twice_on_a_picture_is_asked_about(own: Served) -> None:
     status, _, body = own.ask("POST", "/names", {"track": 1, "name": "Yuri"})
     assert (status, json.loads(body)["consent"]) == (409, "displace")
