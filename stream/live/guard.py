@@ -61,7 +61,7 @@ class Place:
         Raises:
             UsageError: it is none of these.
         """
-        host, colon, port = text.rpartition(":")
+        host, _, port = text.rpartition(":")
         if not host:
             host = "127.0.0.1"
         elif host.startswith("[") and host.endswith("]"):
