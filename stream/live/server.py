@@ -34,7 +34,7 @@ try:
 except ModuleNotFoundError as missing:
     if (missing.name or "").split(".")[0] == "stream":
         raise
-    Peers = None  # type: ignore[assignment,misc]  # the page says so, and takes MJPEG
+    Peers = None  # type: ignore[assignment,misc]  # the page says so, and takes JPEGs
 
 __all__ = ["LivePage", "Peers", "Server"]
 

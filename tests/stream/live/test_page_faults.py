@@ -96,8 +96,7 @@ def test_many_cameras_leave_a_connection_to_give_names(
             page = context.new_page()
             page.goto(run.url)
             pages.append(page)
-        for page in pages:
-            feeds.until(lambda page=page: page.evaluate(DRAWN) == [True] * MANY, 60)
+        feeds.until(lambda: all(page.evaluate(DRAWN) == [True] * MANY for page in pages), 60)
         named(pages[-1], "Dora")
         assert "Dora" in Gallery.load(group).people
 

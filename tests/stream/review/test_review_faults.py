@@ -192,6 +192,25 @@ def test_what_the_server_refuses_for_a_while_is_asked_for_again(run: Served, bro
     page.close()
 
 
+def test_silence_counts_as_a_lost_connection(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    page = browser.new_page()
+    page.clock.install()
+    asked: list[Route] = []
+    page.route("**/events", lambda route: asked.append(route))
+    page.goto(run.url)
+    feeds.until(lambda: page.evaluate("1") == 1 and len(asked) == 1)
+    page.clock.run_for(11_000)
+    expect(page.locator("#link")).to_contain_text("trying again")
+    page.clock.run_for(4_000)
+    feeds.until(lambda: page.evaluate("1") == 1 and len(asked) == 2)
+    # A server that has no news says so.
+    visit.page.wait_for_timeout(12_000)
+    expect(visit.page.locator("#link")).to_have_text("")
+    page.close()
+    visit.done()
+
+
 def test_a_token_that_is_not_known_any_more_is_said(tmp_path: Path, browser: Browser) -> None:
     with served(stage.both(tmp_path), token="right") as run:
         page = browser.new_page()
