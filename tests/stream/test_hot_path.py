@@ -67,7 +67,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(pictures, "_reformatter")
     count(eyes, "small_rgb")
     count(eyes, "region_rgb")
-    count(Glyphs, "_raster")
+    count(Glyphs, "_fit")
     return counts
 
 
@@ -112,8 +112,8 @@ def test_networks_read_and_write_in_place(
 
 
 def test_a_name_is_set_once_for_each_size(labelled: LabelResult, counted: Counter[str]) -> None:
-    # Once more to see whether the font can draw it: the name and a mark for what it cannot.
-    assert counted["_raster"] <= 3 + len("ann") + 1
+    # The face moves, and its size differs by a pixel at most.
+    assert 1 <= counted["_fit"] <= 3
 
 
 def test_queues_are_short(labelled: LabelResult) -> None:
