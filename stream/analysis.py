@@ -22,6 +22,7 @@ from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
 from stream.cadence import EVEN, EVERY_FRAME
+from stream.continuity import Continuity, sightings
 from stream.eyes import Eyes, HostEyes
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
@@ -31,6 +32,8 @@ from stream.tracker import FAINT, Looks, Tracker, apart
 
 WORTH_A_LOOK = 0.1
 """Quality of a face from which its embedding may settle a doubt of the tracker."""
+FASTEST = 10.0
+"""Face sizes a second that a face may go unseen and still be the same one; a change of size counts as its logarithm."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
 
@@ -43,6 +46,8 @@ class _Life:
     first: int
     last: int
     frames: int
+    drawn: int = 0
+    """pts of the latest frame it is on that was given out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,12 @@ class _Course:
     """Seconds of the look before it was found first."""
     first: _Sighting
     latest: _Sighting
+
+
+def _within_reach(before: _Sighting, after: _Sighting) -> bool:
+    """Whether a face may have got from the one to the other meanwhile."""
+    distance, growth = apart(before.face.box[None], after.face.box[None])
+    return bool(distance + growth <= 1 + FASTEST * (after.time - before.time))
 
 
 class Analyser:
@@ -132,9 +143,11 @@ class Analyser:
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
         unlike = 0.3 * (same - strangers) / (1 - strangers)
+        another = strangers + 0.65 * (same - strangers)
         faint = np.inf if cautious else FAINT
         self._tracker = Tracker(confident=detector.threshold, faint=faint, unlike=unlike, strangers=strangers)
-        self._identity = Identity(gallery, same=same)
+        self._identity = Identity(gallery, same=same, unlike=another)
+        self._continuity = Continuity(self._eyes)
         self._lives: dict[int, _Life] = {}
         self._joined: dict[int, int] = {}
         """Tracks that turned out to be an earlier one, seen again."""
@@ -175,6 +188,7 @@ class Analyser:
             self._tracker.cut()
             self._here.clear()
             self._passed_over.clear()
+            self._continuity.forget()
             self._joined.clear()
         for i, frame in enumerate(gap.frames):
             frame.shot = self._tracker.shot
@@ -321,13 +335,20 @@ class Analyser:
             life = self._lives[face.track]
             if life.first < oldest or life.last != frame.pts:
                 continue
-            ended = [track for track in self._here if track not in alive and self._lives[track].last < life.first]
+            ended = [
+                track
+                for track, course in self._here.items()
+                if track not in alive
+                and self._lives[track].last < life.first
+                and _within_reach(course.latest, self._here[face.track].first)
+            ]
             into = self._identity.reunion(face.track, ended) if ended else None
             if into is None:
                 continue
             self._identity.join(face.track, into)
             self._joined.update({old: into for old, new in self._joined.items() if new == face.track})
             self._joined[face.track] = into
+            self._continuity.call(face.track, into)
             gone, kept = self._lives.pop(face.track), self._lives[into]
             kept.last, kept.frames = gone.last, kept.frames + gone.frames
             course, earlier = self._here.pop(face.track), self._here[into]
@@ -345,32 +366,71 @@ class Analyser:
         """Embed the faces that could change what is known of their tracks."""
         wanted = self._wanted(frame, faces)
         if wanted:
-            self._learn(frame, wanted, *self._embed(frame, [face for face, _ in wanted]))
+            self._learn(frame, faces, wanted, *self._embed(frame, [face for face, _ in wanted]))
 
     def _wanted(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Face, float]]:
         """The faces whose embeddings could change what is known of their tracks, and their qualities."""
-        if self._embedder is None:
+        if self._embedder is None or not self._identity.names_anybody:
             return []
-        return [
-            (face, quality)
-            for face in faces
-            if self._identity.wants(
-                face.track, quality := face_quality(face.box, face.score, face.landmarks), frame.time
-            )
-            and self._is_seen(face)
-        ]
+        with self._clock("track"):
+            changes = self._continuity.changes(frame, faces, self._held)
+        wanted = []
+        for face in faces:
+            track, quality = face.track, face_quality(face.box, face.score, face.landmarks)
+            likeness = self._continuity.likeness(track)
+            wants = self._identity.wants(track, quality, frame.time, changes.get(track), likeness)
+            if wants and self._is_seen(face):
+                wanted.append((face, quality))
+        return wanted
 
     def _learn(
         self,
         frame: Frame,
+        faces: list[Face],
         wanted: Sequence[tuple[Face, float]],
         embeddings: NDArray[np.float32],
         sharp: Sequence[float],
     ) -> None:
-        """Keep the embeddings of such faces, and how sharp each is."""
+        """Keep the embeddings of such faces, and how sharp each is; of the frame's `faces` those that turn out to be
+        others than their tracks' get tracks of their own."""
         for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
-            self._identity.add(face.track, embedding, quality, frame.time, share)
-            self._tracker.remember(self._tracked[face.track], embedding)
+            track = face.track
+            after = self._identity.add(track, embedding, quality, frame.time, share)
+            if after is not None:
+                track = self._part(frame, faces, face, after)
+            elif self._identity.is_certain(track):
+                self._continuity.know(track)
+            self._tracker.remember(self._tracked[track], embedding)
+
+    def _part(self, frame: Frame, faces: list[Face], face: Face, after: float) -> int:
+        """This face is not that of its track any more, which it may have been until `after` seconds: it gets another
+        track, which begins on the held frame where its picture shows another face."""
+        old = face.track
+        new = self._tracker.part(self._tracked.pop(old))
+        self._tracked[new] = new
+        now = LabelledFrame(frame, self._info.rotation, faces)
+        since = [held for held in (*self._held, now) if held.frame.shot == frame.shot and held.frame.time >= after]
+        sight = sightings(old, since)
+        self._identity.see(frame.shot, [new], frame.time)
+        doubted = self._identity.part(old, new)
+        sure = next(n for n, (seen, _) in enumerate(sight) if seen.time >= doubted)
+        first = self._continuity.parting(old, sight[: sure + 1], after)
+        self._continuity.call(old, new)
+        self._continuity.know(new)
+        moved = {seen.index for seen, _ in sight[first:]}
+        for held in since:
+            if held.frame.index in moved:
+                held.faces[:] = [replace(f, track=new) if f.track == old else f for f in held.faces]
+                self._identity.see(frame.shot, [f.track for f in held.faces], held.frame.time)
+        life = self._lives[old]
+        self._lives[new] = _Life(frame.shot, sight[first][0].pts, frame.pts, len(moved))
+        life.last, life.frames = sight[first - 1][0].pts if first else life.drawn, life.frames - len(moved)
+        begin, end = (_Sighting(replace(f, track=new), s.index, s.time) for s, f in (sight[first], sight[-1]))
+        self._here[new] = _Course(after, begin, end)
+        if first:
+            before, there = sight[first - 1]
+            self._here[old].latest = _Sighting(there, before.index, before.time)
+        return new
 
     def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
         """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
@@ -386,5 +446,6 @@ class Analyser:
         faces = []
         for face in held.faces:
             naming = self._identity.naming(face.track)
+            self._lives[face.track].drawn = held.frame.pts
             faces.append(Face(face.track, face.box, face.score, face.landmarks, naming.name, naming.similarity))
         return LabelledFrame(held.frame, held.rotation, faces)

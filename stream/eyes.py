@@ -20,7 +20,8 @@ from engine.letterbox import Letterbox
 from engine.types import Detections
 from stream.frames import Frame, VideoInfo
 from stream.orientation import face_transform, upright
-from stream.pictures import coarse_rgb, region_rgb, small_rgb
+from stream.patches import SIDE, patch_of, patch_places
+from stream.pictures import coarse_rgb, grey_cells, region_rgb, small_rgb
 from stream.shots import GRID
 from stream.stages import StageClock
 
@@ -54,8 +55,13 @@ class Eyes(Protocol):
         0.1 … 1."""
         ...
 
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """What `stream.patches` compares of faces in `[N,4]` xyxy pixels as displayed. May be asked of a frame that is
+        `done`."""
+        ...
+
     def done(self, frames: Iterable[Frame]) -> None:
-        """Nothing more will be asked of these."""
+        """Nothing more will be asked of these, but for `patches`."""
         ...
 
 
@@ -105,6 +111,9 @@ class HostEyes:
             with self._clock("embed"):
                 embedding[:] = job.start().result()[0]
         return embeddings, sharp
+
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return [patch_of(grey_cells(frame.picture, *place, SIDE)) for place in patch_places(boxes, self._info)]
 
     def expect(self, frame: Frame, threshold: float) -> None:
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -23,8 +24,9 @@ from stream.eyes import sharpness_of
 from stream.frames import Frame, VideoInfo
 from stream.orientation import face_transform
 from stream.overlay import Inked
-from stream.pictures import coarse_rgb
-from stream.planes import on_gpu
+from stream.patches import SIDE, patch_of, patch_places
+from stream.pictures import coarse_rgb, grey_cells
+from stream.planes import PixelLayout, on_gpu, stored_format
 from stream.shots import GRID
 from stream.stages import StageClock
 
@@ -93,6 +95,14 @@ class GpuEyes:
         with self._clock("embed"):
             embeddings, variances = self._vision.embed(there, matrices)
         return embeddings, [sharpness_of(variance) for variance in variances.tolist()]
+
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        places = patch_places(boxes, self._info)
+        if not on_gpu(frame.picture):
+            return [patch_of(grey_cells(frame.picture, *place, SIDE)) for place in places]
+        there, grey = device_frame(frame.picture), PixelLayout.of(stored_format(frame.picture)).grey
+        parts = [replace(there, picture=there.picture.part(*place)) for place in places]
+        return [patch_of(self._vision.cells(part, SIDE, SIDE)[grey]) for part in parts]
 
     def done(self, frames: Iterable[Frame]) -> None:
         for frame in frames:

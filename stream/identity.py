@@ -3,6 +3,10 @@
 A track collects evidence: embeddings of the faces that were worth looking at, each weighted by its quality.
 Its name is the nearest prototype of their weighted mean, if that is near enough; and one person is at most once
 on a frame, so of two tracks that are seen together and claim one name, the less similar one gets none.
+
+A look that contradicts what the track was like before is never averaged into it: another face may have taken the place
+of the one that was followed. If its picture changed all at once as well, or a second such look agrees with the first,
+that is so, and the track is to be parted there.
 """
 
 from __future__ import annotations
@@ -62,6 +66,23 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """One embedding of a face."""
+
+    embedding: NDArray[np.float32]
+    """`[D]` unit."""
+    quality: float
+    sharpness: float
+    time: float
+    """Seconds."""
+
+    @property
+    def clear(self) -> float:
+        """What it is worth, 0…1."""
+        return self.quality * self.sharpness
+
+
 @dataclass(slots=True)
 class _Evidence:
     total: NDArray[np.float64]
@@ -73,6 +94,14 @@ class _Evidence:
     count: int = 0
     latest: float = 0.0
     """Seconds of the latest embedding."""
+    doubts: tuple[_Look, ...] = ()
+    """The looks since then that contradict them."""
+    changed: float | None = None
+    """Seconds of the latest frame before its picture changed all at once, while nobody knows whose it is since."""
+    tries: int = 0
+    """Looks that have not settled a doubt or a change."""
+    tried: float = 0.0
+    """Seconds of the latest of them."""
     seen_with: set[int] = field(default_factory=set)
 
 
@@ -100,6 +129,7 @@ class Identity:
         first_delay: seconds a new track waits for a better face before a poor one has to do.
         good: quality of a face that a new track need not wait beyond.
         same: cosine between the means of two tracks from which they are one person.
+        unlike: cosine between a look and the mean of its track under which they are two.
     """
 
     looks = 8
@@ -112,16 +142,28 @@ class Identity:
     """Quality times sharpness of a look under which likeness over shots says nothing: whatever is dark, blurred or no
     face looks like whatever else is (cosines of 0.7 to 0.9 between a dozen of them, where two shots of one clear face
     reach 0.55)."""
+    scattered = 3
+    """Looks that contradict a track, and each other as well, are no other face but poor looks: from so many on."""
     check = 2.0
     """Seconds until a track beyond doubt is looked at again: another face may have slipped into it."""
+    still = 0.7
+    """Likeness of its picture with that of the latest look down to which a face is the one that was looked at then."""
+    drift = 1.2
+    """Seconds until a face of which that is not so any more is looked at again."""
 
     def __init__(
-        self, gallery: Gallery | None, first_delay: float = 0.2, good: float = 0.45, same: float = 0.5
+        self,
+        gallery: Gallery | None,
+        first_delay: float = 0.2,
+        good: float = 0.45,
+        same: float = 0.5,
+        unlike: float = 0.2,
     ) -> None:
         self._gallery = gallery
         self._first_delay = first_delay
         self._good = good
-        self._same = same
+        self.same = same
+        self.unlike = unlike
         self._evidence: dict[int, _Evidence] = {}
         self._born: dict[int, float] = {}
         self._shot_of: dict[int, int] = {}
@@ -130,6 +172,11 @@ class Identity:
         """Per shot: the naming of its tracks, dropped when evidence changes."""
         self._settled: dict[int, _Unknown] = {}
         """All that is kept of the shots that are over, beside their names."""
+
+    @property
+    def names_anybody(self) -> bool:
+        """Whether there is a gallery: without one no look is wanted."""
+        return self._gallery is not None
 
     def see(self, shot: int, tracks: list[int], time: float) -> None:
         """These tracks stand on one frame together, at `time` seconds of shot `shot`."""
@@ -144,15 +191,33 @@ class Identity:
                 others.update(tracks)
                 self._names.pop(shot, None)
 
-    def wants(self, track: int, quality: float, time: float) -> bool:
-        """Whether an embedding of this face could change what is known of the track."""
+    def wants(
+        self, track: int, quality: float, time: float, changed: float | None = None, likeness: float = 1.0
+    ) -> bool:
+        """Whether an embedding of this face could change what is known of the track.
+
+        Args:
+            track: whose face that should be.
+            quality: of the face, see `face_quality`.
+            time: of the frame, seconds.
+            changed: seconds of the frame before this one that was looked at, if the face's picture changed all at once
+                since.
+            likeness: of the face's picture with that of the latest embedding, which it may have lost little by little.
+        """
+        evidence = self._evidence[track]
+        if evidence.clear >= self.clear_enough and evidence.changed is None:
+            evidence.changed = changed
         if self._gallery is None or quality <= 0.02:
             return False
-        evidence = self._evidence[track]
         if not evidence.count:
             return quality >= self._good or time - self._born[track] >= self._first_delay
+        if evidence.doubts or evidence.changed is not None:
+            pause = 0.1 * 2.0**evidence.tries if evidence.tries > 1 else 0.0
+            return quality > self.clear_enough and time - evidence.tried >= pause
         settled = self._is_settled(track)
         if quality > (2.0 if settled else 1.3) * evidence.best:
+            return True
+        if likeness < self.still and quality > self.clear_enough and time - evidence.latest >= self.drift:
             return True
         pause = max(0.1 * 2.0**evidence.count, self.check if settled else 0.0)
         return evidence.count < self.looks and quality > 0.5 * evidence.best and time - evidence.latest >= pause
@@ -164,32 +229,88 @@ class Identity:
             return False
         return evidence.count * abs(naming.similarity - self._gallery.threshold) >= self.agreement
 
+    def is_certain(self, track: int) -> bool:
+        """Whether the latest look at the track left no question open whose face that is."""
+        return not self._evidence[track].doubts and self._evidence[track].changed is None
+
     def add(
         self, track: int, embedding: NDArray[np.float32], quality: float, time: float, sharpness: float = 1.0
-    ) -> None:
+    ) -> float | None:
         """One more look at a track: a unit `[D]` embedding, the quality that `wants` was asked with, and how sharp
-        the face then turned out to be (0…1). A blurred face counts for less, but it has been looked at."""
+        the face then turned out to be (0…1). A blurred face counts for less, but it has been looked at.
+
+        If the face is surely not the track's any more, returns the seconds until which it may have been: whoever asks
+        is to `part` them. Else None.
+        """
+        evidence, look = self._evidence[track], _Look(embedding, quality, sharpness, time)
+        asked = bool(evidence.doubts) or evidence.changed is not None
+        if asked and look.clear < self.clear_enough:
+            evidence.tries, evidence.tried = evidence.tries + 1, time
+            return None
+        outweighs = evidence.changed is None and look.clear**2 > 4 * float(np.linalg.norm(evidence.total))
+        if outweighs or evidence.clear < self.clear_enough or look.clear < self.clear_enough:
+            self._believe(track, look)
+            return None
+        likeness = float(_unit(evidence.total) @ embedding)
+        if likeness >= (self.same if asked else self.unlike):
+            self._believe(track, *evidence.doubts, look)
+            return None
+        agreed = [doubt for doubt in evidence.doubts if float(doubt.embedding @ embedding) >= self.same]
+        if not agreed and len(evidence.doubts) >= self.scattered:
+            self._believe(track, *evidence.doubts, look)
+            return None
+        evidence.doubts = (*(agreed or evidence.doubts), look)
+        evidence.tries, evidence.tried = evidence.tries + 1, time
+        if evidence.changed is not None and (agreed or likeness < self.unlike):
+            if not agreed:
+                evidence.doubts = (look,)
+            return evidence.changed
+        if agreed and evidence.count == 1:
+            # One against two, and nobody saw a change: the one was the odd one out.
+            evidence.count = 0
+            self._believe(track, *evidence.doubts)
+            return None
+        return evidence.latest if agreed else None
+
+    def _believe(self, track: int, *looks: _Look) -> None:
+        """These are looks at the track's own face, and leave no question open."""
         evidence = self._evidence[track]
-        weighted = embedding.astype(np.float64) * (quality * sharpness) ** 2
-        evidence.total = evidence.total + weighted if evidence.count else weighted
-        evidence.best = max(evidence.best, quality)
-        evidence.clear = max(evidence.clear, quality * sharpness)
-        evidence.count += 1
-        evidence.latest = time
+        for look in looks:
+            weighted = look.embedding.astype(np.float64) * look.clear**2
+            evidence.total = evidence.total + weighted if evidence.count else weighted
+            evidence.best = max(evidence.best, look.quality)
+            evidence.clear = max(evidence.clear, look.clear)
+            evidence.count += 1
+            evidence.latest = look.time
+        evidence.doubts, evidence.changed, evidence.tries = (), None, 0
         self._names.pop(self._shot_of[track], None)
+
+    def part(self, track: int, into: int) -> float:
+        """The latest looks at `track` were at another face, which is the track `into` from now on: one that has been
+        seen, but not looked at. Returns the seconds of the first of these looks."""
+        evidence = self._evidence[track]
+        looks = evidence.doubts
+        evidence.doubts, evidence.changed, evidence.tries = (), None, 0
+        for look in looks:
+            self.add(into, look.embedding, look.quality, look.time, look.sharpness)
+        return looks[0].time
 
     def reunion(self, track: int, ended: Sequence[int]) -> int | None:
         """Which of the `ended` tracks of the same shot this one goes on, if its face says so.
 
-        Never one that was seen beside it; of several the most alike.
+        Never one that was seen beside it, and only where both were seen clearly; of several the most alike.
         """
         evidence = self._evidence[track]
-        if not evidence.count:
+        if evidence.clear < self.clear_enough:
             return None
-        best, found = self._same, None
+        best, found = self.same, None
         for other in ended:
             theirs = self._evidence[other]
-            if not theirs.count or other in evidence.seen_with or self._shot_of[other] != self._shot_of[track]:
+            if (
+                theirs.clear < self.clear_enough
+                or other in evidence.seen_with
+                or self._shot_of[other] != self._shot_of[track]
+            ):
                 continue
             likeness = float(_unit(evidence.total) @ _unit(theirs.total))
             if likeness >= best:
@@ -205,6 +326,7 @@ class Identity:
         kept.clear = max(kept.clear, gone.clear)
         kept.count += gone.count
         kept.latest = max(kept.latest, gone.latest)
+        kept.doubts, kept.changed, kept.tries, kept.tried = gone.doubts, gone.changed, gone.tries, gone.tried
         kept.seen_with |= (gone.seen_with - {track}) | {into}
         for other in gone.seen_with - {track}:
             if other in self._evidence:
@@ -239,7 +361,7 @@ class Identity:
         place = {track: row for row, (track, *_) in enumerate(found)}
         apart = [[place[other] for other in seen_with] for _, _, seen_with, _ in found]
         unclear = {row for row, (*_, clear) in enumerate(found) if not clear}
-        numbers = number_strangers(np.stack([mean for _, mean, _, _ in found]), apart, self._same, unclear)
+        numbers = number_strangers(np.stack([mean for _, mean, _, _ in found]), apart, self.same, unclear)
         return dict(zip(place, numbers.tolist(), strict=True))
 
     def _unknown(self, shot: int) -> _Unknown:

@@ -95,6 +95,11 @@ class PixelLayout:
             raise InputError(f"pixel format {name} cannot be drawn on; convert the frame first, say to yuv444p")
         return layout
 
+    @property
+    def grey(self) -> int:
+        """Which component is nearest to what is seen without colour: luma, or green."""
+        return 1 if self.colour == "rgb" else 0
+
     def views(self, picture: av.VideoFrame) -> list[Samples]:
         """One array a component, `[h,w]` of its own size, uint8 or uint16, sharing the memory of
         `picture`.

@@ -137,6 +137,14 @@ class Tracker:
             if track.id == track_id:
                 track.look = _blend(track.look, look)
 
+    def part(self, track_id: int) -> int:
+        """The face of a living track has turned out to be another one: it is followed under another id from now on,
+        which is returned."""
+        (track,) = (track for track in self._alive if track.id == track_id)
+        track.id, track.look = self._next_id, None
+        self._next_id += 1
+        return track.id
+
     def update(self, detections: Detections, time: float, looks: Looks | None = None) -> list[int]:
         """The track id of each detection at `time` seconds; -1 for a weak one that belongs to no track.
 

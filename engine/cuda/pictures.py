@@ -70,6 +70,20 @@ class Picture:
         planes = [replace(p, stride=2 * p.stride, height=(p.height + 1) // 2) for p in self.planes]
         return replace(self, height=(self.height + 1) // 2, planes=(planes[0], planes[1], planes[2]))
 
+    def part(self, left: int, top: int, right: int, bottom: int) -> Picture:
+        """What lies between these pixels, right and bottom not included; they may be odd, then the samples that colour
+        a pixel at the border are the nearest."""
+        planes = [
+            replace(
+                p,
+                address=p.address + (top >> p.shift_y) * p.stride + (left >> p.shift_x) * p.step * self.sample_bytes,
+                width=-(-(right - left) >> p.shift_x),
+                height=-(-(bottom - top) >> p.shift_y),
+            )
+            for p in self.planes
+        ]
+        return replace(self, width=right - left, height=bottom - top, planes=(planes[0], planes[1], planes[2]))
+
     @classmethod
     def semi_planar(
         cls,

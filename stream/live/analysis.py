@@ -34,8 +34,8 @@ KEPT_GONE = 32
 class LiveIdentity(Identity):
     """Names of the tracks that are alive; the others are forgotten."""
 
-    def __init__(self, gallery: Gallery | None, *, same: float) -> None:
-        super().__init__(gallery, same=same)
+    def __init__(self, gallery: Gallery | None, *, same: float, unlike: float) -> None:
+        super().__init__(gallery, same=same, unlike=unlike)
         self._looks_of: dict[int, list[tuple[float, NDArray[np.float32]]]] = {}
         self._gone: dict[int, NDArray[np.float32]] = {}
         """The looks of the latest tracks that have ended, the latest last."""
@@ -44,12 +44,15 @@ class LiveIdentity(Identity):
 
     def add(
         self, track: int, embedding: NDArray[np.float32], quality: float, time: float, sharpness: float = 1.0
-    ) -> None:
-        super().add(track, embedding, quality, time, sharpness)
+    ) -> float | None:
+        another = super().add(track, embedding, quality, time, sharpness)
+        if self._evidence[track].doubts:
+            return another
         looks = self._looks_of.setdefault(track, [])
         looks.append((quality * sharpness, embedding))
         looks.sort(key=lambda look: -look[0])
         del looks[KEPT_LOOKS:]
+        return None
 
     def looks_of(self, track: int) -> NDArray[np.float32] | None:
         """`[n,D]` the best embeddings of a track, the best first; None where there are none."""
@@ -137,7 +140,7 @@ class LiveAnalyser(Analyser):
     ) -> None:
         self._most = most
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
-        self._identity = LiveIdentity(gallery, same=embedder.threshold if embedder is not None else 0.5)
+        self._identity = LiveIdentity(gallery, same=self._identity.same, unlike=self._identity.unlike)
         self._ended: list[TrackVerdict] = []
 
     @property
@@ -154,6 +157,7 @@ class LiveAnalyser(Analyser):
     def break_off(self) -> None:
         """What comes next does not go on what came before: every track ends here."""
         self._tracker.cut()
+        self._continuity.forget()
         self.looker.break_off()
         self._end(list(self._lives))
 
@@ -221,6 +225,7 @@ class LiveAnalyser(Analyser):
             del self._lives[track]
             self._identity.forget(track)
             del self._here[track]
+            self._continuity.forget([track])
 
 
 class _Wanted(NamedTuple):
@@ -228,6 +233,8 @@ class _Wanted(NamedTuple):
 
     analyser: LiveAnalyser
     frame: Frame
+    faces: list[Face]
+    """All of that frame."""
     face: Face
     quality: float
 
@@ -247,7 +254,7 @@ def look_together(looks: Sequence[tuple[LiveAnalyser, Frame]]) -> list[LabelledF
     found = find_together([(analyser.looker, frame) for analyser, frame in looks])
     labelled = [analyser._followed(frame, faces) for (analyser, frame), faces in zip(looks, found, strict=True)]
     wanted = [
-        _Wanted(analyser, frame, face, quality)
+        _Wanted(analyser, frame, each.faces, face, quality)
         for (analyser, frame), each in zip(looks, labelled, strict=True)
         for face, quality in analyser._wanted(frame, each.faces)
     ]
@@ -263,10 +270,10 @@ def _learn_together(faces: Sequence[_Wanted]) -> None:
     assert first._embedder is not None
     job = first._embedder.job(len(faces))
     with first._clock("crop"):
-        for (analyser, frame, face, _), crop in zip(faces, job.faces, strict=True):
+        for (analyser, frame, _, face, _), crop in zip(faces, job.faces, strict=True):
             cut_aligned(frame.picture, face.landmarks, analyser._info, crop)
         sharp = [sharpness(crop) for crop in job.faces]
     with first._clock("embed"):
         embeddings = job.start().result()
-    for (analyser, frame, face, quality), embedding, share in zip(faces, embeddings, sharp, strict=True):
-        analyser._learn(frame, [(face, quality)], embedding[None], [share])
+    for (analyser, frame, everybody, face, quality), embedding, share in zip(faces, embeddings, sharp, strict=True):
+        analyser._learn(frame, everybody, [(face, quality)], embedding[None], [share])

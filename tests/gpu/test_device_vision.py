@@ -152,6 +152,7 @@ def test_what_is_seen_is_what_the_cpu_sees(
         (a, sharp_a), (b, sharp_b) = eyes.embeddings(mine, points), theirs.embeddings(other, points)
         assert np.einsum("nd,nd->n", a, b).min() > 0.97
         np.testing.assert_allclose(sharp_a, sharp_b, atol=0.1)
+        np.testing.assert_array_equal(eyes.patches(mine, here.boxes), theirs.patches(other, here.boxes))
     assert seen
     eyes.close()
 

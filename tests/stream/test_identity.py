@@ -326,3 +326,114 @@ def test_little_is_kept_of_a_track_whose_shot_is_over() -> None:
     kept = tracemalloc.get_traced_memory()[0] / tracks
     tracemalloc.stop()
     assert kept < 1200, "bytes: a mean of 512, a name, a place"
+
+
+def known_as_yena(identity: Identity, looks: int = 3) -> None:
+    """Track 1 is Yena beyond doubt, at 0, 1 … seconds."""
+    for time in range(looks):
+        identity.see(0, [1], float(time))
+        assert identity.add(1, axis(1, 0.1, 0.3), 0.8, float(time)) is None
+
+
+def test_one_look_that_contradicts_a_track_is_asked_about_and_changes_nothing_yet(identity: Identity) -> None:
+    known_as_yena(identity)
+    before = identity.naming(1)
+    assert not identity.wants(1, 0.8, 2.1)
+    assert identity.add(1, YURI, 0.8, 2.1) is None
+    assert not identity.is_certain(1)
+    assert identity.naming(1) == before, "it is not averaged in"
+    assert identity.wants(1, 0.8, 2.2), "asked at once, and of a settled track"
+    assert identity.add(1, axis(1, 0.2), 0.8, 2.2) is None
+    assert identity.is_certain(1)
+    assert identity.naming(1).name == "yena"
+
+
+def test_a_second_look_that_agrees_with_it_parts_them(identity: Identity) -> None:
+    known_as_yena(identity)
+    before = identity.naming(1)
+    identity.add(1, YURI, 0.8, 2.5)
+    assert identity.add(1, axis(0, 1, 0.2), 0.7, 2.6) == 2.0, "until then it may have been Yena"
+    identity.see(0, [2], 2.6)
+    assert identity.part(1, 2) == 2.5, "from then on it was not"
+    assert identity.naming(1) == before
+    assert identity.naming(2).name == "yuri"
+    assert identity.is_certain(1)
+    assert identity.is_certain(2)
+
+
+def test_what_changed_all_at_once_and_contradicts_is_beyond_doubt(identity: Identity) -> None:
+    known_as_yena(identity)
+    assert not identity.wants(1, 0.8, 2.3)
+    assert identity.wants(1, 0.8, 2.3, changed=2.2)
+    assert identity.add(1, YURI, 0.8, 2.3) == 2.2
+    identity.see(0, [2], 2.3)
+    assert identity.part(1, 2) == 2.3
+    assert identity.naming(2).name == "yuri"
+
+
+def test_a_change_that_is_none_of_the_person_is_forgotten(identity: Identity) -> None:
+    known_as_yena(identity)
+    assert identity.wants(1, 0.8, 2.3, changed=2.2)
+    assert identity.add(1, axis(1, 0.2), 0.8, 2.3) is None
+    assert identity.is_certain(1)
+    assert not identity.wants(1, 0.8, 2.4)
+
+
+def test_a_change_is_not_forgotten_before_the_face_is_seen_clearly(identity: Identity) -> None:
+    known_as_yena(identity)
+    assert not identity.wants(1, 0.05, 2.3, changed=2.2), "turned away: nothing to be seen"
+    assert identity.wants(1, 0.5, 2.5)
+    assert identity.add(1, YURI, 0.5, 2.5, sharpness=0.1) is None, "too blurred to say anything"
+    assert identity.wants(1, 0.5, 2.6)
+    assert identity.add(1, YURI, 0.5, 2.6) == 2.2
+
+
+def test_a_face_between_two_takes_two_looks_even_after_a_change(identity: Identity) -> None:
+    """As like the track as strangers may be, and not as one person's looks are."""
+    known_as_yena(identity)
+    between = axis(0.35, 0.94)
+    assert identity.wants(1, 0.8, 2.3, changed=2.2)
+    assert identity.add(1, between, 0.8, 2.3) is None
+    assert identity.add(1, between, 0.8, 2.4) == 2.2
+
+
+def test_blurred_looks_contradict_nobody(identity: Identity) -> None:
+    known_as_yena(identity)
+    for time in (2.5, 2.6, 2.7):
+        assert identity.add(1, YURI, 0.8, time, sharpness=0.1) is None
+    assert identity.naming(1).name == "yena"
+
+
+def test_looks_that_contradict_a_track_and_each_other_part_nobody(identity: Identity) -> None:
+    known_as_yena(identity)
+    for number in range(4):
+        other = np.zeros(128, np.float32)
+        other[10 + number] = 1
+        assert identity.add(1, other, 0.8, 2.5 + number / 10) is None
+    assert identity.is_certain(1)
+    assert identity.naming(1).name == "yena"
+
+
+def test_of_three_looks_the_first_may_be_the_odd_one(identity: Identity) -> None:
+    known_as_yena(identity, looks=1)
+    assert identity.add(1, YURI, 0.8, 0.3) is None
+    assert identity.add(1, YURI, 0.8, 0.4) is None, "nobody saw a change"
+    assert identity.naming(1).name == "yuri"
+
+
+def test_a_face_that_has_become_another_little_by_little_is_looked_at_again(identity: Identity) -> None:
+    known_as_yena(identity)
+    later = 2.0 + Identity.drift
+    assert not identity.wants(1, 0.8, later, likeness=0.9)
+    assert identity.wants(1, 0.8, later, likeness=0.4)
+    assert not identity.wants(1, 0.8, later - 0.1, likeness=0.4)
+
+
+def test_who_was_never_seen_clearly_goes_on_nobody(identity: Identity) -> None:
+    """Whatever is blurred looks like whatever else is."""
+    for track, sharpness in ((1, 1.0), (2, 0.1), (3, 0.1), (4, 1.0)):
+        identity.see(0, [track], float(track))
+        identity.add(track, YENA, 0.9, float(track), sharpness)
+    assert identity.reunion(3, [1, 2]) is None
+    assert identity.reunion(4, [2, 3]) is None
+    assert identity.reunion(4, [1, 2]) == 1

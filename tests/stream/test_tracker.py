@@ -311,6 +311,14 @@ def test_who_comes_back_looking_the_same_goes_on() -> None:
     assert eye.asked == 1
 
 
+def test_a_face_that_is_another_one_is_followed_under_another_id() -> None:
+    tracker = Tracker()
+    assert tracker.update(faces(at(100), at(300)), 0.0) == [0, 1]
+    assert tracker.part(0) == 2
+    assert sorted(track.id for track in tracker.alive) == [1, 2]
+    assert tracker.update(faces(at(104), at(300), at(200)), 0.04) == [2, 1, 3]
+
+
 def test_a_lone_face_is_never_looked_at_for_its_motion() -> None:
     eye = Eye()
     tracker = Tracker()

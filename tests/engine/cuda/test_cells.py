@@ -66,6 +66,26 @@ def test_a_field_is_every_second_row(kernels: Kernels) -> None:
         np.testing.assert_array_equal(found, cell_means(view, 4, 3))
 
 
+@pytest.mark.parametrize("pixel_format", FORMATS)
+@pytest.mark.parametrize("place", [(0, 0, 97, 63), (30, 10, 70, 50), (31, 11, 72, 52), (95, 61, 97, 63)])
+def test_a_part_is_what_lies_there(place: tuple[int, int, int, int], pixel_format: str, kernels: Kernels) -> None:
+    """Its samples of full size; those that share pixels begin with the one that the first pixel has."""
+    left, top, right, bottom = place
+    made = frame(pixel_format, 97, 63)
+    layout = PixelLayout.of(pixel_format)
+    part = picture_of(made).part(left, top, right, bottom)
+    assert (part.width, part.height) == (right - left, bottom - top)
+    out = np.empty((3, 16, 16), np.uint8 if layout.bits == 8 else np.uint16)
+    kernels.cells(part, 16, 16, address(out))
+    views = layout.views(made)
+    for found, view, component in zip(
+        out, views * (3 // len(views)), layout.components * (3 // len(views)), strict=True
+    ):
+        x, y = left >> component.shift_x, top >> component.shift_y
+        wide, high = -(-(right - left) >> component.shift_x), -(-(bottom - top) >> component.shift_y)
+        np.testing.assert_array_equal(found, cell_means(view[y : y + high, x : x + wide], 16, 16))
+
+
 def test_sharpness_is_that_of_the_cpu(cooperating: Kernels) -> None:
     rng = np.random.default_rng(4)
     crops = rng.integers(0, 256, (5, 112, 112, 3), np.uint8)

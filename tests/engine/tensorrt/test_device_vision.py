@@ -121,6 +121,8 @@ def test_what_is_seen_is_what_the_cpu_sees(
         )
         assert np.einsum("nd,nd->n", a, b).min() > 0.99
         np.testing.assert_allclose(sharp_a, sharp_b, atol=0.1)
+        for patch, other_patch in zip(gpu.patches(one, theirs.boxes), cpu.patches(other, theirs.boxes), strict=True):
+            np.testing.assert_array_equal(patch, other_patch)
         gpu.done([one])
         del one
         assert on_gpu[0].coarse_looks.items == on_cpu[0].coarse_looks.items == 1
