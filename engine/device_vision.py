@@ -2,7 +2,7 @@
 
 A decoded picture is scaled into the detector's input, the detector's maps become claims, faces are cut into the
 embedder's input, all on the GPU; what comes back is boxes, landmarks and embeddings, how sharp each face is, and the
-few cells that shots are told apart by.
+few cells that shots, and faces that change at once, are told apart by.
 
     vision = Vision(detector, embedder)
     faces = vision.look(frame, detector.letterbox(1920, 1080), threshold=0.2, coarse=True).result()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.embedder import Embedder
 from stream import label_video, read_tracks
+from stream.identity import Identity
 from stream.tracks import Tracks
 from tests import networks
 from tests.stream import media
@@ -25,14 +26,15 @@ Who = Callable[[int], str | None]
 """From the index of a frame to who is on it; None for a hand before the face."""
 
 
-def pattern(who: str, height: int, width: int) -> NDArray[np.bool_]:
-    """Stripes that are a person's own, by which the picture of a face is sharp and unlike another's."""
-    y, x = np.mgrid[0:height, 0:width] // 10
-    lines = {"ann": y, "ben": x, "cho": x + y, "대현": x - y}
+def pattern(who: str, height: int, width: int, turned: int) -> NDArray[np.bool_]:
+    """Stripes that are a person's own, by which the picture of a face is sharp and unlike another's; as a face that has
+    turned by so many pixels shows them."""
+    y, x = np.mgrid[0:height, 0:width]
+    lines = {"ann": (y + turned) // 10, "ben": (x + turned) // 10, "cho": (x + y) // 14, "대현": (x - y) // 14}
     return np.asarray(lines[who] % 2 == 0)
 
 
-def scene(who: str | None, shift: float = 0.0) -> NDArray[np.uint8]:
+def scene(who: str | None, shift: float = 0.0, turned: int = 0) -> NDArray[np.uint8]:
     """uint8 `[HEIGHT,WIDTH,3]` RGB: somebody, or a hand, before a wall that stays as it is."""
     rgb = networks.scene(WIDTH, HEIGHT)
     rgb[..., 1:] = np.random.default_rng(3).integers(20, 110, (12, 20, 2), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
@@ -43,7 +45,7 @@ def scene(who: str | None, shift: float = 0.0) -> NDArray[np.uint8]:
     networks.paint(rgb, (left, top, right, bottom), networks.PEOPLE[who])
     face = rgb[top:bottom, left:right]
     # Red, of which the embedder sees nothing.
-    face[..., 0] = np.where(pattern(who, *face.shape[:2]), 250, 165)
+    face[..., 0] = np.where(pattern(who, face.shape[0], face.shape[1], turned), 250, 165)
     return rgb
 
 
@@ -55,6 +57,7 @@ def label(
     embedder: Embedder,
     *,
     shift: Callable[[int], float] = lambda index: 0.0,
+    turned: Callable[[int], int] = lambda index: 0,
     lookahead: float = 2.0,
     every_frame: bool = False,
     two_pass: bool = False,
@@ -62,7 +65,7 @@ def label(
     """The record of a video of that, as drawn, and how many faces were embedded; 대현 is a stranger."""
 
     def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
-        return scene(who(index), shift(index))
+        return scene(who(index), shift(index), turned(index))
 
     video = media.Video(frames=frames, width=WIDTH, height=HEIGHT, picture=picture, pixel_format="yuv444p")
     clip = media.write(folder / "a.mkv", video)
@@ -165,3 +168,12 @@ def test_faces_that_go_on_as_they_are_cost_no_more_looks(
     )
     assert [v.name for v in record.tracks] == ["ann"]
     assert looks <= 5
+
+
+def test_a_face_that_turns_without_a_break_is_looked_at_now_and_then(
+    detector: Detector, embedder: Embedder, tmp_path: Path
+) -> None:
+    """From look to look it is all another picture, from frame to frame hardly."""
+    record, looks = label(lambda index: "ann", 150, tmp_path, detector, embedder, turned=lambda index: index)
+    assert [v.name for v in record.tracks] == ["ann"]
+    assert looks <= 5 + 6 / Identity.drift
