@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,7 +14,9 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.embedder import Embedder
 from stream import label_video, read_tracks
+from stream.frames import Frame, VideoInfo
 from stream.identity import Identity
+from stream.live.analysis import LiveAnalyser
 from stream.tracks import Tracks
 from tests import networks
 from tests.stream import media
@@ -177,3 +181,20 @@ def test_a_face_that_turns_without_a_break_is_looked_at_now_and_then(
     record, looks = label(lambda index: "ann", 150, tmp_path, detector, embedder, turned=lambda index: index)
     assert [v.name for v in record.tracks] == ["ann"]
     assert looks <= 5 + 6 / Identity.drift
+
+
+def test_live_the_next_person_bears_another_name_at_once(detector: Detector, embedder: Embedder) -> None:
+    info = VideoInfo("camera", WIDTH, HEIGHT, 0, Fraction(1, 25), None, Fraction(25), "yuv444p")
+    analyser = LiveAnalyser(info, detector, embedder, networks.gallery_of(embedder, "ann", "ben"))
+    names, tracks = [], []
+    for index in range(60):
+        picture = av.VideoFrame.from_ndarray(scene("ann" if index < 30 else "ben"), "rgb24").reformat(format="yuv444p")
+        (face,) = analyser.look(Frame(picture, index, index, Fraction(1, 25))).faces
+        names.append(face.name)
+        tracks.append(face.track)
+    assert names == ["ann"] * 30 + ["ben"] * 30
+    assert tracks == [0] * 30 + [1] * 30
+    assert [(v.track, v.name, v.frames) for v in analyser.ended()] == [(0, "ann", 30)]
+    looks = analyser.looks_of(1)
+    assert looks is not None
+    assert float(looks.mean(axis=0) @ networks.gallery_of(embedder, "ben").prototypes[0]) > 0.9
