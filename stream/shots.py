@@ -162,6 +162,11 @@ class _Memory:
         rows, columns = self._places(later), self._places(earlier)
         return 1.0 - float(self._cosines[rows[:, None], columns].max())
 
+    def share(self, first: int, number: int, last: int) -> float:
+        """The part that the later one of two pictures has in one between them, if that is a mixture."""
+        a, i, b = first % self.capacity, number % self.capacity, last % self.capacity
+        return float(_share(self._cosines, self._contrasts, a, i, b))
+
     def unmixed(self, first: int, last: int) -> float:
         """How far the pictures between two others are from mixtures of them, 0 (mixtures) … 1 (pictures whose parts
         move) and more; infinite where hardly any is a mixture."""
@@ -185,12 +190,18 @@ def _compare(pictures: NDArray[np.float32], row: int, tables: NDArray[np.float32
 
 
 @compiled
+def _share(cosines: NDArray[np.float32], contrasts: NDArray[np.float64], a: int, i: int, b: int) -> float:
+    """See `_Memory.share`, by rows. Lumas are vectors here, of which only the products are known."""
+    start, own, end = contrasts[a], contrasts[i], contrasts[b]
+    ends = start * end * cosines[b, a]
+    length = start * start + end * end - 2 * ends
+    return float((own * end * cosines[b, i] - own * start * cosines[i, a] - ends + start * start) / length)
+
+
+@compiled
 def _unmixed(cosines: NDArray[np.float32], contrasts: NDArray[np.float64], first: int, last: int) -> float:
     """See `_Memory.unmixed`: the larger one of how far the pictures are from the line between the two, in parts of its
-    length, and of how much of the contrast they keep that mixtures lose.
-
-    Lumas are vectors here, of which only the products are known.
-    """
+    length, and of how much of the contrast they keep that mixtures lose."""
     capacity = contrasts.size
     a, b = first % capacity, last % capacity
     start, end = contrasts[a], contrasts[b]
@@ -203,7 +214,7 @@ def _unmixed(cosines: NDArray[np.float32], contrasts: NDArray[np.float64], first
         row = number % capacity
         own = contrasts[row]
         from_start = own * own - 2 * own * start * cosines[row, a] + start * start
-        share = (own * end * cosines[b, row] - own * start * cosines[row, a] - ends + start * start) / length
+        share = _share(cosines, contrasts, a, row, b)
         aside += max(from_start - share * share * length, 0.0)
         share = min(max(share, 0.0), 1.0)
         loss = share * (1 - share) * length
@@ -327,6 +338,8 @@ class ShotDetector:
             return False  # part of a longer movement
         if seen.unmixed(first, last) > self.unmixed:
             return False  # something moves
+        if seen.share(first, now - max(2, span // 2), last) >= 0.5:
+            return False  # it was past its middle long before
         # Nor may it be a flash, after which a picture from before it is back.
         back = min(
             seen.least_unlike(range(oldest, first + 1), range(last, last + 1)),
