@@ -14,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.detector import Detector
+from engine.embedder import Embedder
+from stream import label_video, read_tracks
 from stream.shots import Glance, ShotDetector, difference, glance
+from tests import networks
+from tests.stream import media
 
 Picture = NDArray[np.uint8]
 
@@ -261,6 +266,31 @@ def test_a_blank_picture_has_no_structure() -> None:
     grey: Glance = glance(np.full((90, 160, 3), 77, np.uint8))
     assert grey.blank
     assert not grey.structure.any()
+
+
+def test_no_name_runs_on_over_a_cut_with_blended_frames(detector: Detector, embedder: Embedder, tmp_path: Path) -> None:
+    first, blended = 30, 2
+
+    def person(name: str, seed: int) -> Picture:
+        rgb = networks.scene(320, 240)
+        coarse = np.random.default_rng(seed).integers(0, 110, (8, 10, 3), dtype=np.uint8)
+        rgb[...] = coarse.repeat(30, 0).repeat(32, 1)
+        networks.paint(rgb, (120, 80, 168, 140), networks.PEOPLE[name])
+        return rgb
+
+    def picture(index: int, width: int, height: int) -> Picture:
+        share = np.clip((index - first + 1) / (blended + 1), 0, 1)
+        return np.rint((1 - share) * person("ann", 0) + share * person("ben", 1)).astype(np.uint8)
+
+    video = media.Video(frames=60, width=320, height=240, picture=picture, pixel_format="yuv444p")
+    clip = media.write(tmp_path / "mv.mkv", video)
+    gallery = networks.gallery_of(embedder)
+    result = label_video(clip, None, gallery=gallery, detector=detector, embedder=embedder)
+    frames = read_tracks(result.tracks).frames
+    assert [{face.name for face in frame.faces} for frame in frames[:first]] == [{"ann"}] * first
+    assert all({face.name for face in frame.faces} == {"ben"} for frame in frames[first + blended :])
+    tracks = [{face.track for frame in part for face in frame.faces} for part in (frames[:first], frames[first + 2 :])]
+    assert not tracks[0] & tracks[1]
 
 
 def small(path: Path, frames: int | None = None) -> list[Picture]:
