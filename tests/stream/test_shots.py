@@ -280,7 +280,7 @@ def test_no_name_runs_on_over_a_cut_with_blended_frames(detector: Detector, embe
 
     def picture(index: int, width: int, height: int) -> Picture:
         share = np.clip((index - first + 1) / (blended + 1), 0, 1)
-        return np.rint((1 - share) * person("ann", 0) + share * person("ben", 1)).astype(np.uint8)
+        return np.asarray(np.rint((1 - share) * person("ann", 0) + share * person("ben", 1)), np.uint8)
 
     video = media.Video(frames=60, width=320, height=240, picture=picture, pixel_format="yuv444p")
     clip = media.write(tmp_path / "mv.mkv", video)
