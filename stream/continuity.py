@@ -17,6 +17,9 @@ from stream.eyes import Eyes
 from stream.frames import Face, Frame, LabelledFrame
 from stream.patches import BROKEN, alike, is_broken, parting
 
+AWAY = 2.0
+"""Seconds unseen after which a face's picture is of no use: longer than any track waits for its face."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
@@ -57,6 +60,7 @@ class Continuity:
                 if is_broken([before.patch, *between, patch]):
                     changes[face.track] = before.time
             self._seen[face.track] = _Seen(frame.time, patch)
+        self.forget([track for track, seen in self._seen.items() if frame.time - seen.time > AWAY])
         return changes
 
     def likeness(self, track: int) -> float:
