@@ -22,7 +22,7 @@ LIBRARIES = ("av", "openvino", "onnxruntime", "opencv-python-headless", "numba",
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "demo": ("skimage", "skvideo"),
     "heif": ("pillow_heif",),
-    "train": ("tensorflow", "keras", "tf2onnx", "onnx", "face_recognition_models", "matplotlib", "sklearn"),
+    "train": ("tensorflow", "keras", "tf2onnx", "onnx", "face_recognition_models", "sklearn"),
     "bench": ("imageio_ffmpeg", "psutil", "py-spy"),
     "export": ("opentimelineio", "pyarrow"),
     "live": ("starlette", "uvicorn", "paho.mqtt"),

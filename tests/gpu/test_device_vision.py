@@ -37,10 +37,12 @@ from stream.encoding import EncoderSettings
 from stream.eyes import HostEyes
 from stream.frames import Frame
 from stream.gpu_eyes import GpuEyes
+from stream.patches import SIDE
 from stream.planes import PixelLayout, on_gpu, stored_format
 from stream.shots import GRID
 from stream.source import FileSource
 from tests.gpu.test_tensorrt import free_memory
+from tests.stream.compared import faces_compared
 
 pytestmark = pytest.mark.gpu
 ROUNDS = 200
@@ -184,6 +186,7 @@ def test_a_video_from_nvdec_to_nvenc(
 
     monkeypatch.setattr(device_vision._Claims, "result", counted)
     monkeypatch.setattr(device_vision._Held, "mask", watched)
+    compared = faces_compared(monkeypatch)
     detector, embedder = networks
     traffic = detector.session.gpu.traffic  # type: ignore[attr-defined]
     up, down = traffic.up, traffic.down
@@ -198,7 +201,8 @@ def test_a_video_from_nvdec_to_nvenc(
     assert result.notes[0] == "on the GPU: decoding, scaling, networks, cutting of faces, drawing, encoding"
     cells = result.frames * 3 * GRID[0] * GRID[1]
     embeddings = result.networks["embedder"]["items"] * (embedder.dimension + 1) * 4
-    assert traffic.down - down == cells + len(claimed) * 4 + sum(claimed) * 60 + embeddings
+    patches = sum(compared) * 3 * SIDE**2
+    assert traffic.down - down == cells + len(claimed) * 4 + sum(claimed) * 60 + embeddings + patches
     assert traffic.up - up == sum(masks.values())
 
     here = label_video(demo.clip, tmp_path / "cpu.mp4", gallery=gallery, detector=on_cpu[0], embedder=on_cpu[1])

@@ -23,6 +23,7 @@ from engine.gallery import Gallery
 from engine.modelfile import SHIPPED
 from stream import label_video, read_tracks, segments
 from stream.encoding import EncoderSettings
+from stream.patches import SIDE as CELLS
 from stream.result import LabelResult
 from stream.shots import GRID
 from stream.styles import Style
@@ -30,6 +31,7 @@ from stream.tracks import Tracks
 from tests import networks
 from tests.engine.tensorrt.double import Machine
 from tests.stream import media
+from tests.stream.compared import faces_compared
 from tools import cli
 
 SIZE, WIDTH, HEIGHT, FRAMES = 320, 320, 240, 40
@@ -157,6 +159,7 @@ def test_what_crosses_over_is_counted(
 
     monkeypatch.setattr(device_vision._Claims, "result", counted)
     monkeypatch.setattr(device_vision._Held, "mask", watched)
+    compared = faces_compared(monkeypatch)
     detector = Detector.open(detector_file, "gpu", None, SIZE, precision="f32", video=True)
     embedder = Embedder.open(embedder_file, "gpu", None, precision="f32", video=True)
     traffic = detector.session.gpu.traffic  # type: ignore[attr-defined]
@@ -178,7 +181,7 @@ def test_what_crosses_over_is_counted(
     cells = FRAMES * 3 * GRID[0] * GRID[1]
     boxes = looks * 4 + sum(claimed) * CLAIM
     embeddings = faces * (embedder.dimension + 1) * 4
-    assert traffic.down - before[1] == cells + boxes + embeddings
+    assert traffic.down - before[1] == cells + boxes + embeddings + sum(compared) * 3 * CELLS**2
     assert traffic.up - before[0] == sum(masks), "the names, once each"
     assert sum(size > 0 for size in masks) == 2
     assert len(masks) == 2 * FRAMES
