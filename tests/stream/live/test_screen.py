@@ -93,7 +93,7 @@ def test_who_asks_for_single_pictures_looks_until_they_have_not_asked_for_a_whil
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(screen.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("stream.live.screen.time.monotonic", lambda: now[0])
     shown = Screen()
     assert shown.picture(after=0) is None
     assert shown.draws
