@@ -330,6 +330,8 @@ class Analyser:
         if not self._lookahead:
             return faces
         oldest = self._held[0].frame.pts if self._held else frame.pts
+        living = {track.id for track in self._tracker.alive}
+        self._joined = {track: into for track, into in self._joined.items() if track in living}
         alive = {self._joined.get(track.id, track.id) for track in self._tracker.alive}
         for number, face in enumerate(faces):
             life = self._lives[face.track]
@@ -417,6 +419,7 @@ class Analyser:
         first = self._continuity.parting(old, sight[: sure + 1], after)
         self._continuity.call(old, new)
         self._continuity.know(new)
+        self._identity.leave(old, sight[first][0].time)
         moved = {seen.index for seen, _ in sight[first:]}
         for held in since:
             if held.frame.index in moved:
@@ -430,6 +433,8 @@ class Analyser:
         if first:
             before, there = sight[first - 1]
             self._here[old].latest = _Sighting(there, before.index, before.time)
+        else:
+            del self._here[old]  # where it was seen last is not held any more, so nobody goes it on
         return new
 
     def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:

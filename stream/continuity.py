@@ -55,6 +55,8 @@ class Continuity:
         changes = {}
         for face, patch in zip(faces, patches, strict=True):
             before = self._seen.get(face.track)
+            if before is not None and not patch.any():
+                patch = before.patch  # in the dark, or in a flash, there is nothing to be seen
             if before is not None and alike(before.patch, patch) < BROKEN:
                 between = [self._patch(*each) for each in sightings(face.track, held) if each[0].time > before.time]
                 if is_broken([before.patch, *between, patch]):
@@ -63,10 +65,10 @@ class Continuity:
         self.forget([track for track, seen in self._seen.items() if frame.time - seen.time > AWAY])
         return changes
 
-    def likeness(self, track: int) -> float:
+    def likeness(self, track: int) -> float | None:
         """How like the face on the latest frame that was looked at is to the one that `know` was told of: its picture
-        may have become another one little by little. 1 where there is nothing to compare."""
-        return alike(self._known[track].patch, self._seen[track].patch) if track in self._known else 1.0
+        may have become another one little by little. None where there is nothing to compare."""
+        return alike(self._known[track].patch, self._seen[track].patch) if track in self._known else None
 
     def know(self, track: int) -> None:
         """It is certain whose the face on the latest frame is that was looked at."""

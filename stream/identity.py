@@ -67,7 +67,7 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
+class Look:
     """One embedding of a face."""
 
     embedding: NDArray[np.float32]
@@ -94,7 +94,7 @@ class _Evidence:
     count: int = 0
     latest: float = 0.0
     """Seconds of the latest embedding."""
-    doubts: tuple[_Look, ...] = ()
+    doubts: tuple[Look, ...] = ()
     """The looks since then that contradict them."""
     changed: float | None = None
     """Seconds of the latest frame before its picture changed all at once, while nobody knows whose it is since."""
@@ -102,7 +102,8 @@ class _Evidence:
     """Looks that have not settled a doubt or a change."""
     tried: float = 0.0
     """Seconds of the latest of them."""
-    seen_with: set[int] = field(default_factory=set)
+    seen_with: dict[int, float] = field(default_factory=dict)
+    """Tracks that stood on one frame with it, and the seconds of the first such frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,12 +188,12 @@ class Identity:
                 self._shot_of[track] = shot
                 self._tracks_of.setdefault(shot, []).append(track)
             others = self._evidence[track].seen_with
-            if not others.issuperset(tracks):
-                others.update(tracks)
+            if not others.keys() >= set(tracks):
+                others.update({other: min(time, others.get(other, time)) for other in tracks})
                 self._names.pop(shot, None)
 
     def wants(
-        self, track: int, quality: float, time: float, changed: float | None = None, likeness: float = 1.0
+        self, track: int, quality: float, time: float, changed: float | None = None, likeness: float | None = None
     ) -> bool:
         """Whether an embedding of this face could change what is known of the track.
 
@@ -202,10 +203,13 @@ class Identity:
             time: of the frame, seconds.
             changed: seconds of the frame before this one that was looked at, if the face's picture changed all at once
                 since.
-            likeness: of the face's picture with that of the latest embedding, which it may have lost little by little.
+            likeness: of the face's picture with that of the latest embedding, which it may have lost little by little;
+                None where there is nothing to compare it with.
         """
         evidence = self._evidence[track]
-        if evidence.clear >= self.clear_enough and evidence.changed is None:
+        if likeness is not None and likeness >= self.still and not evidence.doubts:
+            evidence.changed = None  # the face that it was is back: that was a flash, or a hand before it
+        elif evidence.clear >= self.clear_enough and evidence.changed is None:
             evidence.changed = changed
         if self._gallery is None or quality <= 0.02:
             return False
@@ -217,7 +221,12 @@ class Identity:
         settled = self._is_settled(track)
         if quality > (2.0 if settled else 1.3) * evidence.best:
             return True
-        if likeness < self.still and quality > self.clear_enough and time - evidence.latest >= self.drift:
+        if (
+            likeness is not None
+            and likeness < self.still
+            and quality > self.clear_enough
+            and time - evidence.latest >= self.drift
+        ):
             return True
         pause = max(0.1 * 2.0**evidence.count, self.check if settled else 0.0)
         return evidence.count < self.looks and quality > 0.5 * evidence.best and time - evidence.latest >= pause
@@ -242,7 +251,7 @@ class Identity:
         If the face is surely not the track's any more, returns the seconds until which it may have been: whoever asks
         is to `part` them. Else None.
         """
-        evidence, look = self._evidence[track], _Look(embedding, quality, sharpness, time)
+        evidence, look = self._evidence[track], Look(embedding, quality, sharpness, time)
         asked = bool(evidence.doubts) or evidence.changed is not None
         if asked and look.clear < self.clear_enough:
             evidence.tries, evidence.tried = evidence.tries + 1, time
@@ -264,7 +273,8 @@ class Identity:
         if evidence.changed is not None and (agreed or likeness < self.unlike):
             if not agreed:
                 evidence.doubts = (look,)
-            return evidence.changed
+            # Where a look contradicted the track before its picture changed, the face was lost before.
+            return evidence.changed if evidence.doubts[0].time > evidence.changed else evidence.latest
         if agreed and evidence.count == 1:
             # One against two, and nobody saw a change: the one was the odd one out.
             evidence.count = 0
@@ -272,7 +282,7 @@ class Identity:
             return None
         return evidence.latest if agreed else None
 
-    def _believe(self, track: int, *looks: _Look) -> None:
+    def _believe(self, track: int, *looks: Look) -> None:
         """These are looks at the track's own face, and leave no question open."""
         evidence = self._evidence[track]
         for look in looks:
@@ -294,6 +304,16 @@ class Identity:
         for look in looks:
             self.add(into, look.embedding, look.quality, look.time, look.sharpness)
         return looks[0].time
+
+    def leave(self, track: int, since: float) -> None:
+        """From `since` seconds on it was another track that stood where this one was said to stand: whom this one was
+        first seen beside since then it was not seen beside."""
+        met = self._evidence[track].seen_with
+        for other in [other for other, first in met.items() if first >= since and other != track]:
+            del met[other]
+            if other in self._evidence:
+                self._evidence[other].seen_with.pop(track, None)
+        self._names.pop(self._shot_of[track], None)
 
     def reunion(self, track: int, ended: Sequence[int]) -> int | None:
         """Which of the `ended` tracks of the same shot this one goes on, if its face says so.
@@ -327,11 +347,13 @@ class Identity:
         kept.count += gone.count
         kept.latest = max(kept.latest, gone.latest)
         kept.doubts, kept.changed, kept.tries, kept.tried = gone.doubts, gone.changed, gone.tries, gone.tried
-        kept.seen_with |= (gone.seen_with - {track}) | {into}
-        for other in gone.seen_with - {track}:
+        for other, first in gone.seen_with.items():
+            if other == track:
+                continue
+            kept.seen_with[other] = min(first, kept.seen_with.get(other, first))
             if other in self._evidence:
-                self._evidence[other].seen_with.discard(track)
-                self._evidence[other].seen_with.add(into)
+                theirs = self._evidence[other].seen_with
+                theirs[into] = min(theirs.pop(track, first), theirs.get(into, first))
         shot = self._shot_of.pop(track)
         self._born.pop(track)
         self._tracks_of[shot].remove(track)
@@ -373,7 +395,7 @@ class Identity:
         return _Unknown(
             tuple(evidence),
             np.array([_unit(each.total) for each in evidence.values()], np.float32),
-            tuple(tuple(each.seen_with & evidence.keys() - {track}) for track, each in evidence.items()),
+            tuple(tuple(each.seen_with.keys() & evidence.keys() - {track}) for track, each in evidence.items()),
             tuple(each.clear >= self.clear_enough for each in evidence.values()),
         )
 
@@ -398,7 +420,7 @@ class Identity:
         for track, name in sorted(zip(known, matches.names, strict=True), key=lambda claim: -similarity[claim[0]]):
             if name is None:
                 names[track] = Naming("unknown", None, similarity[track])
-            elif self._evidence[track].seen_with.isdisjoint(claimed.get(name, ())):
+            elif self._evidence[track].seen_with.keys().isdisjoint(claimed.get(name, ())):
                 names[track] = Naming("named", name, similarity[track])
                 claimed.setdefault(name, []).append(track)
             else:

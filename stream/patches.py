@@ -22,6 +22,9 @@ BROKEN = 0.65
 """Likeness of the patches of two neighbouring frames from which one face may have become another. Where another face
 takes the place of one it is 0.3 to 0.65; a face that turns fast stays above."""
 
+NOTHING = 0.1
+"""How much more of a piece two sides have to be than the whole, in patches, to be those of two faces."""
+
 
 def patch_of(cells: NDArray[Any]) -> NDArray[np.float32]:
     """`[SIDE²]`, zero mean, unit length, of `[SIDE,SIDE]` samples of a face: what brightness and contrast leave as it
@@ -64,7 +67,7 @@ def is_broken(patches: Sequence[NDArray[np.float32]]) -> bool:
 def parting(patches: Sequence[NDArray[np.float32]]) -> int:
     """The first of the patches of neighbouring frames, of two faces, that shows the second of them: 1 … n - 1.
 
-    It is where both sides are most of a piece.
+    It is where both sides are most of a piece, the last such place; where that says nothing, the middle.
 
     Example:
         >>> a, b = np.eye(2, dtype=np.float32)
@@ -73,4 +76,6 @@ def parting(patches: Sequence[NDArray[np.float32]]) -> int:
     """
     sums = np.cumsum(np.stack(patches), axis=0, dtype=np.float64)
     unity = np.linalg.norm(sums[:-1], axis=1) + np.linalg.norm(sums[-1] - sums[:-1], axis=1)
-    return int(unity.argmax()) + 1
+    if unity.max() - np.linalg.norm(sums[-1]) < NOTHING:
+        return (len(patches) + 1) // 2
+    return int(np.flatnonzero(unity >= unity.max() - 1e-6)[-1]) + 1

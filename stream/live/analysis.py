@@ -20,7 +20,7 @@ from engine.types import Detections
 from stream.analysis import Analyser
 from stream.eyes import cut_aligned, sharpness
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
-from stream.identity import Identity, Naming
+from stream.identity import Identity, Look, Naming
 from stream.looking import find_together
 from stream.stages import StageClock
 from stream.tracker import assignment
@@ -42,17 +42,12 @@ class LiveIdentity(Identity):
         self._said: dict[int, str] = {}
         """What people said who a track is."""
 
-    def add(
-        self, track: int, embedding: NDArray[np.float32], quality: float, time: float, sharpness: float = 1.0
-    ) -> float | None:
-        another = super().add(track, embedding, quality, time, sharpness)
-        if self._evidence[track].doubts:
-            return another
-        looks = self._looks_of.setdefault(track, [])
-        looks.append((quality * sharpness, embedding))
-        looks.sort(key=lambda look: -look[0])
-        del looks[KEPT_LOOKS:]
-        return None
+    def _believe(self, track: int, *looks: Look) -> None:
+        super()._believe(track, *looks)
+        best = self._looks_of.setdefault(track, [])
+        best += [(look.clear, look.embedding) for look in looks]
+        best.sort(key=lambda look: -look[0])
+        del best[KEPT_LOOKS:]
 
     def looks_of(self, track: int) -> NDArray[np.float32] | None:
         """`[n,D]` the best embeddings of a track, the best first; None where there are none."""
@@ -224,7 +219,7 @@ class LiveAnalyser(Analyser):
             self._ended.append(self._verdict(track))
             del self._lives[track]
             self._identity.forget(track)
-            del self._here[track]
+            self._here.pop(track, None)
             self._continuity.forget([track])
 
 

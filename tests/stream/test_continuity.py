@@ -50,4 +50,5 @@ def test_a_face_is_forgotten_when_it_was_away_for_long(later: float, remembered:
     continuity.know(0)
     look(later, track=1, seed=2)
     assert look(later, track=0, seed=3) == ({0: 0.0} if remembered else {})
-    assert (continuity.likeness(0) < 0.9) == remembered
+    likeness = continuity.likeness(0)
+    assert (likeness is not None and likeness < 0.9) == remembered
