@@ -165,7 +165,7 @@ def begin_output(temporary: Path, target: Path) -> None:
     """
     temporary.unlink(missing_ok=True)
     if os.path.exists(target):
-        temporary.touch()
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         temporary.chmod(target.stat().st_mode & 0o777 | 0o200)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -167,15 +168,10 @@ def train_members(
     label = np.array([names.index(p) for p in faces.people])
     plain = _embed(faces.crops, embedder, lambda done: progress("photos", done, len(faces.crops)))
     rng = np.random.default_rng(recipe.seed)
-    views = [plain]
-    if recipe.views:
-        crops, count = faces.crops, recipe.views * len(faces.crops)
-        changed = [
-            changed_view(rng, crop, crops[rng.integers(len(crops))]) for _ in range(recipe.views) for crop in crops
-        ]
-        views += np.split(
-            _embed(np.stack(changed), embedder, lambda done: progress("views", done, count)), recipe.views
-        )
+    views, crops = [plain], faces.crops
+    for n in range(recipe.views):  # one of each at a time: all of them would be a gigabyte
+        changed = np.stack([changed_view(rng, crop, crops[rng.integers(len(crops))]) for crop in crops])
+        views.append(_embed(changed, embedder, partial(_further, progress, n * len(crops), recipe.views * len(crops))))
 
     def fit(which: NDArray[np.bool_], said: str) -> NDArray[np.float32]:
         own = np.concatenate([view[which] for view in views])
@@ -200,6 +196,10 @@ def changed_view(rng: Rng, crop: NDArray[np.uint8], other: NDArray[np.uint8]) ->
         for face in (crop, other)
     )
     return degrade(rng, scene(rng, framed, cover, CHANGES), CHANGES)
+
+
+def _further(progress: Callable[[str, int, int], None], before: int, total: int, done: int) -> None:
+    progress("views", before + done, total)
 
 
 def _embed(crops: NDArray[np.uint8], embedder: Embedder, said: Callable[[int], None]) -> NDArray[np.float32]:
@@ -322,6 +322,25 @@ def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str
     graph = model.graph
     if [output.name for output in graph.output].count("embeddings") != 1:
         raise InputError(f"{source}: has no output embeddings; name an embedder")
+    earlier = next((tensor for tensor in graph.initializer if tensor.name == "members_matrix"), None)
+    if earlier is None:
+        _append_layer(graph, matrix)
+    else:  # unit(unit(x A) B) = unit(x A B), so one layer does for both
+        both = numpy_helper.to_array(earlier) @ matrix
+        earlier.CopyFrom(numpy_helper.from_array(both.astype(np.float32), "members_matrix"))
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    del model.metadata_props[:]
+    helper.set_model_props(model, facts | {"iznet.name": name, "iznet.threshold": f"{threshold:.3f}"})
+    onnx.checker.check_model(model)
+    data = model.SerializeToString(deterministic=True)
+    digest = hashlib.sha256(data).hexdigest()
+    write_whole(target, data)
+    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
+    return digest
+
+
+def _append_layer(graph: onnx.GraphProto, matrix: NDArray[np.float32]) -> None:
+    """Let `embeddings` be what the layer makes of what it was."""
     for node in graph.node:  # what was the output becomes an inner tensor
         for names in (node.input, node.output):
             names[:] = ["members_before" if n == "embeddings" else n for n in names]
@@ -340,15 +359,6 @@ def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str
             helper.make_node("Div", ["members_raw", "members_length"], ["embeddings"], "members_unit"),
         ]
     )
-    facts = {entry.key: entry.value for entry in model.metadata_props}
-    del model.metadata_props[:]
-    helper.set_model_props(model, facts | {"iznet.name": name, "iznet.threshold": f"{threshold:.3f}"})
-    onnx.checker.check_model(model)
-    data = model.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(data).hexdigest()
-    write_whole(target, data)
-    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
-    return digest
 
 
 def export(

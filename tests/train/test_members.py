@@ -109,6 +109,17 @@ def test_the_layer_is_added_to_the_network(tmp_path: Path, embedder_file: Path) 
     assert [o.name for o in session.get_outputs()] == ["embeddings"]
 
 
+def test_a_layer_is_added_to_a_network_that_has_one(tmp_path: Path, embedder_file: Path) -> None:
+    rng = np.random.default_rng(3)
+    first, second = (np.eye(128) + 0.1 * rng.normal(size=(2, 128, 128))).astype(np.float32)
+    add_layer(embedder_file, tmp_path / "once.onnx", first, "once", 0.25)
+    add_layer(tmp_path / "once.onnx", tmp_path / "twice.onnx", second, "twice", 0.3)
+    original, twice = (Embedder.open(file, threads=1) for file in (embedder_file, tmp_path / "twice.onnx"))
+    faces = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
+    expected = unit(unit(original.embed(faces) @ first) @ second)
+    np.testing.assert_allclose(twice.embed(faces), expected, atol=1e-4)
+
+
 def test_who_is_kept_aside() -> None:
     people = ["a"] * 20 + ["b"] * 6 + ["c"] * 5
     files = [f"{p}/{n}.jpg" for n, p in enumerate(people)]
