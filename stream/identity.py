@@ -134,7 +134,8 @@ class Identity:
     """
 
     looks = 8
-    """How many embeddings settle a track; then only a clearly better face is looked at."""
+    """How many embeddings settle a track; then only a clearly better face is looked at, or
+    one whose picture has changed."""
 
     agreement = 0.45
     """How many looks, times how far the similarity of their mean is from the gallery's threshold, are beyond doubt: two
