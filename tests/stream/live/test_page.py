@@ -13,7 +13,7 @@ import pytest
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
-from tests.stream.chromium import PATIENCE, expect, opened
+from tests.stream.chromium import PATIENCE, expect
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 from stream.live import server
 
 NO_WEBRTC = "WebRTC is not installed: pip install 'iznet[webrtc]'"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser
-
-
-@pytest.fixture
-def group(tmp_path: Path, embedder: Embedder) -> Path:
-    path = tmp_path / "group.gallery"
-    feeds.gallery_of(embedder, "ann", "ben").save(path)
-    return path
 
 
 @pytest.fixture

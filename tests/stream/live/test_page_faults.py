@@ -14,7 +14,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from stream.live.screen import Screen
-from tests.stream.chromium import PATIENCE, expect, opened
+from tests.stream.chromium import PATIENCE, expect
 from tests.stream.live import feeds
 from tests.stream.live.page_run import Watched, watched
 
@@ -28,19 +28,6 @@ MANY = 12
 DRAWN = (
     """() => [...document.querySelectorAll('.camera canvas')].map((canvas) => !canvas.hidden && canvas.width === 320)"""
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser
-
-
-@pytest.fixture
-def group(tmp_path: Path, embedder: Embedder) -> Path:
-    path = tmp_path / "group.gallery"
-    feeds.gallery_of(embedder, "ann", "ben").save(path)
-    return path
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.stream.chromium import PATIENCE, expect, opened
+from tests.stream.chromium import PATIENCE, expect
 from tests.stream.live import feeds
 from tests.stream.review import stage
 from tests.stream.review.served import Served, served
@@ -17,12 +17,6 @@ from tests.stream.review.visit import Visit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from stream.tracks import read
 from tests.stream import media
-from tests.stream.chromium import PATIENCE, expect, opened
+from tests.stream.chromium import PATIENCE, expect
 from tests.stream.live import feeds
 from tests.stream.review import stage
 
@@ -26,12 +26,6 @@ from engine.gallery import Gallery
 from stream.review.teaching import Teacher
 from tests.stream.review.served import Served, served
 from tests.stream.review.visit import LEFT_EDGE, Visit
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -19,20 +19,12 @@ from stream.review.teaching import LOOKS, Teacher
 from stream.source import FileSource
 from stream.tracks import read
 from tests import networks
-from tests.stream.live import feeds
 from tests.stream.review import stage
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return stage.both(tmp_path)
-
-
-@pytest.fixture
-def group(tmp_path: Path, embedder: Embedder) -> Path:
-    file = tmp_path / "group.gallery"
-    feeds.gallery_of(embedder, "ann", "ben").save(file)
-    return file
 
 
 @pytest.fixture
