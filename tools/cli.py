@@ -42,6 +42,9 @@ class Entry:
     leaves: bool = False
     """Whether its process may end as soon as its work is done, with nothing freed first: the system does that in a
     tenth of the time. It has to have closed its files and joined whoever works for it."""
+    algebra: bool = False
+    """Whether it multiplies matrices large enough for several threads. Elsewhere OpenBLAS gets one: those it starts
+    turn in circles while they wait, which costs a tenth of a start on two CPUs and more on many."""
 
 
 COMMANDS = {
@@ -56,8 +59,12 @@ COMMANDS = {
     "demo": Entry("tools.demo:demo", "Build a short clip, label it, and show what came out."),
     "doctor": Entry("tools.doctor:doctor", "Say what is installed, what works, and what `auto` chooses."),
     "bench": Entry("tools.bench:bench", "Measure speed against a plain transcode, and accuracy against truth."),
-    "analyse": Entry("tools.analyse:analyse", "Measure an embedder on people: plots, tables, one HTML page."),
-    "train": Entry("tools.train:train", "Train, evaluate and export the networks (needs the extra train)."),
+    "analyse": Entry(
+        "tools.analyse:analyse", "Measure an embedder on people: plots, tables, one HTML page.", algebra=True
+    ),
+    "train": Entry(
+        "tools.train:train", "Train, evaluate and export the networks (needs the extra train).", algebra=True
+    ),
 }
 
 
@@ -75,6 +82,8 @@ class LazyGroup(click.Group):
         entry = self.entries.get(cmd_name)
         if entry is None:
             return None
+        if ctx.parent is None and not entry.algebra:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # which NumPy reads when it is imported
         module, attribute = entry.target.split(":")
         with importing():
             command = getattr(importlib.import_module(module), attribute)

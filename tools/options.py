@@ -149,6 +149,16 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
 
 
+def bfloat16_option(command: Command) -> Command:
+    """`--bfloat16` of a training."""
+    option = click.option(
+        "--bfloat16",
+        is_flag=True,
+        help="Learn in mixed precision: more than twice as fast on a CPU with AMX, slower on others.",
+    )
+    return option(command)
+
+
 def workers_option(command: Command) -> Command:
     """`--workers` of a training."""
     option = click.option(

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from engine.errors import InterruptedByUser, UsageError
-from tools.options import Number, workers_option
+from tools.options import Number, bfloat16_option, workers_option
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
@@ -34,6 +34,7 @@ PRECISION = 0.95
 @click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: the architecture's recipe]")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@bfloat16_option
 @workers_option
 @click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
@@ -51,6 +52,7 @@ def detector(
     steps: int | None,
     seed: int,
     threads: int,
+    bfloat16: bool,
     workers: int,
     decay_from: float | None,
     learning_rate: float | None,
@@ -81,6 +83,8 @@ def detector(
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         if warm_start is not None:
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
+        if bfloat16:
+            raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
         load = partial(
@@ -88,7 +92,7 @@ def detector(
         )
         train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume, workers=workers)
         return
-    recipe = replace(Recipe(arch=arch), **given)
+    recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, **given)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     pictures.report.write(out / "data.json")
     if show_batch is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from engine.errors import UsageError
-from tools.options import workers_option
+from tools.options import Number, bfloat16_option, workers_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -31,7 +32,9 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.  [default: the recipe's]")
 @click.option("--seed", type=int, default=1, show_default=True)
+@bfloat16_option
 @workers_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; --steps may be another one.")
 def embedder(
@@ -42,7 +45,9 @@ def embedder(
     warm_start: Path | None,
     steps: int,
     batch: int,
+    learning_rate: float | None,
     seed: int,
+    bfloat16: bool,
     workers: int,
     resume: bool,
 ) -> None:
@@ -56,7 +61,9 @@ def embedder(
 
     use_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = recipe_for(arch, steps, seed, batch)
+    recipe = replace(recipe_for(arch, steps, seed, batch), bfloat16=bfloat16)
+    if learning_rate is not None:
+        recipe = replace(recipe, peak_rate=learning_rate)
     digest = train_and_export(
         data, teachers, out, recipe, warm_start, resume=resume, workers=workers, say=partial(click.echo, err=True)
     )

@@ -45,6 +45,7 @@ from train.detections import find_faces
 from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.models.detector import STRIDES, build_detector
+from train.models.layers import arithmetic
 from train.output import write_whole
 from train.saved_network import saved_network
 
@@ -77,6 +78,8 @@ class Recipe:
     """Odds of a portrait instead of a picture."""
     dev_pictures: int = 60
     seed: int = 7
+    bfloat16: bool = False
+    """Whether the layers between pixels and heads compute in bfloat16 while they learn."""
     weights: LossWeights = field(default_factory=lambda: LossWeights(landmarks=1.5, teacher=1.0))
     augment: AugmentSettings = AUGMENT
 
@@ -197,8 +200,9 @@ class Trainer(Kept):
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
-        self.model = build_detector(recipe.arch)
-        self.average = keras.models.clone_model(self.model)
+        with arithmetic(recipe.bfloat16):
+            self.model = build_detector(recipe.arch)
+        self.average = build_detector(recipe.arch)
         self.average.set_weights(self.model.get_weights())
         self.optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=10.0

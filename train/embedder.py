@@ -26,6 +26,7 @@ from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
+from train.models.layers import arithmetic
 
 Teach = Callable[[NDArray[np.uint8]], Any]
 """From faces `[N,112,112,3]` to the unit vectors `[N,D]` that the student should answer with."""
@@ -48,6 +49,8 @@ class Recipe:
     averaging: float = 0.999
     """Decay a step of the running average of the weights, smaller at the start."""
     seed: int = 1
+    bfloat16: bool = False
+    """Whether the layers between pixels and embedding compute in bfloat16 while they learn."""
     design: EmbedderDesign | DlibDesign = field(default_factory=DlibDesign)
     frozen: tuple[str, ...] = ()
     """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
@@ -93,7 +96,8 @@ class Trainer(Kept):
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.step = recipe, 0
         self._teach, self._bank = teach, bank
-        self.network = recipe.design.build()
+        with arithmetic(recipe.bfloat16):
+            self.network = recipe.design.build()
         if begin is not None:
             begin(self.network)
         self.average = recipe.design.build()

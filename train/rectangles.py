@@ -29,6 +29,7 @@ from train.detector_sheets import write_png
 from train.loop import Say, go_on, prepare_folder, run_steps
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
+from train.models.layers import arithmetic
 from train.models.rectangles import build_rectangles_network
 from train.output import write_whole
 from train.rectangles_sheet import rectangles_sheet
@@ -55,6 +56,8 @@ class RectanglesRecipe:
     weight_decay: float = 0.01
     filters: int = 128
     seed: int = 7
+    bfloat16: bool = False
+    """Whether the convolutions compute in bfloat16."""
     weights: YoloWeights = field(default_factory=YoloWeights)
 
     def rate(self, step: int) -> float:
@@ -70,7 +73,8 @@ class RectanglesTrainer(Kept):
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
-        self.model = build_rectangles_network(recipe.filters)
+        with arithmetic(recipe.bfloat16):
+            self.model = build_rectangles_network(recipe.filters)
         self.optimizer = keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         self.optimizer.build(self.model.trainable_variables)

@@ -29,7 +29,10 @@ opened = []
 sys.addaudithook(lambda event, about: opened.append(str(about[0])) if event == "open" else None)
 from tools import cli
 code = cli.run(sys.argv[1:])
-print(json.dumps({"code": code, "modules": sorted(sys.modules), "opened": opened}))
+modules = sorted(sys.modules)
+from threadpoolctl import threadpool_info
+algebra = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+print(json.dumps({"code": code, "modules": modules, "opened": opened, "algebra": algebra}))
 """
 NOT_NEEDED = {
     "numba": "compiles the loops, once",
@@ -77,6 +80,11 @@ def picture(index: int, width: int, height: int) -> np.ndarray[Any, np.dtype[np.
 @pytest.mark.parametrize("module", NOT_NEEDED)
 def test_what_is_not_needed_is_not_imported(module: str, start: dict[str, Any]) -> None:
     assert module not in start["modules"], NOT_NEEDED[module]
+
+
+def test_linear_algebra_starts_no_threads(start: dict[str, Any]) -> None:
+    assert start["algebra"], "NumPy has come with a library that is not known here"
+    assert set(start["algebra"]) == {1}
 
 
 def test_each_file_is_read_once(start: dict[str, Any]) -> None:

@@ -149,15 +149,19 @@ def test_a_few_steps_teach_something() -> None:
 def test_the_command_writes_figures_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tools.train_rectangles import rectangles
 
-    monkeypatch.setattr(task, "RectanglesRecipe", lambda seed: replace(RECIPE, seed=seed))
+    monkeypatch.setattr(task, "RectanglesRecipe", lambda **given: replace(RECIPE, **given))
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda _: None)
     monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
     run = CliRunner().invoke(
-        rectangles, ["--out", str(tmp_path), "--steps", "2", "--plots", "10", "--json"], catch_exceptions=False
+        rectangles,
+        ["--out", str(tmp_path), "--steps", "2", "--batch", "3", "--bfloat16", "--plots", "10", "--json"],
+        catch_exceptions=False,
     )
     figures = json.loads(run.output)
     assert figures == json.loads((tmp_path / "figures.json").read_text("utf-8"))
     assert figures["plots"] == 10
+    recipe = json.loads((tmp_path / "recipe.json").read_text("utf-8"))
+    assert (recipe["steps"], recipe["plots"], recipe["bfloat16"]) == (2, 3, True)
     assert 0 <= figures["accuracy"] <= 1
     picture = cv2.imread(str(tmp_path / "predictions.png"))
     assert picture is not None

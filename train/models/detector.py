@@ -8,12 +8,13 @@ levels. The level of stride 64 sees the whole picture, for faces that fill it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from engine.errors import UsageError
-from train.models.layers import FusedBatchNormalization
+from train.models.layers import EXACT, FusedBatchNormalization
 
 STRIDES = (8, 16, 32, 64)
 PRIOR_SCORE = 0.01
@@ -64,7 +65,7 @@ def build_detector(arch: str = "small") -> keras.Model:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(ARCHITECTURES)}")
     width = ARCHITECTURES[arch]
     images = keras.Input((None, None, 3), name="images")
-    x = layers.Rescaling(1 / 64, offset=-2.0, name="normalise")(images)
+    x = layers.Rescaling(1 / 64, offset=-2.0, dtype=EXACT, name="normalise")(images)
     x = _conv(x, width.stem[0], 3, "stem1", 2)
     x = _conv(x, width.stem[1], 3, "stem2", 2)
     features = []
@@ -86,12 +87,11 @@ def build_detector(arch: str = "small") -> keras.Model:
         y = _conv(merged[stride], width.neck, 3, f"s{stride}_head")
         prior = keras.initializers.Constant(float(ops.convert_to_numpy(ops.log(PRIOR_SCORE / (1 - PRIOR_SCORE)))))
         small = keras.initializers.RandomNormal(stddev=0.03)
-        score = layers.Conv2D(1, 1, kernel_initializer=small, bias_initializer=prior, name=f"s{stride}_score")(y)
-        box = layers.Conv2D(
-            4, 1, kernel_initializer=small, bias_initializer="ones", activation="softplus", name=f"s{stride}_box"
-        )(y)
-        points = layers.Conv2D(10, 1, kernel_initializer=small, name=f"s{stride}_points")(y)
-        outputs[f"head{stride}"] = layers.Concatenate(name=f"head{stride}")([score, box, points])
+        exact: dict[str, Any] = {"kernel_initializer": small, "dtype": EXACT}
+        score = layers.Conv2D(1, 1, bias_initializer=prior, name=f"s{stride}_score", **exact)(y)
+        box = layers.Conv2D(4, 1, bias_initializer="ones", activation="softplus", name=f"s{stride}_box", **exact)(y)
+        points = layers.Conv2D(10, 1, name=f"s{stride}_points", **exact)(y)
+        outputs[f"head{stride}"] = layers.Concatenate(dtype=EXACT, name=f"head{stride}")([score, box, points])
     return keras.Model(images, outputs, name=f"iznet-detector-{arch}")
 
 

@@ -20,7 +20,7 @@ from keras import layers
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
 from train.data.faces import FACE
-from train.models.layers import HEAD, FusedBatchNormalization
+from train.models.layers import EXACT, HEAD, FusedBatchNormalization
 
 EPSILON = 1e-4
 MEAN = (122.78199768066406, 117.0009994506836, 104.2979965209961)
@@ -64,15 +64,16 @@ class DlibDesign:
     def build(self) -> keras.Model:
         """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
         faces = keras.Input((FACE, FACE, 3), name="faces")
-        x = layers.Dense(self.dimension, name=HEAD)(_body(self._frame(faces), self))
-        return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
+        x = layers.Dense(self.dimension, dtype=EXACT, name=HEAD)(_body(self._frame(faces), self))
+        return keras.Model(faces, layers.UnitNormalization(dtype=EXACT, name="embeddings")(x), name="embedder")
 
     def _frame(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        x = layers.Cropping2D(((self.top, 0), (self.left, FACE - self.left - self.width)), name="frame_crop")(x)
+        sides = (self.left, FACE - self.left - self.width)
+        x = layers.Cropping2D(((self.top, 0), sides), dtype=EXACT, name="frame_crop")(x)
         rows = min(self.side, round((FACE - self.top) * self.side / self.width))
         # Keras' own layer for this would switch every layer after it to training.
         x = keras.ops.image.resize(x, (rows, self.side), interpolation="bilinear")
-        return layers.ZeroPadding2D(((0, self.side - rows), (0, 0)), name="frame_border")(x)
+        return layers.ZeroPadding2D(((0, self.side - rows), (0, 0)), dtype=EXACT, name="frame_border")(x)
 
 
 def _convolve(
@@ -124,13 +125,13 @@ def _block(x: keras.KerasTensor, channels: int, name: str, *, halve: bool) -> ke
 
 
 def _body(x: keras.KerasTensor, design: DlibDesign) -> keras.KerasTensor:
-    x = layers.Rescaling(1 / 256, offset=[-mean / 256 for mean in MEAN], name="scale")(x)
+    x = layers.Rescaling(1 / 256, offset=[-mean / 256 for mean in MEAN], dtype=EXACT, name="scale")(x)
     x = _convolve(x, design.channels[0], 7, 2, "stem", relu=True)
     x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
     for level, (channels, blocks) in enumerate(zip(design.channels, design.blocks, strict=True), 1):
         for block in range(1, blocks + 1):
             x = _block(x, channels, f"level{level}_block{block}", halve=level > 1 and block == 1)
-    return layers.GlobalAveragePooling2D(name="head_pool")(x)
+    return layers.GlobalAveragePooling2D(dtype=EXACT, name="head_pool")(x)
 
 
 def build_dlib_resnet(source: DlibNetwork) -> keras.Model:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from train.models.layers import HEAD, FusedBatchNormalization
+from train.models.layers import EXACT, HEAD, FusedBatchNormalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _convolve(x: keras.KerasTensor, channels: int, stride: int, name: str, *, re
 def build_embedder(design: EmbedderDesign = EmbedderDesign(), side: int = 112) -> keras.Model:
     """The network: float RGB 0…255 `[N,side,side,3]` in, unit vectors `[N,dimension]` out. Pre-processing is inside."""
     faces = x = keras.Input((side, side, 3), name="faces")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(x)
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype=EXACT, name="scale")(x)
     x = _convolve(x, design.stem, 2, "stem", relu=True)
     for stage, (channels, blocks) in enumerate(zip(design.channels, design.blocks, strict=True), 1):
         x = _convolve(x, channels, 2, f"stage{stage}", relu=True)
@@ -70,5 +70,5 @@ def build_embedder(design: EmbedderDesign = EmbedderDesign(), side: int = 112) -
             x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
     x = FusedBatchNormalization(momentum=0.97, epsilon=1e-4, name="head_norm")(x)
     x = layers.Flatten(name="head_flatten")(x)
-    x = layers.Dense(design.dimension, name=HEAD)(x)
-    return keras.Model(faces, layers.UnitNormalization(name="embeddings")(x), name="embedder")
+    x = layers.Dense(design.dimension, dtype=EXACT, name=HEAD)(x)
+    return keras.Model(faces, layers.UnitNormalization(dtype=EXACT, name="embeddings")(x), name="embedder")

@@ -8,7 +8,7 @@ from keras import layers
 from train.data.grid import VALUES
 from train.data.rectangles import PLOTS, SIDE
 from train.models.grid_detector import GridBoxes, confidence_prior
-from train.models.layers import FusedBatchNormalization
+from train.models.layers import EXACT, FusedBatchNormalization
 
 
 def build_rectangles_network(filters: int = 128) -> keras.Model:
@@ -30,11 +30,15 @@ def build_rectangles_network(filters: int = 128) -> keras.Model:
     cells = SIDE // PLOTS.cell
     numbers = cells * cells * PLOTS.boxes * VALUES
     # 28,800 inputs move an output together: made small, they move it as gently as the filters move theirs.
-    x = layers.Rescaling(0.01, name="gently")(layers.Flatten()(x))
+    x = layers.Rescaling(0.01, dtype=EXACT, name="gently")(layers.Flatten()(x))
     start = keras.initializers.RandomNormal(stddev=0.1)
     x = layers.Dense(
-        numbers, kernel_initializer=start, bias_initializer=confidence_prior(numbers // VALUES), name="raw"
+        numbers,
+        kernel_initializer=start,
+        bias_initializer=confidence_prior(numbers // VALUES),
+        dtype=EXACT,
+        name="raw",
     )(x)
-    x = layers.Reshape((cells, cells, PLOTS.boxes * VALUES))(x)
+    x = layers.Reshape((cells, cells, PLOTS.boxes * VALUES), dtype=EXACT)(x)
     anchors = [[width / SIDE, height / SIDE] for width, height in PLOTS.anchors]
-    return keras.Model(plots, GridBoxes(anchors, name="boxes")(x), name="iznet-rectangles")
+    return keras.Model(plots, GridBoxes(anchors, dtype=EXACT, name="boxes")(x), name="iznet-rectangles")
