@@ -94,6 +94,23 @@ def _cell_means(view: NDArray[Any], means: NDArray[Any]) -> None:
             means[j, i] = _cell_mean(view, j, i, height, width)
 
 
+def part_means(view: NDArray[Any], parts: NDArray[np.int64], side: int) -> NDArray[Any]:
+    """`[N,side,side]`: the `cell_means` of N parts of `[h,w]`, each `x1, y1, x2, y2` inside it, in one go."""
+    means = np.empty((len(parts), side, side), view.dtype)
+    _part_means(view, parts, means)
+    return means
+
+
+@compiled
+def _part_means(view: NDArray[Any], parts: NDArray[np.int64], means: NDArray[Any]) -> None:
+    count, height, width = means.shape
+    for n in range(count):
+        part = view[parts[n, 1] : parts[n, 3], parts[n, 0] : parts[n, 2]]
+        for j in range(height):
+            for i in range(width):
+                means[n, j, i] = _cell_mean(part, j, i, height, width)
+
+
 @compiled
 def _cell_mean(view: NDArray[Any], j: int, i: int, height: int, width: int) -> int:
     rows, columns = view.shape

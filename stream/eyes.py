@@ -20,7 +20,7 @@ from engine.letterbox import Letterbox
 from engine.types import Detections
 from stream.frames import Frame, VideoInfo
 from stream.orientation import face_transform, upright
-from stream.patches import SIDE, patch_of, patch_places
+from stream.patches import SIDE, patch_places, patches_of
 from stream.pictures import coarse_rgb, grey_cells, region_rgb, small_rgb
 from stream.shots import GRID
 from stream.stages import StageClock
@@ -55,9 +55,9 @@ class Eyes(Protocol):
         0.1 … 1."""
         ...
 
-    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """What `stream.patches` compares of faces in `[N,4]` xyxy pixels as displayed. May be asked of a frame that is
-        `done`."""
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What `stream.patches` compares, `[N,SIDE²]`, of N ≥ 1 faces in `[N,4]` xyxy pixels as displayed. May be asked
+        of a frame that is `done`."""
         ...
 
     def done(self, frames: Iterable[Frame]) -> None:
@@ -112,8 +112,8 @@ class HostEyes:
                 embedding[:] = job.start().result()[0]
         return embeddings, sharp
 
-    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return [patch_of(grey_cells(frame.picture, *place, SIDE)) for place in patch_places(boxes, self._info)]
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return patches_of(grey_cells(frame.picture, patch_places(boxes, self._info), SIDE))
 
     def expect(self, frame: Frame, threshold: float) -> None:
         pass

@@ -24,7 +24,7 @@ from stream.eyes import sharpness_of
 from stream.frames import Frame, VideoInfo
 from stream.orientation import face_transform
 from stream.overlay import Inked
-from stream.patches import SIDE, patch_of, patch_places
+from stream.patches import SIDE, patch_places, patches_of
 from stream.pictures import coarse_rgb, grey_cells
 from stream.planes import PixelLayout, on_gpu, stored_format
 from stream.shots import GRID
@@ -96,13 +96,13 @@ class GpuEyes:
             embeddings, variances = self._vision.embed(there, matrices)
         return embeddings, [sharpness_of(variance) for variance in variances.tolist()]
 
-    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         places = patch_places(boxes, self._info)
         if not on_gpu(frame.picture):
-            return [patch_of(grey_cells(frame.picture, *place, SIDE)) for place in places]
+            return patches_of(grey_cells(frame.picture, places, SIDE))
         there, grey = device_frame(frame.picture), PixelLayout.of(stored_format(frame.picture)).grey
-        parts = [replace(there, picture=there.picture.part(*place)) for place in places]
-        return [patch_of(self._vision.cells(part, SIDE, SIDE)[grey]) for part in parts]
+        parts = [replace(there, picture=there.picture.part(*place)) for place in places.tolist()]
+        return patches_of(np.stack([self._vision.cells(part, SIDE, SIDE)[grey] for part in parts]))
 
     def done(self, frames: Iterable[Frame]) -> None:
         for frame in frames:

@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from stream.colours import cell_means, fill_cells, fill_rgb, rgb_matrix
+from stream.colours import fill_cells, fill_rgb, part_means, rgb_matrix
 from stream.planes import Component, PixelLayout, is_full_range, matrix_of, on_gpu, stored_format
 
 _SWS_MATRICES = {
@@ -115,14 +115,14 @@ def coarse_rgb(picture: av.VideoFrame, width: int, height: int) -> NDArray[np.ui
     return out
 
 
-def grey_cells(picture: av.VideoFrame, x0: int, y0: int, x1: int, y1: int, side: int) -> NDArray[Any]:
-    """The pixels `[y0:y1, x0:x1]` of the stored picture, which lie inside it, in `[side,side]` cells: luma or green, in
-    the samples' own numbers. A few samples of a cell stand for all of them.
+def grey_cells(picture: av.VideoFrame, parts: NDArray[np.int64], side: int) -> NDArray[Any]:
+    """Parts `[N,4]` of the stored picture, x1, y1, x2, y2 inside it, in `[N,side,side]` cells: luma or green, in the
+    samples' own numbers. A few samples of a cell stand for all of them.
     """
     layout = _layout(picture)
     if layout is None:
-        return cell_means(region_rgb(picture, x0, y0, x1, y1)[..., 1], side, side)
-    return cell_means(_three(layout, picture)[layout.grey][y0:y1, x0:x1], side, side)
+        return part_means(_rgb(picture, picture.width, picture.height)[..., 1], parts, side)
+    return part_means(_three(layout, picture)[layout.grey], parts, side)
 
 
 def region_rgb(picture: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ def faces_compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     patches = GpuEyes.patches
 
-    def counted(self: GpuEyes, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def counted(self: GpuEyes, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         counts.append(len(boxes))
         return patches(self, frame, boxes)
 

@@ -23,8 +23,8 @@ class Pictures:
     def __init__(self) -> None:
         self.patch = np.zeros(SIDE * SIDE, np.float32)
 
-    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return [self.patch for _ in boxes]
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([self.patch for _ in boxes])
 
 
 def unit(seed: int) -> NDArray[np.float32]:

@@ -37,8 +37,8 @@ class Eyes:
     def embeddings(self, frame: Frame, landmarks: Sequence[Any]) -> tuple[NDArray[np.float32], list[float]]:
         return np.stack([PEOPLE[self.who(frame.index, float(p[0, 0]))] for p in landmarks]), [1.0] * len(landmarks)
 
-    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return [np.eye(256, dtype=np.float32)[self.picture(frame.index, float(box[0]))] for box in boxes]
+    def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.eye(256, dtype=np.float32)[[self.picture(frame.index, float(box[0])) for box in boxes]]
 
     def done(self, frames: Iterable[Frame]) -> None:
         pass

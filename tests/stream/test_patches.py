@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.frames import Rotation, VideoInfo
-from stream.patches import BROKEN, SIDE, alike, is_broken, parting, patch_of, patch_places
+from stream.patches import BROKEN, SIDE, alike, is_broken, parting, patch_of, patch_places, patches_of
 from stream.pictures import grey_cells
 
 RANDOM = np.random.default_rng(5)
@@ -58,9 +58,9 @@ def test_where_one_melts_into_the_other_the_middle_parts_them() -> None:
 
 def test_a_patch_lies_where_the_face_is_stored() -> None:
     box = np.array([[40, 60, 104, 140]], np.float32)
-    assert patch_places(box, info()) == [(40, 60, 104, 140)]
-    assert patch_places(box, info(180)) == [(216, 100, 280, 180)]
-    assert patch_places(box, info(90)) == [(60, 136, 140, 200)]
+    assert patch_places(box, info()).tolist() == [[40, 60, 104, 140]]
+    assert patch_places(box, info(180)).tolist() == [[216, 100, 280, 180]]
+    assert patch_places(box, info(90)).tolist() == [[60, 136, 140, 200]]
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,18 @@ def test_every_pixel_format_gives_the_same_patch(pixel_format: str) -> None:
         picture = av.VideoFrame.from_ndarray(shown, "pal8")
     elif pixel_format != "rgb24":
         picture = picture.reformat(format=pixel_format)
-    patch = patch_of(grey_cells(picture, 80, 100, 144, 164, SIDE))
-    assert alike(patch, patch_of(shades[::4, ::4])) > 0.99
+    here, elsewhere = patches_of(grey_cells(picture, np.array([[80, 100, 144, 164], [0, 0, 64, 64]]), SIDE))
+    assert alike(here, patch_of(shades[::4, ::4])) > 0.99
+    assert not elsewhere.any()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_patches_have_no_mean_and_length_one(kind: type) -> None:
+    cells = np.random.default_rng(2).integers(0, 255, (3, SIDE, SIDE)).astype(kind)
+    cells[1] = 7
+    patches = patches_of(cells)
+    flat = cells.reshape(3, -1).astype(np.float64)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat[[0, 2]] /= np.linalg.norm(flat[[0, 2]], axis=1, keepdims=True)
+    assert patches.dtype == np.float32
+    np.testing.assert_allclose(patches, flat, atol=1e-6)
