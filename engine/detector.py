@@ -179,8 +179,8 @@ class Detector(Network):
             threads: of the CPU; None takes all, or half of them for a video.
             precision: `auto`, `f32`, `f16`, `bf16` or `int8`.
             video: whether the pictures of a video follow, by the hundred and of one size. `auto` then takes the shipped
-                network in 8-bit integers where that is the fastest: in OpenVINO on a CPU without bfloat16. It has to be
-                made ready for every size anew, which is not worth it for photos.
+                network in 8-bit integers where that is the fastest: in OpenVINO. It has to be made ready for every size
+                anew, which is not worth it for photos.
 
         Raises:
             InputError: the file is no detector.
@@ -189,7 +189,8 @@ class Detector(Network):
         if model is not None:
             file = ModelFile.read(model, "detector")
         else:
-            integer = precision == "int8" or (precision == "auto" and video and _integers_pay(device, backend))
+            quick = precision == "auto" and video and choose(device, backend).backend == "openvino"
+            integer = quick or precision == "int8"
             file = ModelFile.shipped("detector", "int8" if integer else "")
         if threads is None and video:
             threads = threads_beside_video()
@@ -310,14 +311,6 @@ class Detector(Network):
     ) -> Letterbox:
         """How `detect` fits a picture of that width and height; see `Letterbox.fit`."""
         return Letterbox.fit(width, height, size or self.size, max(self.strides), pixel_aspect)
-
-
-def _integers_pay(device: Device, backend: Backend | None) -> bool:
-    if choose(device, backend).backend != "openvino":
-        return False
-    from engine.openvino_session import has_bf16
-
-    return not has_bf16()
 
 
 def _strides(model: ModelFile) -> tuple[int, ...]:

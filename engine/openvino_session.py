@@ -46,7 +46,9 @@ class OpenVINOSession:
             properties["INFERENCE_NUM_THREADS"] = threads
         if precision == "bf16" and not has_bf16():
             raise MissingError("precision bf16: this CPU has no bfloat16 arithmetic; use f32 or auto")
-        if precision != "auto":
+        if precision == "auto" and model.integer:
+            properties["INFERENCE_PRECISION_HINT"] = "f32"  # what is left to floats is not worth turning round to bf16
+        elif precision != "auto":
             properties["INFERENCE_PRECISION_HINT"] = precision
         self._properties = properties
         self.model = model

@@ -210,7 +210,7 @@ def card_use(values: Values) -> str:
     text = (
         f"- Default threshold {values['threshold']:g} (`iznet.threshold`): precision {row['precision']:.3f} and recall "
         f"{row['recall']:.3f} on {values['data']} at {row['size']} for faces of 16 px and more.\n"
-        "- Default precision `auto`: bf16 on CPUs that have it; else f32 for photos and, in OpenVINO, INT8 for videos."
+        "- Default precision `auto`: INT8 for videos in OpenVINO; else bf16 on CPUs that have it, and f32."
     )
     costs = []
     for name in ("bf16", "INT8"):
