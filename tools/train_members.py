@@ -44,8 +44,9 @@ def members(
     from engine.enrolment import Rules, assemble, look, open_embedder
     from engine.errors import InputError
     from tools.enroll import PhotoProgress
-    from train.members import MemberRecipe, export, faces_of, train_members
+    from train.members import GALLERY, NETWORK, MemberRecipe, check_out, export, faces_of, train_members
 
+    check_out(out)
     rules = Rules(far=far, cohort=cohort)
     embedder = open_embedder(folder, rules, engine.open_embedder)
     strangers, reason = cohort_for(embedder.name, embedder.sha256, cohort)
@@ -87,6 +88,6 @@ def members(
         click.echo(f"{what}: {100 * a:.1f} % before, {100 * b:.1f} % after ({100 * (b - a):+.1f} points)")
     click.echo(f"Strangers stayed where they were to a mean cosine of {result.moved:.3f}.")
     if result.better:
-        click.echo(f"Kept: iznet label VIDEO -g {out / 'members.gallery'} --embedder {out / 'embedder.onnx'}")
+        click.echo(f"Kept: iznet label VIDEO -g {out / GALLERY} --embedder {out / NETWORK}")
     else:
         click.echo("Not kept: it is no better than the embedder as it is, which stays the one to use.")

@@ -31,9 +31,10 @@ from engine.embedder import Embedder, unit
 from engine.enrolment import Looked
 from engine.errors import InputError
 from engine.gallery import Gallery
+from engine.output_file import check_folder, check_output
 from train.data.faces import CROP, FACE
 from train.data.views import Rng, Strength, degrade, scene
-from train.output import write_whole
+from train.output import replaced, write_whole
 
 FEWEST = 6
 """Photos of a person from which on some are kept aside."""
@@ -41,6 +42,13 @@ ASIDE = 0.3
 """Part of them that is."""
 CHANGES = Strength(blend=0, splice=0, warp=0.1, tint=0.15, shade=0.2, occlude=0.1)
 """Of the views: turned, lit otherwise, partly covered, of worse quality; but always the same person's face alone."""
+OUTPUTS = NETWORK, CHECKSUM, COHORT, GALLERY = (
+    "embedder.onnx",
+    "embedder.sha256",
+    "embedder.cohort",
+    "members.gallery",
+)
+"""What `export` leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +92,17 @@ class DevFigures:
     threshold: float
     photos: int
 
+    def beats(self, other: DevFigures) -> bool:
+        """Whether more photos are named right; where as many are, whether more are nearest to the right person."""
+        return (self.named, self.rank1) > (other.named, other.rank1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MembersResult:
     """What came of it."""
 
     matrix: NDArray[np.float32]
-    """`[D,D]`, learned from all photos."""
+    """`[D,D]`, learned from all photos where it is `better`, otherwise without those kept aside."""
     before: DevFigures
     after: DevFigures
     """With a layer that had not learned from the photos kept aside."""
@@ -101,8 +113,8 @@ class MembersResult:
 
     @property
     def better(self) -> bool:
-        """More photos are named right; where as many are, more are nearest to the right person."""
-        return (self.after.named, self.after.rank1) > (self.before.named, self.before.rank1)
+        """Whether the layer is worth keeping."""
+        return self.after.beats(self.before)
 
 
 def faces_of(looked: Looked, gallery: Gallery) -> Faces:
@@ -178,11 +190,11 @@ def train_members(
         labels = np.tile(label[which], len(views))
         return fit_layer(own, labels, cohort.draw(20_000, seed=1), recipe, lambda done, of: progress(said, done, of))
 
-    tried = fit(~aside, "steps")
+    matrix = fit(~aside, "steps")
     before = dev_figures(plain, faces.people, aside, cohort, far)
-    after = dev_figures(unit(plain @ tried), faces.people, aside, mapped_cohort(cohort, tried, "", ""), far)
-    # What is kept has learned from all photos; that it helps was shown without those kept aside.
-    matrix = fit(np.ones_like(aside), "steps with all photos")
+    after = dev_figures(unit(plain @ matrix), faces.people, aside, mapped_cohort(cohort, matrix, "", ""), far)
+    if after.beats(before):  # which was shown without those kept aside; what is kept learns from all photos
+        matrix = fit(np.ones_like(aside), "steps with all photos")
     strangers = cohort.draw(5_000, seed=2)
     moved = float(np.einsum("nd,nd->n", strangers, unit(strangers @ matrix)).mean())
     return MembersResult(matrix, before, after, train=int((~aside).sum()), moved=moved)
@@ -308,15 +320,11 @@ def same_rate_threshold(cohort: Cohort, matrix: NDArray[np.float32], threshold: 
     return float(np.quantile((mapped @ mapped.T)[upper], 1 - share)) if share > 0 else threshold
 
 
-def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str, threshold: float) -> str:
-    """Write the embedder at `source` with the layer behind it to `target`, and `NAME.sha256` beside it.
-
-    Returns:
-        The checksum.
+def with_layer(source: Path, matrix: NDArray[np.float32], name: str, threshold: float) -> bytes:
+    """The embedder at `source` with the layer behind it, as an ONNX file.
 
     Raises:
         InputError: `source` has no output `embeddings`.
-        OutputError: `target` cannot be written.
     """
     model = onnx.load(source)
     graph = model.graph
@@ -332,11 +340,7 @@ def add_layer(source: Path, target: Path, matrix: NDArray[np.float32], name: str
     del model.metadata_props[:]
     helper.set_model_props(model, facts | {"iznet.name": name, "iznet.threshold": f"{threshold:.3f}"})
     onnx.checker.check_model(model)
-    data = model.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(data).hexdigest()
-    write_whole(target, data)
-    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
-    return digest
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _append_layer(graph: onnx.GraphProto, matrix: NDArray[np.float32]) -> None:
@@ -361,10 +365,26 @@ def _append_layer(graph: onnx.GraphProto, matrix: NDArray[np.float32]) -> None:
     )
 
 
+def check_out(out: Path) -> None:
+    """Refuse a folder for `export` that takes no files, before anything is learned. Nothing is made there.
+
+    Raises:
+        OutputError: it cannot be made, is a file, or one of the files in it cannot be replaced.
+    """
+    there = out
+    while not there.exists():
+        there = there.parent
+    if there == out:
+        for name in OUTPUTS:
+            check_output(out / name, overwrite=True)
+    else:
+        check_folder(there, out)
+
+
 def export(
     result: MembersResult, gallery: Gallery, embedder: Embedder, cohort: Cohort, out: Path, far: float = FAR
 ) -> Gallery:
-    """Write `embedder.onnx`, `.sha256`, `embedder.cohort` and `members.gallery` to the folder `out`.
+    """Write `OUTPUTS` to the folder `out`.
 
     Args:
         result: what was learned.
@@ -379,21 +399,25 @@ def export(
 
     Raises:
         OutputError: `out` cannot be written.
-        InputError: ONNX Runtime does not answer as the layer says.
+        RuntimeError: ONNX Runtime does not answer as the layer says; nothing has been replaced.
     """
     name = f"{embedder.name}-members"
     threshold = same_rate_threshold(cohort, result.matrix, embedder.threshold)
-    digest = add_layer(embedder.session.model.path, out / "embedder.onnx", result.matrix, name, threshold)
-    _check_export(out / "embedder.onnx", embedder, result.matrix)
+    data = with_layer(embedder.session.model.path, result.matrix, name, threshold)
+    digest = hashlib.sha256(data).hexdigest()
+    with replaced(out / NETWORK) as temporary:
+        temporary.write_bytes(data)
+        _check_export(temporary, embedder, result.matrix)
+    write_whole(out / CHECKSUM, f"{digest}  {NETWORK}\n")
     moved = mapped_cohort(cohort, result.matrix, name, digest)
-    moved.save(out / "embedder.cohort")
+    moved.save(out / COHORT)
     people = {
         person.name: replace(gallery.photos(n), embeddings=unit(gallery.of(n) @ result.matrix))
         for n, person in enumerate(gallery.persons)
     }
     rebuilt = Gallery.build(people, digest, threshold, name, gallery.made_by, gallery.method)
     rebuilt = calibrate(rebuilt, moved, far)
-    rebuilt.save(out / "members.gallery", overwrite=True)
+    rebuilt.save(out / GALLERY, overwrite=True)
     return rebuilt
 
 
@@ -405,4 +429,4 @@ def _check_export(path: Path, embedder: Embedder, matrix: NDArray[np.float32]) -
     original.close()
     tuned.close()
     if not difference < 1e-4:
-        raise InputError(f"{path}: answers otherwise than was learned (by {difference:.3g}); do not use it")
+        raise RuntimeError(f"the exported network answers otherwise than was learned, by {difference:.3g}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +15,24 @@ from PIL import Image
 from engine import Embedder, Gallery
 from engine.cohort import Cohort
 from engine.embedder import unit
-from engine.errors import InputError
+from engine.errors import InputError, OutputError
 from tests.networks import PEOPLE, scene
+from train import members
 from train.members import (
     ASIDE,
+    DevFigures,
     Faces,
     MemberRecipe,
-    add_layer,
+    MembersResult,
     changed_view,
+    check_out,
     dev_figures,
     fit_layer,
     kept_aside,
     mapped_cohort,
     same_rate_threshold,
     train_members,
+    with_layer,
 )
 
 D = 16
@@ -97,24 +103,27 @@ def test_a_mapped_cohort_draws_what_the_layer_makes_of_strangers() -> None:
 
 def test_the_layer_is_added_to_the_network(tmp_path: Path, embedder_file: Path) -> None:
     matrix = (np.eye(128) + 0.2 * np.random.default_rng(0).normal(size=(128, 128))).astype(np.float32)
-    digest = add_layer(embedder_file, tmp_path / "tuned.onnx", matrix, "colours-members", 0.25)
-    original = Embedder.open(embedder_file, threads=1)
-    tuned = Embedder.open(tmp_path / "tuned.onnx", threads=1)
-    assert tuned.sha256 == digest
+    data = with_layer(embedder_file, matrix, "colours-members", 0.25)
+    (tmp_path / "tuned.onnx").write_bytes(data)
+    original = Embedder.open(embedder_file, threads=1, precision="f32")
+    tuned = Embedder.open(tmp_path / "tuned.onnx", threads=1, precision="f32")
+    assert tuned.sha256 == hashlib.sha256(data).hexdigest()
     assert (tuned.name, tuned.threshold) == ("colours-members", 0.25)
     faces = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_allclose(tuned.embed(faces), unit(original.embed(faces) @ matrix), atol=1e-4)
-    assert add_layer(embedder_file, tmp_path / "again.onnx", matrix, "colours-members", 0.25) == digest
-    session = ort.InferenceSession(str(tmp_path / "again.onnx"), providers=["CPUExecutionProvider"])
+    assert with_layer(embedder_file, matrix, "colours-members", 0.25) == data
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
     assert [o.name for o in session.get_outputs()] == ["embeddings"]
 
 
 def test_a_layer_is_added_to_a_network_that_has_one(tmp_path: Path, embedder_file: Path) -> None:
     rng = np.random.default_rng(3)
     first, second = (np.eye(128) + 0.1 * rng.normal(size=(2, 128, 128))).astype(np.float32)
-    add_layer(embedder_file, tmp_path / "once.onnx", first, "once", 0.25)
-    add_layer(tmp_path / "once.onnx", tmp_path / "twice.onnx", second, "twice", 0.3)
-    original, twice = (Embedder.open(file, threads=1) for file in (embedder_file, tmp_path / "twice.onnx"))
+    (tmp_path / "once.onnx").write_bytes(with_layer(embedder_file, first, "once", 0.25))
+    (tmp_path / "twice.onnx").write_bytes(with_layer(tmp_path / "once.onnx", second, "twice", 0.3))
+    original, twice = (
+        Embedder.open(file, threads=1, precision="f32") for file in (embedder_file, tmp_path / "twice.onnx")
+    )
     faces = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
     expected = unit(unit(original.embed(faces) @ first) @ second)
     np.testing.assert_allclose(twice.embed(faces), expected, atol=1e-4)
@@ -140,16 +149,60 @@ def test_too_few_photos_and_a_foreign_cohort(embedder: Embedder) -> None:
         train_members(few, embedder, sphere("f" * 64, 128))
 
 
-def test_what_is_kept_has_learned_from_all_photos(embedder: Embedder) -> None:
+@pytest.mark.parametrize("helps", [True, False])
+def test_what_is_kept_has_learned_from_all_photos(
+    helps: bool, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(2)
     people = ("ann",) * 8 + ("ben",) * 8
     colours = np.array([PEOPLE[name] for name in people])[:, None, None] + rng.integers(-20, 20, (16, 1, 1, 3))
     crops = np.broadcast_to(np.clip(colours, 0, 255), (16, 112, 112, 3)).astype(np.uint8)
     cohort, recipe = sphere(embedder.sha256, 128), MemberRecipe(steps=20, batch=32, views=0)
-    result = train_members(Faces(crops, people, tuple(map(str, range(16)))), embedder, cohort, recipe)
+    figures = iter([DevFigures(0.9, 0.5, 0.3, 4), DevFigures(0.9, 0.6 if helps else 0.5, 0.3, 4)])
+    monkeypatch.setattr(members, "dev_figures", lambda *_: next(figures))
+    said = []
+    faces = Faces(crops, people, tuple(map(str, range(16))))
+    result = train_members(faces, embedder, cohort, recipe, progress=lambda what, done, of: said.append(what))
+    assert result.better == helps
     assert result.train == 12
-    everybody = fit_layer(embedder.embed(crops), np.repeat([0, 1], 8), cohort.draw(20_000, seed=1), recipe)
-    np.testing.assert_allclose(result.matrix, everybody, atol=1e-5)
+    used = np.ones(16, bool) if helps else ~kept_aside(people, faces.files)
+    strangers = cohort.draw(20_000, seed=1)
+    expected = fit_layer(embedder.embed(crops)[used], np.repeat([0, 1], 8)[used], strangers, recipe)
+    np.testing.assert_allclose(result.matrix, expected, atol=1e-5)
+    assert said.count("steps") == 20
+    assert said.count("steps with all photos") == (20 if helps else 0)
+
+
+@pytest.mark.parametrize("obstacle", ["the folder is a file", "above it is a file", "a name is taken by a folder"])
+def test_a_place_that_takes_no_files_is_refused_before_anything_is_learned(obstacle: str, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    check_out(out)
+    assert not out.parent.exists()
+    taken = {"the folder is a file": out, "above it is a file": out.parent}.get(obstacle, out / "embedder.cohort" / "x")
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=str(tmp_path)):
+        check_out(out)
+    assert taken.read_bytes() == b"mine"
+
+
+def test_a_network_that_came_out_wrong_takes_nothings_place(
+    tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it would if a version of ONNX computed the layer otherwise."""
+    turned = np.roll(np.eye(128, dtype=np.float32), 1, axis=0)
+    real = members.with_layer
+    monkeypatch.setattr(members, "with_layer", lambda source, matrix, *rest: real(source, turned, *rest))
+    figures = DevFigures(0.9, 0.5, 0.3, 4)
+    result = MembersResult(np.eye(128, dtype=np.float32), figures, replace(figures, named=0.6), 12, 1.0)
+    gallery = Gallery.build({"ann": np.eye(1, 128, dtype=np.float32)}, embedder.sha256, 0.3)
+    for name in members.OUTPUTS:
+        (tmp_path / name).write_bytes(b"of an earlier run")
+    with pytest.raises(RuntimeError, match="otherwise than was learned"):
+        members.export(result, gallery, embedder, sphere(embedder.sha256, 128), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(
+        members.OUTPUTS, b"of an earlier run"
+    )
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -169,7 +222,7 @@ def test_as_typed(
                 b = 110 + (25 if name == "ben" else 0) + int(rng.integers(0, 8))
             box = (120 + 7 * n, 80 + 5 * n, 220 + 7 * n, 200 + 5 * n)
             Image.fromarray(scene(500, 400, [(box, (r, g, b))])).save(tmp_path / "people" / name / f"{n}.png")
-    opened = Embedder.open(embedder_file, threads=1)
+    opened = Embedder.open(embedder_file, threads=1, precision="f32")
     sphere(opened.sha256, 128).save(tmp_path / "c.cohort")
     out = tmp_path / "out"
     networks = ["--detector", str(detector_file), "--embedder", str(embedder_file), "--threads", "1"]
