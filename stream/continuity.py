@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.eyes import Eyes
-from stream.frames import Face, Frame, LabelledFrame
+from stream.frames import Face, Frame, LabelledFrame, sightings
 from stream.patches import BROKEN, alike, is_broken, parting
 
 AWAY = 2.0
@@ -47,7 +47,7 @@ class Continuity:
         """Of the faces of the next frame that was looked at, those whose picture has changed all at once since the look
         before: their tracks, and the seconds of that look.
 
-        `held` are frames before this one, in order, at best all of them since that look.
+        `held` are frames up to this one, in order, at best all of them since that look.
         """
         if not faces:
             return {}
@@ -58,8 +58,8 @@ class Continuity:
             if before is not None and not patch.any():
                 patch = before.patch  # in the dark, or in a flash, there is nothing to be seen
             if before is not None and alike(before.patch, patch) < BROKEN:
-                between = [self._patch(*each) for each in sightings(face.track, held) if each[0].time > before.time]
-                if is_broken([before.patch, *between, patch]):
+                there = [each for each in sightings(face.track, held) if before.time < each[0].time < frame.time]
+                if is_broken([before.patch, *(self._patch(*each) for each in there), patch]):
                     changes[face.track] = before.time
             self._seen[face.track] = _Seen(frame.time, patch)
         self.forget([track for track, seen in self._seen.items() if frame.time - seen.time > AWAY])
@@ -95,10 +95,4 @@ class Continuity:
             self._known.pop(track, None)
 
     def _patch(self, frame: Frame, face: Face) -> NDArray[np.float32]:
-        (patch,) = self._eyes.patches(frame, face.box[None])
-        return patch
-
-
-def sightings(track: int, held: Iterable[LabelledFrame]) -> list[tuple[Frame, Face]]:
-    """Where a track is on these frames."""
-    return [(each.frame, face) for each in held for face in each.faces if face.track == track]
+        return np.asarray(self._eyes.patches(frame, face.box[None])[0])

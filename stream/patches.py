@@ -36,7 +36,7 @@ def patch_of(cells: NDArray[Any]) -> NDArray[np.float32]:
         >>> round(alike(patch_of(cells), patch_of(cells // 2 + 40)), 2)
         1.0
     """
-    return patches_of(cells[None])[0]
+    return np.asarray(patches_of(cells[None])[0])
 
 
 def patches_of(cells: NDArray[Any]) -> NDArray[np.float32]:

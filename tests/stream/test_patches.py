@@ -92,7 +92,7 @@ def test_every_pixel_format_gives_the_same_patch(pixel_format: str) -> None:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_patches_have_no_mean_and_length_one(kind: type) -> None:
-    cells = np.random.default_rng(2).integers(0, 255, (3, SIDE, SIDE)).astype(kind)
+    cells: Any = np.random.default_rng(2).integers(0, 255, (3, SIDE, SIDE)).astype(kind)
     cells[1] = 7
     patches = patches_of(cells)
     flat = cells.reshape(3, -1).astype(np.float64)
