@@ -8,11 +8,8 @@ Between the frames that were looked at, faces are put where they must have been.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,58 +18,20 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
-from stream.cadence import EVEN, EVERY_FRAME
-from stream.continuity import Continuity, sightings
+from stream.cadence import EVERY_FRAME
+from stream.continuity import Continuity
 from stream.eyes import Eyes, HostEyes
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, face_quality
 from stream.looking import Gap, Looker
 from stream.stages import StageClock
-from stream.tracker import FAINT, Looks, Tracker, apart
+from stream.tracker import FAINT, Looks, Tracker
+from stream.trajectories import Trajectories
 
 WORTH_A_LOOK = 0.1
 """Quality of a face from which its embedding may settle a doubt of the tracker."""
-FASTEST = 10.0
-"""Face sizes a second that a face may go unseen and still be the same one; a change of size counts as its logarithm."""
 HELD_BYTES = 512 << 20
 """Decoded pictures that the look-ahead may hold; it is shortened for pictures too large for that."""
-
-
-@dataclass(slots=True)
-class _Life:
-    """What is kept of a track until the end."""
-
-    shot: int
-    first: int
-    last: int
-    frames: int
-    drawn: int = 0
-    """pts of the latest frame it is on that was given out."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sighting:
-    """Where a face was found."""
-
-    face: Face
-    index: int
-    time: float
-
-
-@dataclass(slots=True)
-class _Course:
-    """Where a track was found, which matters until its shot ends."""
-
-    after: float
-    """Seconds of the look before it was found first."""
-    first: _Sighting
-    latest: _Sighting
-
-
-def _within_reach(before: _Sighting, after: _Sighting) -> bool:
-    """Whether a face may have got from the one to the other meanwhile."""
-    distance, growth = apart(before.face.box[None], after.face.box[None])
-    return bool(distance + growth <= 1 + FASTEST * (after.time - before.time))
 
 
 class Analyser:
@@ -98,8 +57,8 @@ class Analyser:
         ...             print(labelled.frame.index, [face.name for face in labelled.faces])
     """
 
-    fill_gap = 0.35
-    """Seconds a face may be missed by looks and still be drawn in between, where it must have been."""
+    identity_type: type[Identity] = Identity
+    """What names the tracks."""
 
     def __init__(
         self,
@@ -146,20 +105,9 @@ class Analyser:
         another = strangers + 0.65 * (same - strangers)
         faint = np.inf if cautious else FAINT
         self._tracker = Tracker(confident=detector.threshold, faint=faint, unlike=unlike, strangers=strangers)
-        self._identity = Identity(gallery, same=same, unlike=another)
+        self._identity = self.identity_type(gallery, same=same, unlike=another)
         self._continuity = Continuity(self._eyes)
-        self._lives: dict[int, _Life] = {}
-        self._joined: dict[int, int] = {}
-        """Tracks that turned out to be an earlier one, seen again."""
-        self._here: dict[int, _Course] = {}
-        """The tracks of the current shot, in order of appearance."""
-        self._passed_over: list[_Sighting] = []
-        """The weak detections of the latest look that are in no track."""
-        self._tracked_at = 0.0
-        """Seconds of the latest frame that was looked at and tracked."""
-        self._tracked: dict[int, int] = {}
-        """What the tracker calls the faces of the current frame."""
-        self._held: deque[LabelledFrame] = deque()
+        self._trajectories = Trajectories(self._identity)
         self._bounds = np.array([info.width, info.height] * 2, np.float32)
 
     def _prepare(self, named: bool) -> None:
@@ -186,123 +134,64 @@ class Analyser:
         if gap.cut:
             self._identity.settle(self._tracker.shot)
             self._tracker.cut()
-            self._here.clear()
-            self._passed_over.clear()
             self._continuity.forget()
-            self._joined.clear()
+            self._trajectories.cut()
         for i, frame in enumerate(gap.frames):
-            frame.shot = self._tracker.shot
-            faces: list[Face] = []
+            labelled = self._hold(frame)
             if i in gap.found:
-                with self._clock("track"):
-                    faces = self._track(frame, gap.found[i])
-                self._look(frame, faces)
-                faces = self._reunite(frame, faces)
-            self._held.append(LabelledFrame(frame, self._info.rotation, faces))
+                self._track(labelled, gap.found[i])
+                self._look(labelled)
+                self._reunite(labelled)
         self._eyes.done(gap.frames)
-        now = gap.frames[-1].time
+        now, held = gap.frames[-1].time, self._trajectories.held
         released = []
-        while self._held and (now - self._held[0].frame.time >= self._lookahead or len(self._held) > self._held_limit):
-            released.append(self._named(self._held.popleft()))
+        while held and (now - held[0].frame.time >= self._lookahead or len(held) > self._held_limit):
+            released.append(self._released())
         return released
 
     def release(self) -> list[LabelledFrame]:
         """The frames still held, after the last gap was followed."""
-        released = [self._named(held) for held in self._held]
-        self._held.clear()
-        return released
+        return [self._released() for _ in range(len(self._trajectories.held))]
 
     def verdicts(self) -> list[TrackVerdict]:
         """What became of every track, by all that is known now, in order of their ids."""
         strangers = self._identity.strangers()
-        return [self._verdict(track, strangers.get(track)) for track in sorted(self._lives)]
+        return [self._verdict(track, strangers.get(track)) for track in sorted(self._trajectories.lifespans)]
 
     def _verdict(self, track: int, stranger: int | None = None) -> TrackVerdict:
         """What became of a track, by all that is known now."""
-        life, naming = self._lives[track], self._identity.naming(track)
+        lifespan, naming = self._trajectories.lifespans[track], self._identity.naming(track)
         return TrackVerdict(
             track=track,
-            shot=life.shot,
+            shot=lifespan.shot,
             verdict=naming.verdict,
             name=naming.name,
             similarity=naming.similarity,
-            first=life.first,
-            last=life.last,
-            frames=life.frames,
+            first=lifespan.first,
+            last=lifespan.last,
+            frames=lifespan.frames,
             stranger=stranger,
         )
 
-    def _track(self, frame: Frame, found: Detections) -> list[Face]:
-        ids = self._tracker.update(found, frame.time, self._looks(frame, found))
-        boxes = np.clip(found.boxes, 0, self._bounds)
-        self._tracked = {self._joined.get(track, track): track for track in ids if track >= 0}
-        faces = [
-            Face(self._joined.get(track, track), boxes[row], float(found.scores[row]), found.landmarks[row])
-            for row, track in enumerate(ids)
-            if track >= 0 and bool(np.all(boxes[row, 2:] > boxes[row, :2]))
-        ]
-        self._identity.see(frame.shot, [face.track for face in faces], frame.time)
-        for face in faces:
-            now, course = _Sighting(face, frame.index, frame.time), self._here.get(face.track)
-            if course is None:
-                self._lives[face.track] = _Life(frame.shot, frame.pts, frame.pts, 0)
-                self._here[face.track] = _Course(self._tracked_at, self._gone_back(now), now)
-            else:
-                if self._tracked_at <= course.latest.time or now.time - course.latest.time <= self.fill_gap:
-                    self._fill(course.latest, now)
-                course.latest = now
-            self._lives[face.track].last = frame.pts
-            self._lives[face.track].frames += 1
-        self._passed_over = [
-            _Sighting(Face(-1, boxes[row], float(found.scores[row]), found.landmarks[row]), frame.index, frame.time)
-            for row, track in enumerate(ids)
-            if track < 0 and bool(np.all(boxes[row, 2:] > boxes[row, :2]))
-        ]
-        self._tracked_at = frame.time
-        return faces
+    def _hold(self, frame: Frame) -> LabelledFrame:
+        """The next frame, with nobody on it yet."""
+        frame.shot = self._tracker.shot
+        labelled = LabelledFrame(frame, self._info.rotation)
+        self._trajectories.hold(labelled)
+        return labelled
 
-    def _gone_back(self, now: _Sighting) -> _Sighting:
-        """Where a track really begins that is found with confidence only `now`: if the face stood there at the latest
-        look already, though weakly, then also in between, where nobody looked."""
-        near = [
-            (float(np.sum(apart(before.face.box[None], now.face.box[None]))), number)
-            for number, before in enumerate(self._passed_over)
-        ]
-        unlike, number = min(near, default=(np.inf, 0))
-        if unlike > EVEN or not 1 < now.index - self._passed_over[number].index <= len(self._held):
-            return now
-        before = self._passed_over.pop(number)
-        before = replace(before, face=replace(before.face, track=now.face.track))
-        self._put(self._held[before.index - now.index], before.face)
-        self._fill(before, now)
-        return before
-
-    def _fill(self, before: _Sighting, after: _Sighting) -> None:
-        """Put the face of one track that was not found between two sightings on the held frames there, moving evenly;
-        not where the same person was found elsewhere meanwhile."""
-        gap = after.time - before.time
-        name = self._identity.naming(after.face.track).name
-        for held in self._held_between(before.index, after.index):
-            if name is not None and any(self._identity.naming(other.track).name == name for other in held.faces):
-                continue
-            share = np.float32((held.frame.time - before.time) / gap)
-            box = before.face.box + share * (after.face.box - before.face.box)
-            landmarks = before.face.landmarks + share * (after.face.landmarks - before.face.landmarks)
-            self._put(held, Face(after.face.track, box, 0.0, landmarks))
-
-    def _held_between(self, before: int, after: int) -> list[LabelledFrame]:
-        """The frames between those two, if all of them are still held."""
-        oldest = self._held[0].frame.index if self._held else after
-        return list(islice(self._held, before + 1 - oldest, after - oldest)) if oldest <= before + 1 < after else []
-
-    def _put(self, held: LabelledFrame, face: Face) -> None:
-        """One more face on a held frame."""
-        life = self._lives[face.track]
-        if held.faces:
-            self._identity.see(life.shot, [*(other.track for other in held.faces), face.track], held.frame.time)
-        held.faces.append(face)
-        life.first = min(life.first, held.frame.pts)
-        life.frames += 1
+    def _track(self, labelled: LabelledFrame, found: Detections) -> None:
+        """Follow the faces that were found on the latest frame."""
+        with self._clock("track"):
+            frame = labelled.frame
+            ids = self._tracker.update(found, frame.time, self._looks(frame, found))
+            boxes = np.clip(found.boxes, 0, self._bounds)
+            faces = [
+                Face(track, boxes[row], float(found.scores[row]), found.landmarks[row])
+                for row, track in enumerate(ids)
+                if bool(np.all(boxes[row, 2:] > boxes[row, :2]))
+            ]
+            self._trajectories.find([f for f in faces if f.track >= 0], [f for f in faces if f.track < 0])
 
     def _looks(self, frame: Frame, found: Detections) -> Looks | None:
         """How the tracker may look at detections of this frame."""
@@ -325,57 +214,20 @@ class Analyser:
 
         return embed
 
-    def _reunite(self, frame: Frame, faces: list[Face]) -> list[Face]:
-        """Let a track that goes on an earlier one of this shot carry its id, while all of its frames are still held."""
-        if not self._lookahead:
-            return faces
-        oldest = self._held[0].frame.pts if self._held else frame.pts
-        living = {track.id for track in self._tracker.alive}
-        self._joined = {track: into for track, into in self._joined.items() if track in living}
-        alive = {self._joined.get(track.id, track.id) for track in self._tracker.alive}
-        for number, face in enumerate(faces):
-            life = self._lives[face.track]
-            if life.first < oldest or life.last != frame.pts:
-                continue
-            ended = [
-                track
-                for track, course in self._here.items()
-                if track not in alive
-                and self._lives[track].last < life.first
-                and _within_reach(course.latest, self._here[face.track].first)
-            ]
-            into = self._identity.reunion(face.track, ended) if ended else None
-            if into is None:
-                continue
-            self._identity.join(face.track, into)
-            self._joined.update({old: into for old, new in self._joined.items() if new == face.track})
-            self._joined[face.track] = into
-            self._continuity.call(face.track, into)
-            gone, kept = self._lives.pop(face.track), self._lives[into]
-            kept.last, kept.frames = gone.last, kept.frames + gone.frames
-            course, earlier = self._here.pop(face.track), self._here[into]
-            for held in self._held:
-                held.faces[:] = [replace(f, track=into) if f.track == face.track else f for f in held.faces]
-            if earlier.latest.time >= course.after:
-                # Nobody looked in between, since it was known who stands there.
-                self._fill(earlier.latest, replace(course.first, face=replace(course.first.face, track=into)))
-            earlier.latest = course.latest
-            faces[number] = replace(face, track=into)
-            alive.add(into)
-        return faces
-
-    def _look(self, frame: Frame, faces: list[Face]) -> None:
-        """Embed the faces that could change what is known of their tracks."""
-        wanted = self._wanted(frame, faces)
+    def _look(self, labelled: LabelledFrame) -> None:
+        """Embed the faces of the latest frame that could change what is known of their tracks."""
+        wanted = self._wanted(labelled)
         if wanted:
-            self._learn(frame, faces, wanted, *self._embed(frame, [face for face, _ in wanted]))
+            self._learn(labelled.frame, wanted, *self._embed(labelled.frame, [face for face, _ in wanted]))
 
-    def _wanted(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Face, float]]:
-        """The faces whose embeddings could change what is known of their tracks, and their qualities."""
+    def _wanted(self, labelled: LabelledFrame) -> list[tuple[Face, float]]:
+        """The faces of the latest frame whose embeddings could change what is known of their tracks, and their
+        qualities."""
         if self._embedder is None or not self._identity.names_anybody:
             return []
+        frame, faces = labelled.frame, labelled.faces
         with self._clock("track"):
-            changes = self._continuity.changes(frame, faces, self._held)
+            changes = self._continuity.changes(frame, faces, self._trajectories.held)
         wanted = []
         for face in faces:
             track, quality = face.track, face_quality(face.box, face.score, face.landmarks)
@@ -388,54 +240,49 @@ class Analyser:
     def _learn(
         self,
         frame: Frame,
-        faces: list[Face],
         wanted: Sequence[tuple[Face, float]],
         embeddings: NDArray[np.float32],
         sharp: Sequence[float],
     ) -> None:
-        """Keep the embeddings of such faces, and how sharp each is; of the frame's `faces` those that turn out to be
-        others than their tracks' get tracks of their own."""
+        """Keep the embeddings of such faces, and how sharp each is; those that turn out to be others than their tracks'
+        get tracks of their own."""
         for (face, quality), share, embedding in zip(wanted, sharp, embeddings, strict=True):
             track = face.track
             after = self._identity.add(track, embedding, quality, frame.time, share)
             if after is not None:
-                track = self._part(frame, faces, face, after)
+                track = self._part(frame, track, after)
             elif self._identity.is_certain(track):
                 self._continuity.know(track)
-            self._tracker.remember(self._tracked[track], embedding)
+            self._tracker.remember(track, embedding)
 
-    def _part(self, frame: Frame, faces: list[Face], face: Face, after: float) -> int:
-        """This face is not that of its track any more, which it may have been until `after` seconds: it gets another
-        track, which begins on the held frame where its picture shows another face."""
-        old = face.track
-        new = self._tracker.part(self._tracked.pop(old))
-        self._tracked[new] = new
-        now = LabelledFrame(frame, self._info.rotation, faces)
-        since = [held for held in (*self._held, now) if held.frame.shot == frame.shot and held.frame.time >= after]
-        sight = sightings(old, since)
+    def _part(self, frame: Frame, old: int, after: float) -> int:
+        """The face on the latest frame is not that of its track any more, which it may have been until `after` seconds:
+        it gets another track, which begins on the held frame where its picture shows another face."""
+        new = self._tracker.part(old)
+        sight = self._trajectories.sightings(old, after)
         self._identity.see(frame.shot, [new], frame.time)
         doubted = self._identity.part(old, new)
         sure = next(n for n, (seen, _) in enumerate(sight) if seen.time >= doubted)
-        first = self._continuity.parting(old, sight[: sure + 1], after)
+        since = sight[self._continuity.parting(old, sight[: sure + 1], after)][0].time
         self._continuity.call(old, new)
         self._continuity.know(new)
-        self._identity.leave(old, sight[first][0].time)
-        moved = {seen.index for seen, _ in sight[first:]}
-        for held in since:
-            if held.frame.index in moved:
-                held.faces[:] = [replace(f, track=new) if f.track == old else f for f in held.faces]
-                self._identity.see(frame.shot, [f.track for f in held.faces], held.frame.time)
-        life = self._lives[old]
-        self._lives[new] = _Life(frame.shot, sight[first][0].pts, frame.pts, len(moved))
-        life.last, life.frames = sight[first - 1][0].pts if first else life.drawn, life.frames - len(moved)
-        begin, end = (_Sighting(replace(f, track=new), s.index, s.time) for s, f in (sight[first], sight[-1]))
-        self._here[new] = _Course(after, begin, end)
-        if first:
-            before, there = sight[first - 1]
-            self._here[old].latest = _Sighting(there, before.index, before.time)
-        else:
-            del self._here[old]  # where it was seen last is not held any more, so nobody goes it on
+        self._identity.leave(old, since)
+        self._trajectories.part(old, new, since, after)
         return new
+
+    def _reunite(self, labelled: LabelledFrame) -> None:
+        """Let a track of the latest frame that goes on an earlier one carry its id, while all of its frames are still
+        held."""
+        if not self._lookahead:
+            return
+        for track in [face.track for face in labelled.faces]:
+            ended = self._trajectories.predecessors(track, {each.id for each in self._tracker.alive})
+            into = self._identity.reunion(track, ended) if ended else None
+            if into is not None:
+                self._identity.join(track, into)
+                self._tracker.join(track, into)
+                self._continuity.call(track, into)
+                self._trajectories.join(track, into)
 
     def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
         """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
@@ -446,11 +293,11 @@ class Analyser:
         middle = face.landmarks.mean(axis=0)
         return bool(np.all(middle > 0) and np.all(middle < self._bounds[:2]))
 
-    def _named(self, held: LabelledFrame) -> LabelledFrame:
-        """The frame with the names known now; on one frame nobody is there twice."""
+    def _released(self) -> LabelledFrame:
+        """The oldest frame that is held, with the names known now; on one frame nobody is there twice."""
+        held = self._trajectories.release()
         faces = []
         for face in held.faces:
             naming = self._identity.naming(face.track)
-            self._lives[face.track].drawn = held.frame.pts
             faces.append(Face(face.track, face.box, face.score, face.landmarks, naming.name, naming.similarity))
         return LabelledFrame(held.frame, held.rotation, faces)

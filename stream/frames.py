@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -105,6 +106,11 @@ class LabelledFrame:
         """The picture as uint8 `[H,W,3]` RGB, rotation applied."""
         rgb = self.frame.picture.to_ndarray(format="rgb24")
         return np.ascontiguousarray(np.rot90(rgb, -(self.rotation // 90)))
+
+
+def sightings(track: int, frames: Iterable[LabelledFrame]) -> list[tuple[Frame, Face]]:
+    """Where a track is on these frames."""
+    return [(each.frame, face) for each in frames for face in each.faces if face.track == track]
 
 
 @dataclass(frozen=True, slots=True)

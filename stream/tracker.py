@@ -140,10 +140,15 @@ class Tracker:
     def part(self, track_id: int) -> int:
         """The face of a living track has turned out to be another one: it is followed under another id from now on,
         which is returned."""
-        (track,) = (track for track in self._alive if track.id == track_id)
+        track = self._living(track_id)
         track.id, track.look = self._next_id, None
         self._next_id += 1
         return track.id
+
+    def join(self, track_id: int, into: int) -> None:
+        """The face of a living track has turned out to be that of one that has ended: it is followed under that one's
+        id from now on."""
+        self._living(track_id).id = into
 
     def update(self, detections: Detections, time: float, looks: Looks | None = None) -> list[int]:
         """The track id of each detection at `time` seconds; -1 for a weak one that belongs to no track.
@@ -183,6 +188,10 @@ class Tracker:
             ids[new] = track.id
         self._updated = time
         return [int(i) for i in ids]
+
+    def _living(self, track_id: int) -> Track:
+        (track,) = (track for track in self._alive if track.id == track_id)
+        return track
 
     def _outlasts(self, track: Track) -> bool:
         """Whether one more weak detection may carry the track on."""

@@ -121,6 +121,7 @@ class LiveAnalyser(Analyser):
         ['yuri']
     """
 
+    identity_type = LiveIdentity
     _identity: LiveIdentity
 
     def __init__(
@@ -135,7 +136,6 @@ class LiveAnalyser(Analyser):
     ) -> None:
         self._most = most
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
-        self._identity = LiveIdentity(gallery, same=self._identity.same, unlike=self._identity.unlike)
         self._ended: list[TrackVerdict] = []
 
     @property
@@ -154,7 +154,7 @@ class LiveAnalyser(Analyser):
         self._tracker.cut()
         self._continuity.forget()
         self.looker.break_off()
-        self._end(list(self._lives))
+        self._end(self._trajectories.lifespans)
 
     def ended(self) -> list[TrackVerdict]:
         """The tracks that have ended since the last call, each told once."""
@@ -205,21 +205,21 @@ class LiveAnalyser(Analyser):
                 crops.start().result()
 
     def _followed(self, frame: Frame, found: Detections) -> LabelledFrame:
-        frame.shot = self._tracker.shot
-        with self._clock("track"):
-            return LabelledFrame(frame, self._info.rotation, self._track(frame, found))
+        labelled = self._hold(frame)
+        self._track(labelled, found)
+        return labelled
 
-    def _finished(self, labelled: LabelledFrame) -> LabelledFrame:
-        """The frame with the names that are known now; the tracks that are lost end."""
-        self._end(set(self._lives) - {track.id for track in self._tracker.alive})
-        return self._named(labelled)
+    def _finished(self) -> LabelledFrame:
+        """The frame that was followed with the names that are known now; the tracks that are lost end."""
+        self._end(self._trajectories.lifespans.keys() - {track.id for track in self._tracker.alive})
+        (labelled,) = self.release()
+        return labelled
 
     def _end(self, tracks: Iterable[int]) -> None:
         for track in sorted(tracks):
             self._ended.append(self._verdict(track))
-            del self._lives[track]
+            self._trajectories.forget(track)
             self._identity.forget(track)
-            self._here.pop(track, None)
             self._continuity.forget([track])
 
 
@@ -228,8 +228,6 @@ class _Wanted(NamedTuple):
 
     analyser: LiveAnalyser
     frame: Frame
-    faces: list[Face]
-    """All of that frame."""
     face: Face
     quality: float
 
@@ -249,14 +247,14 @@ def look_together(looks: Sequence[tuple[LiveAnalyser, Frame]]) -> list[LabelledF
     found = find_together([(analyser.looker, frame) for analyser, frame in looks])
     labelled = [analyser._followed(frame, faces) for (analyser, frame), faces in zip(looks, found, strict=True)]
     wanted = [
-        _Wanted(analyser, frame, each.faces, face, quality)
+        _Wanted(analyser, frame, face, quality)
         for (analyser, frame), each in zip(looks, labelled, strict=True)
-        for face, quality in analyser._wanted(frame, each.faces)
+        for face, quality in analyser._wanted(each)
     ]
     most = min(analyser._most for analyser, _ in looks)
     for start in range(0, len(wanted), most):
         _learn_together(wanted[start : start + most])
-    return [analyser._finished(each) for (analyser, _), each in zip(looks, labelled, strict=True)]
+    return [analyser._finished() for analyser, _ in looks]
 
 
 def _learn_together(faces: Sequence[_Wanted]) -> None:
@@ -265,10 +263,10 @@ def _learn_together(faces: Sequence[_Wanted]) -> None:
     assert first._embedder is not None
     job = first._embedder.job(len(faces))
     with first._clock("crop"):
-        for (analyser, frame, _, face, _), crop in zip(faces, job.faces, strict=True):
+        for (analyser, frame, face, _), crop in zip(faces, job.faces, strict=True):
             cut_aligned(frame.picture, face.landmarks, analyser._info, crop)
         sharp = [sharpness(crop) for crop in job.faces]
     with first._clock("embed"):
         embeddings = job.start().result()
-    for (analyser, frame, everybody, face, quality), embedding, share in zip(faces, embeddings, sharp, strict=True):
-        analyser._learn(frame, everybody, [(face, quality)], embedding[None], [share])
+    for (analyser, frame, face, quality), embedding, share in zip(faces, embeddings, sharp, strict=True):
+        analyser._learn(frame, [(face, quality)], embedding[None], [share])

@@ -65,6 +65,16 @@ def test_a_cut_ends_every_track_even_where_a_face_stands_in_the_same_place() -> 
     assert tracker.update(faces(at(100)), 0.04) == [1]
 
 
+def test_a_track_that_was_joined_or_parted_is_followed_under_another_id() -> None:
+    tracker = Tracker(patience=0.2)
+    assert tracker.update(faces(at(100)), 0.0) == [0]
+    assert tracker.update(faces(at(300)), 0.4) == [1]
+    tracker.join(1, into=0)
+    assert tracker.update(faces(at(304)), 0.5) == [0]
+    assert tracker.part(0) == 2
+    assert tracker.update(faces(at(308), at(100)), 0.6) == [2, 3]
+
+
 def test_weak_detections_continue_tracks_but_never_start_one() -> None:
     tracker = Tracker(confident=0.5)
     assert tracker.update(faces(at(100), scores=[0.3]), 0.0) == [-1]

@@ -82,10 +82,11 @@ def test_memory_does_not_grow_with_the_number_of_people_who_pass(feed: Feed) -> 
         feed.index += 30
         feed.show([])
         feed.analyser.ended()
-        identity = feed.analyser._identity
+        identity, trajectories = feed.analyser._identity, feed.analyser._trajectories
         sizes.append(
-            len(feed.analyser._lives)
-            + len(feed.analyser._here)
+            len(trajectories.held)
+            + len(trajectories.lifespans)
+            + len(trajectories._here)
             + sum(
                 len(each)
                 for each in (
