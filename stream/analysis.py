@@ -2,8 +2,7 @@
 
 Everything is decided by the content alone and in frame order, never by the clock: the same frames and settings
 give the same names, with one thread or eight. Frames are held back for a look-ahead so that a track carries, from
-its first frame, the best name known by then.
-Between the frames that were looked at, faces are put where they must have been.
+its first frame, the best name known by then; where the tracks are on them is the business of `stream.trajectories`.
 """
 
 from __future__ import annotations
