@@ -14,7 +14,7 @@ import click
 from engine.wording import count
 from tools.copy_options import ENCODING, encoder_options, refuse, style_options
 from tools.options import FILE, TOKEN, json_option
-from tools.wording import result_dict
+from tools.wording import result_dict, text_of
 
 if TYPE_CHECKING:
     from stream.pipeline import Progress
@@ -78,8 +78,9 @@ def review(
     """Look through a record beside its video, correct names, and draw the copy again.
 
     Serves a page: play the video, click a wrong or missing name in the picture or in the list, and say who it is, for
-    that track or for the person everywhere. The gallery learns the face where you say so. Nothing is written until you
-    save; the record as it was before its first correction is kept as NAME.tracks.jsonl.bak. The copy is drawn as `iznet
+    that track or for the person everywhere. The gallery learns the face where you say so. The record stays as it is
+    until you save; what is not saved is kept beside it as NAME.tracks.jsonl.unsaved, and taken up when you review the
+    record again. As it was before its first correction it is kept as NAME.tracks.jsonl.bak. The copy is drawn as `iznet
     render` does, in the style given here. Ctrl-C ends it.
     """
     from engine.embedder import Embedder
@@ -110,33 +111,41 @@ def review(
     listening = bound(place)  # what is quickly told comes first
     teacher = partial(Teacher, gallery, partial(Embedder.open, embedder)) if gallery is not None else None
     opened = Review(tracks, video, people, teacher)
-    target = output or video_output(opened.video, soft=soft)
-    container_of(target)
-    check_output(target, True, [opened.video, tracks])
+    with suppress(KeyboardInterrupt), opened:  # the usual end
+        target = output or video_output(opened.video, soft=soft)
+        container_of(target)
+        check_output(target, True, [opened.video, tracks])
 
-    def draw(overwrite: bool, progress: Progress) -> LabelResult:
-        return render_video(
-            opened.video,
-            tracks,
-            target,
-            style=style,
-            unknown=unknown,
-            soft=soft,
-            encoder=EncoderSettings(encoder, preset, crf),
-            overwrite=overwrite,
-            progress=progress,
-            deinterlace=deinterlace,
-            omit=omit,
-            resume=resume,
-        )
+        def draw(overwrite: bool, progress: Progress) -> LabelResult:
+            return render_video(
+                opened.video,
+                tracks,
+                target,
+                style=style,
+                unknown=unknown,
+                soft=soft,
+                encoder=EncoderSettings(encoder, preset, crf),
+                overwrite=overwrite,
+                progress=progress,
+                deinterlace=deinterlace,
+                omit=omit,
+                resume=resume,
+            )
 
-    opened.draws(target, draw)
-    server = Server(ReviewPage(opened, guard), place, listening)
-    with suppress(KeyboardInterrupt), opened, server:  # the usual end
-        click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
-        while True:
-            time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
+        opened.draws(target, draw)
+        with Server(ReviewPage(opened, guard), place, listening) as server:
+            click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
+            if any(opened.taken_up):
+                click.echo(f"{_sentence(opened.taken_up.words)} Save or discard that on the page.", err=True)
+            for note in opened.notes:
+                click.echo(_sentence(note), err=True)
+            while True:
+                time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
     _tell(opened, as_json)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _tell(review: Review, as_json: bool) -> None:
@@ -152,6 +161,7 @@ def _tell(review: Review, as_json: bool) -> None:
             "learned": review.learned,
             "unsaved": review.unsaved,
             "unlearned": review.unlearned,
+            "kept": text_of(review.kept),
             "copy": copy,
         }
         click.echo(json.dumps(told, ensure_ascii=False))
@@ -159,9 +169,10 @@ def _tell(review: Review, as_json: bool) -> None:
     click.echo(f"{count(review.corrected, 'track')} corrected in {review.path}", err=True)
     if review.learned:
         click.echo(f"{count(review.learned, 'look')} learned", err=True)
+    left = f"kept in {review.kept} for the next review of it" if review.kept is not None else "gone"
     if review.unlearned:
-        click.echo(f"{count(review.unlearned, 'look')} not saved in the gallery, and left as they are", err=True)
+        click.echo(f"{count(review.unlearned, 'look')} not saved in the gallery, and {left}", err=True)
     if review.unsaved:
-        click.echo(f"{count(review.unsaved, 'correction')} not saved, and gone", err=True)
+        click.echo(f"{count(review.unsaved, 'correction')} not saved, and {left}", err=True)
     if drawn is not None:
         click.echo(drawn.words, err=True)  # which may begin with a file's name

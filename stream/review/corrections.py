@@ -4,7 +4,7 @@ written."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import NamedTuple
@@ -63,6 +63,17 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What was said of a record so far: enough for another process to go on from there."""
+
+    original: Mapping[int, TrackVerdict] = field(default_factory=dict)
+    """The verdicts on all tracks that anything was ever said of, as they were before that."""
+    made: tuple[Correction, ...] = ()
+    undone: tuple[Correction, ...] = ()
+    """What was taken back and may be said again, the latest last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """One person, as far as the record knows."""
 
@@ -79,6 +90,7 @@ class Corrections:
     Args:
         record: as it was read, its faces bearing the final verdicts.
         people: names that are no surprise, besides those of the record.
+        earlier: what was said of the record before, some of which it may hold by now.
 
     Example:
         >>> corrections = Corrections(record)                               # doctest: +SKIP
@@ -86,16 +98,20 @@ class Corrections:
         1
     """
 
-    def __init__(self, record: Tracks, people: Sequence[str] = ()) -> None:
-        self._original: Mapping[int, TrackVerdict] = MappingProxyType({v.track: v for v in record.tracks})
+    def __init__(self, record: Tracks, people: Sequence[str] = (), earlier: History | None = None) -> None:
+        before = earlier or History()
+        verdicts = {v.track: v for v in record.tracks} | dict(before.original)
+        self._original: Mapping[int, TrackVerdict] = MappingProxyType(verdicts)
         self._ground = Ground(record)
         self._people = tuple(people)
-        self._made: tuple[Correction, ...] = ()
-        self._undone: tuple[Correction, ...] = ()
-        """What was taken back and may be said again, the latest last."""
-        self._count = 0
+        self._made, self._undone = before.made, before.undone
+        self._touched = set(before.original)
+        """Tracks that anything was ever said of, also what can no longer be done again."""
+        self._count = max((each.number for each in (*self._made, *self._undone)), default=0)
         self.record = record
         """The record as it is corrected by now."""
+        if earlier is not None:
+            self._apply()
 
     @property
     def verdicts(self) -> dict[int, TrackVerdict]:
@@ -111,6 +127,11 @@ class Corrections:
     def undone(self) -> Correction | None:
         """What would be done again next."""
         return self._undone[-1] if self._undone else None
+
+    @property
+    def history(self) -> History:
+        """All that was said, for `earlier`."""
+        return History({track: self._original[track] for track in sorted(self._touched)}, self._made, self._undone)
 
     @property
     def lessons(self) -> dict[Look, str]:
@@ -208,8 +229,16 @@ class Corrections:
         made = Correction(self._count, name, tuple(tracks), displaced, tuple(looks), stranger)
         self._made += (made,)
         self._undone = ()
+        self._touched.update(made.names)
         self._apply()
         return made
+
+    def forget(self, verdicts: Mapping[int, TrackVerdict]) -> None:
+        """Begin anew from these verdicts on all tracks; nothing of what was said can be undone or done again."""
+        self._original = MappingProxyType(dict(verdicts))
+        self._made = self._undone = ()
+        self._touched.clear()
+        self._apply()
 
     def undo(self, number: int) -> Correction:
         """Take the latest correction back.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import secrets
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from stream.review.corrections import Correction, Corrections, Look, NeedsConsen
 from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
 from stream.review.teaching import Teacher, worth_learning
+from stream.review.unsaved import Unsaved, UnsavedFile, sha256_of
 from stream.styles import Colour, colour_of
 from stream.summary import Overview, overview
 from stream.takes import Ruler, cast
@@ -37,8 +40,30 @@ BOX_UNITS = 10_000
 """Boxes are told in these parts of the picture's width and height."""
 
 
+class TakenUp(NamedTuple):
+    """What an earlier review of the record did not save."""
+
+    tracks: int = 0
+    """Whose verdict is not what stands in the file."""
+    looks: int = 0
+    """To be put into the gallery, or taken out of it."""
+
+    @property
+    def words(self) -> str:
+        """A sentence without its full stop.
+
+        Example:
+            >>> TakenUp(1, 8).words
+            '1 corrected track and 8 looks for the gallery, which an earlier review did not save, are taken up'
+        """
+        parts = (count(self.tracks, "corrected track"), f"{count(self.looks, 'look')} for the gallery")
+        what = " and ".join(part for part, number in zip(parts, self, strict=True) if number)
+        return f"{what}, which an earlier review did not save, {'is' if sum(self) == 1 else 'are'} taken up"
+
+
 class Review:
-    """May be called from any thread; changes wait for each other.
+    """May be called from any thread; changes wait for each other. What is not saved outlives the process, in
+    `NAME.tracks.jsonl.unsaved`, and is taken up by the next review of the very same record.
 
     Args:
         tracks: the record; changed by `save` alone.
@@ -48,7 +73,9 @@ class Review:
 
     Raises:
         InputError: the record or the video cannot be read, or they do not belong together.
-        UsageError: it is a photo's record.
+        UsageError: it is a photo's record; or an earlier review was to teach a gallery what it did not save, and there
+            is none.
+        OutputError: another review of the record is running.
 
     Example:
         >>> with Review("mv.tracks.jsonl") as review:                       # doctest: +SKIP
@@ -64,34 +91,43 @@ class Review:
         teacher: Callable[[str], Teacher] | None = None,
     ) -> None:
         self.path = Path(tracks)
-        self._stamp = _stamp(self.path)
-        record = read(self.path)
-        if not record.frames:
-            raise InputError(f"{self.path} holds no frame, so there is nothing to review")
-        self.video = video_of(record, self.path, video)
-        if is_photo(self.video):
-            raise UsageError(f"{self.video} is a photo; correct its record with: iznet tracks rename {self.path}")
-        info = probe(self.video).info
-        check_belongs(record, tracks, info)
-        self.run = secrets.token_hex(8)
-        """Tells this review from those at the same address before and after it: a page of theirs changes nothing here,
-        and a browser does not take their pictures for these."""
-        self.output: Path | None = None
-        """Where the copy goes that is drawn anew."""
-        self.stills = Stills(self.video, info, record)
-        self._lock = threading.Lock()
-        self._corrections = Corrections(record, people)
-        self._sights = {
-            Look(face.track, frame.index): Sight(frame, face) for frame in record.frames for face in frame.faces
-        }
-        self._teacher = teacher(self.video.name) if teacher is not None else None
-        self._saved = self._began = self._corrections.verdicts
-        """The verdicts that stand in the file."""
-        self._written = record
-        self._render: Render | None = None
-        self._rendering: Rendering | None = None
-        self._version = 0
-        self._shown: tuple[int, dict[str, Any]] | None = None
+        self._file = UnsavedFile(self.path)
+        with contextlib.ExitStack() as failing:
+            failing.callback(self._file.close)
+            self._stamp, self._digest = _stamp(self.path), sha256_of(self.path)
+            record = read(self.path)
+            if not record.frames:
+                raise InputError(f"{self.path} holds no frame, so there is nothing to review")
+            self.video = video_of(record, self.path, video)
+            if is_photo(self.video):
+                raise UsageError(f"{self.video} is a photo; correct its record with: iznet tracks rename {self.path}")
+            info = probe(self.video).info
+            check_belongs(record, tracks, info)
+            self.run = secrets.token_hex(8)
+            """Tells this review from those at the same address before and after it: a page of theirs changes nothing
+            here, and a browser does not take their pictures for these."""
+            self.output: Path | None = None
+            """Where the copy goes that is drawn anew."""
+            self.stills = Stills(self.video, info, record)
+            self._lock = threading.Lock()
+            self._corrections = Corrections(record, people)
+            self._sights = {
+                Look(face.track, frame.index): Sight(frame, face) for frame in record.frames for face in frame.faces
+            }
+            self._teacher = teacher(self.video.name) if teacher is not None else None
+            self._saved = self._began = self._corrections.verdicts
+            """The verdicts that stand in the file."""
+            self._written = record
+            self._render: Render | None = None
+            self._rendering: Rendering | None = None
+            self._version = 0
+            self._shown: tuple[int, dict[str, Any]] | None = None
+            self._aside: str | None = None
+            """Why what an earlier review left is not taken up."""
+            self.taken_up = TakenUp()
+            """What an earlier review left and is neither saved nor discarded yet."""
+            self._take_up(people)
+            failing.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +138,7 @@ class Review:
         if self._rendering is not None:
             self._rendering.stop()
         self.stills.__exit__(kind, error, trace)
+        self._file.close()
 
     @property
     def rendering(self) -> Rendering | None:
@@ -121,7 +158,20 @@ class Review:
     @property
     def learned(self) -> int:
         """Looks that the gallery has from this review."""
-        return self._teacher.kept if self._teacher is not None else 0
+        return self._teacher.learned if self._teacher is not None else 0
+
+    @property
+    def kept(self) -> Path | None:
+        """Where the next review finds what is not saved; None if nothing is left, or nothing can be written there."""
+        return self._file.path if self._open and self._file.fault is None else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What else there is to say of what is not saved, in sentences without their full stops."""
+        notes = [self._aside] if self._aside else []
+        if (fault := self._file.fault) is not None:
+            notes.append(f"what is not saved is lost if the review is cut short, for it cannot be kept: {fault}")
+        return notes
 
     @property
     def corrected(self) -> int:
@@ -166,7 +216,7 @@ class Review:
             tracks = group.tracks if everywhere else (track,)
             looks = self._looks(tracks) if learn else ()
             made = self._corrections.name(tracks, name, new=new, displace=displace, looks=looks)
-            self._version += 1
+            self._changed()
             return made
 
     def undo(self, number: int) -> Correction:
@@ -177,7 +227,7 @@ class Review:
         """
         with self._lock:
             undone = self._corrections.undo(number)
-            self._version += 1
+            self._changed()
             return undone
 
     def redo(self, number: int) -> Correction:
@@ -188,7 +238,7 @@ class Review:
         """
         with self._lock:
             done = self._corrections.redo(number)
-            self._version += 1
+            self._changed()
             return done
 
     def save(self) -> int:
@@ -211,12 +261,24 @@ class Review:
                         f"start again to go on from what it is now"
                     )
                 correct(self.path, self._written, changed)
-                self._stamp = _stamp(self.path)
+                self._stamp, self._digest = _stamp(self.path), sha256_of(self.path)
                 self._saved, self._written = verdicts, self._corrections.record
-                self._version += 1
+                self.taken_up = self.taken_up._replace(tracks=0)
+                self._changed()  # what is still to be learned belongs to the record as it is now
             if self._teacher is not None and self._teacher.keep(self._corrections.lessons, self._crops):
-                self._version += 1
+                self.taken_up = TakenUp()
+                self._changed()
             return len(changed)
+
+    def discard(self) -> None:
+        """Forget what is not saved, for good: everybody is again who the record's file says. What the gallery has
+        learned stays in it."""
+        with self._lock:
+            self._corrections.forget(self._saved)
+            if self._teacher is not None:
+                self._teacher.let_be()
+            self.taken_up = TakenUp()
+            self._changed()
 
     def render(self, *, replace: bool = False) -> None:
         """Begin to draw the saved record on its video again.
@@ -267,6 +329,7 @@ class Review:
             "height": height,
             "units": BOX_UNITS,
             "run": self.run,
+            "place": hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:16],
             "times": [round(frame.time, 6) for frame in record.frames],
             "end": float(ruler.end(len(record.frames) - 1)) if record.frames else 0.0,
             "tracks": list(tracks.values()),
@@ -279,6 +342,58 @@ class Review:
                 self._shown = self._version, self._state()
             shown = self._shown[1]
         return shown | {"rendering": self._rendering.as_dict() if self._rendering is not None else None}
+
+    @property
+    def _open(self) -> bool:
+        """Whether anything is not saved."""
+        return bool(self.unsaved or self.unlearned)
+
+    def _changed(self) -> None:
+        """Have a page look again, and the disk hold what is not saved."""
+        self._version += 1
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._open:
+            kept = self._teacher.kept if self._teacher is not None else {}
+            self._file.write(Unsaved(self._digest, self._corrections.history, kept))
+        else:
+            self._file.remove()
+
+    def _take_up(self, people: Sequence[str]) -> None:
+        """Go on from what an earlier review left, if it is about this very record."""
+        try:
+            left = self._file.read()
+        except InputError as error:
+            self._aside = f"{error}; {self._left_aside()}"
+            return
+        if left is None:
+            return
+        there = left.tracks.issubset(self._saved) and left.looks.issubset(self._sights)
+        corrections = Corrections(self._written, people, left.history) if there else None
+        # A process may die after it has saved the record, and before it could say so: then both say the same.
+        if corrections is None or (left.record != self._digest and corrections.verdicts != self._saved):
+            self._aside = (
+                f"{self._file.path} is about this record as it was before something else changed it; "
+                f"{self._left_aside()}"
+            )
+            return
+        if self._teacher is not None:
+            self._teacher.take_up(left.kept)
+        elif left.looks:
+            raise UsageError(
+                f"{self._file.path} has corrections that a gallery is to learn from; start again with that gallery "
+                "(-g), or remove this file to go on without them"
+            )
+        fresh, self._corrections = self._corrections, corrections
+        self.taken_up = TakenUp(self.unsaved, self.unlearned)
+        if not self._open:
+            self._corrections = fresh
+        self._keep()
+
+    def _left_aside(self) -> str:
+        """What happens to what is not taken up."""
+        return f"it is not taken up, and kept as {self._file.set_aside().name}; remove that if you do not need it"
 
     def _looks(self, tracks: Sequence[int]) -> list[Look]:
         """What the gallery can learn of them."""
@@ -303,6 +418,9 @@ class Review:
             "unlearned": self.unlearned,
             "undo": _step(corrections.latest),
             "redo": _step(corrections.undone),
+            "taken_up": self.taken_up.words if any(self.taken_up) else None,
+            "notes": self.notes,
+            "kept": self._file.fault is None,
             "people": list(corrections.people),
             "groups": _groups(corrections, record, found, where),
             "timeline": _timeline(record, found, where),

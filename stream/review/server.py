@@ -51,6 +51,7 @@ class ReviewPage:
             Route("/undo", self._undo, methods=["POST"]),
             Route("/redo", self._redo, methods=["POST"]),
             Route("/save", self._save, methods=["POST"]),
+            Route("/discard", self._discard, methods=["POST"]),
             Route("/render", self._render, methods=["POST"]),
             Route("/stop", self._stop, methods=["POST"]),
             Route("/healthz", self._healthy),
@@ -112,6 +113,10 @@ class ReviewPage:
     async def _save(self, request: Request) -> Response:
         await body_of(request)
         return await self._answer(self._review.save)
+
+    async def _discard(self, request: Request) -> Response:
+        await body_of(request)
+        return await self._answer(self._review.discard)
 
     async def _render(self, request: Request) -> Response:
         replace = truth(await body_of(request), "replace")

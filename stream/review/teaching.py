@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def worth_learning(sights: Sequence[Sight]) -> list[Look]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Kept:
     """A look that is in the gallery now."""
 
     name: str
@@ -71,12 +72,33 @@ class Teacher:
         self._open = embedder
         self._embedder: Embedder | None = None
         self._source = source
-        self._kept: dict[Look, _Kept] = {}
+        self._kept: dict[Look, Kept] = {}
+        self._past = 0
 
     @property
-    def kept(self) -> int:
+    def learned(self) -> int:
         """Looks that are in the gallery by now."""
-        return len(self._kept)
+        return self._past + len(self._kept)
+
+    @property
+    def kept(self) -> Mapping[Look, Kept]:
+        """Those of them that can be taken out again."""
+        return MappingProxyType(self._kept)
+
+    def take_up(self, kept: Mapping[Look, Kept]) -> None:
+        """Go on from what another teacher `kept` in the gallery, as far as it is there.
+
+        Raises:
+            InputError: the gallery cannot be read.
+        """
+        people = Gallery.load(self.path).photos_by_name() if kept else {}
+        self._kept = {
+            look: each for look, each in kept.items() if each.spelt in people and each.file in people[each.spelt].files
+        }
+
+    def let_be(self) -> None:
+        """What is in the gallery by now stays there."""
+        self._past, self._kept = self.learned, {}
 
     def differing(self, lessons: Mapping[Look, str]) -> int:
         """How many looks would have to be put into the gallery or taken out of it."""
@@ -116,7 +138,7 @@ class Teacher:
         embeddings = embedder.embed(crops(absent)) if absent else np.empty((0, embedder.dimension), np.float32)
         when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
         files = [f"{self._source}, frame {look.frame}, track {look.track}, reviewed {when}" for look in absent]
-        left: dict[Look, _Kept] = {}
+        left: dict[Look, Kept] = {}
 
         def change(gallery: Gallery) -> Gallery:
             gallery.check_embedder(embedder, self.path)
@@ -127,7 +149,7 @@ class Teacher:
                 take_out(people, self._kept[look].spelt, [self._kept[look].file])
             for look, file, embedding in zip(absent, files, embeddings, strict=True):
                 spelt = put_in(people, lessons[look], Photos(embedding[None], (file,)))
-                left[look] = _Kept(lessons[look], spelt, file)
+                left[look] = Kept(lessons[look], spelt, file)
             return rebuilt(gallery, people)
 
         Gallery.update(self.path, change)

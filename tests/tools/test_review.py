@@ -96,14 +96,47 @@ def test_a_gallery_learns_what_is_saved(path: Path, tmp_path: Path, embedder: Em
     assert photos == {"ann": 1, "Minju": told["learned"]}
 
 
-def test_what_was_not_saved_is_told_and_gone(path: Path) -> None:
+def test_what_was_not_saved_is_told_and_kept_for_the_next_time(path: Path) -> None:
     before = path.read_bytes()
     review = Running(str(path))
     review.post("/names", {"track": 4, "name": "Yuri"})
     out, errors = review.end()
     assert out == ""
-    assert "1 correction not saved" in errors
+    assert f"1 correction not saved, and kept in {path}.unsaved" in errors
     assert path.read_bytes() == before
+    told = json.loads(Running(str(path), "--json").end()[0])
+    assert (told["unsaved"], told["kept"]) == (1, f"{path}.unsaved")
+
+
+def test_a_process_that_is_killed_loses_nothing(path: Path) -> None:
+    before = path.read_bytes()
+    review = Running(str(path))
+    review.post("/names", {"track": 4, "name": "Yuri"})
+    review.post("/names", {"track": 3, "name": "Minju", "everywhere": True, "new": True})
+    review.process.kill()
+    review.process.communicate()
+    assert path.read_bytes() == before
+    review = Running(str(path), "--json")
+    state = review.state()
+    assert (state["unsaved"], state["undo"]["words"]) == (4, "3 tracks: Minju")
+    assert state["taken_up"] == "4 corrected tracks, which an earlier review did not save, are taken up"
+    review.post("/undo", {"number": state["undo"]["number"]})
+    review.post("/save", {})
+    assert review.process.stderr is not None
+    said = review.process.stderr.readline()
+    assert said.startswith("4 corrected tracks, which an earlier review did not save, are taken up. Save or discard")
+    told = json.loads(review.end()[0])
+    assert (told["corrected"], told["unsaved"], told["kept"]) == (1, 0, None)
+    assert {verdict.track: verdict.name for verdict in read(path).tracks}[4] == "Yuri"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mv.mp4", "mv.tracks.jsonl", "mv.tracks.jsonl.bak"]
+
+
+def test_a_record_is_reviewed_by_one_at_a_time(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first = Running(str(path))
+    assert run(["review", str(path), "--serve", "127.0.0.1:0"]) == 5
+    assert f"{path}: another review of it is running" in capfd.readouterr().err
+    first.end()
+    Running(str(path)).end()
 
 
 def test_a_files_name_is_told_as_it_is_spelt(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

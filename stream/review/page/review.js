@@ -16,6 +16,7 @@ let groupOf = new Map(); // who each track is
 let player = null;
 let index = 0; // of the frame on screen
 let selected = null; // a track
+let waived = false; // that what was taken up may be discarded
 
 const picture = (track) => `tracks/${track}.jpg?${run}`;
 const nameOf = (track) => groupOf.get(track)?.name ?? null;
@@ -34,6 +35,30 @@ function clock(seconds) {
 function span(track) {
   const { frames } = tracks.get(track);
   return `${clock(times[frames[0]])} to ${clock(times[frames[frames.length - 1]])}`;
+}
+
+// Where somebody was, for when the page is loaded again: in this tab, and at this record.
+
+const PLACE = `iznet review ${scenes.place}`;
+
+function mark() {
+  try {
+    sessionStorage.setItem(PLACE, JSON.stringify({ index: player.wanted ?? index, selected }));
+  } catch {
+    // A browser may keep nothing.
+  }
+}
+
+// The record may be another by now: a track that is not there is not selected.
+function comeBack() {
+  let place = null;
+  try {
+    place = JSON.parse(sessionStorage.getItem(PLACE));
+  } catch {
+    // As above, or it is not ours.
+  }
+  if (Number.isInteger(place?.index)) index = Math.max(0, Math.min(times.length - 1, place.index));
+  if (tracks.has(place?.selected)) selected = place.selected;
 }
 
 // What is on screen.
@@ -132,6 +157,10 @@ function show(said) {
   put($("unsaved"), open.length ? `${open.join(", ")}, not saved` : "");
   $("save").disabled = !open.length;
   $("save").classList.toggle("main", open.length > 0);
+  $("taken").hidden = waived || !state.taken_up;
+  put($("taken").querySelector("p"), state.taken_up ? `${capital(state.taken_up)}.` : "");
+  $("notes").hidden = !state.notes.length;
+  keyed($("notes"), state.notes, (note) => make("p", "", `${capital(note)}.`));
   for (const [id, word, step] of [["back", "Undo", state.undo], ["again", "Redo", state.redo]]) {
     $(id).disabled = !step;
     $(id).title = step ? `${word}: ${step.words}` : "";
@@ -158,6 +187,27 @@ function showCast() {
     const group = groups.get(item.dataset.key);
     if (group) showPerson(item, group);
   }
+  $("search").hidden = groups.size < MANY && !$("filter").value;
+  sift();
+}
+
+// People by a part of their name.
+
+const MANY = 8; // people, from which on they are searched rather than seen
+
+// Without accents, and as in lower case.
+const plain = (words) => words.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+function sift() {
+  const wanted = plain($("filter").value.trim());
+  const people = [...$("cast").querySelectorAll(".person")];
+  for (const item of people) item.hidden = !plain(item.querySelector(".name").textContent).includes(wanted);
+  const found = people.filter((item) => !item.hidden).length;
+  put($("found"), !wanted ? "" : found ? `${found} of ${people.length} people` : "Nobody here is called so.");
+}
+
+function firstFound() {
+  return $("cast").querySelector(".person:not([hidden]) .whole button");
 }
 
 function showPerson(item, group) {
@@ -252,7 +302,7 @@ function ask(track, all = false) {
       show(made);
       say(`${made.undo.words}.`, () => takeBack(made.undo.number));
     },
-    home: () => personOf(track)?.querySelector(".whole button"),
+    home: () => (personOf(track)?.hidden ? $("filter") : personOf(track)?.querySelector(".whole button")),
   });
 }
 
@@ -293,10 +343,23 @@ async function render(replace = false) {
   try {
     await act("render", { replace });
   } catch (error) {
-    put($("sure-words"), `${error.message}.`);
-    $("sure").returnValue = "";
-    $("sure").showModal();
+    makeSure(`${error.message}.`, "Replace it", () => render(true));
   }
+}
+
+function discard() {
+  const words = `All that is not saved is gone then (${$("unsaved").textContent}), and cannot be brought back.`;
+  makeSure(words, "Discard", () => act("discard", {}, `${scenes.record} is as it was saved.`));
+}
+
+let agreed = null; // what is done if the answer is yes
+
+function makeSure(words, yes, act) {
+  put($("sure-words"), words);
+  put($("agree"), yes);
+  agreed = act;
+  $("sure").returnValue = "";
+  $("sure").showModal();
 }
 
 function showRendering(rendering) {
@@ -327,7 +390,14 @@ function listen() {
   $("reload").onclick = () => location.reload();
   $("stop").onclick = () => act("stop", {});
   $("nobody").onclick = () => naming.submit(null);
-  $("sure").onclose = () => { if ($("sure").returnValue === "yes") render(true); };
+  $("sure").onclose = () => { if ($("sure").returnValue === "yes") agreed(); };
+  $("discard").onclick = discard;
+  $("keep").onclick = () => {
+    waived = true;
+    $("taken").hidden = true;
+  };
+  $("filter").oninput = sift;
+  $("filter").onkeydown = filtering;
   $("scope").onchange = () => naming.calm();
   $("sound").onclick = () => {
     $("video").muted = !$("video").muted;
@@ -348,6 +418,7 @@ function listen() {
   // Who points presses no keys for the button pointed at: space goes on to play, Enter to name.
   addEventListener("mousedown", (event) => { if (event.target.closest("button, summary")) event.preventDefault(); });
   addEventListener("keydown", pressed);
+  addEventListener("pagehide", mark);
 }
 
 const KEYS = {
@@ -363,7 +434,19 @@ const KEYS = {
   u: () => takeBack(state.undo?.number),
   U: doAgain,
   s: save,
+  "/": () => { if (!$("search").hidden) $("filter").focus(); },
 };
+
+function filtering(event) {
+  if (event.key === "Escape") {
+    if (!$("filter").value) $("filter").blur();
+    $("filter").value = "";
+    sift();
+  } else if (["Enter", "ArrowDown"].includes(event.key) && !event.isComposing) {
+    event.preventDefault();
+    firstFound()?.focus();
+  }
+}
 
 function pressed(event) {
   if (over || document.querySelector("dialog[open]")) return;
@@ -372,6 +455,7 @@ function pressed(event) {
   // A button that has the focus is pressed, a slider moved: those are theirs.
   const own = event.target.matches("button, summary") ? [" ", "Enter"] : event.target.matches("input") ? ["ArrowLeft", "ArrowRight"] : [];
   if (!act || own.includes(event.key)) return;
+  if (event.target === $("filter") && !(held && act === save)) return; // letters are typed there
   event.preventDefault();
   act();
 }
@@ -425,6 +509,8 @@ function begin() {
   });
   for (const change of ["play", "pause", "ended"]) video.addEventListener(change, () => put($("play"), player.playing ? "Pause" : "Play"));
   player = new VideoPlayer(video, times, scenes.end, shown);
+  comeBack();
+  if (index) player.seek(index);
   video.src = "video";
   listen();
 }
@@ -435,8 +521,10 @@ function leave() {
   over = true;
   player.pause();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-  for (const part of document.querySelectorAll("main, .doing, #rendering, #said")) part.inert = true;
-  const lost = state.unsaved ? ` What was not saved here is gone: ${count(state.unsaved, "corrected track")}.` : "";
+  for (const part of document.querySelectorAll("main, .doing, #taken, #rendering, #said")) part.inert = true;
+  const what = count(state.unsaved, "corrected track");
+  const kept = state.kept ? `is kept for the next review of ${scenes.record}` : "is gone";
+  const lost = state.unsaved ? ` What was not saved here (${what}) ${kept}.` : "";
   put($("other").querySelector("p"), `Another review is running here now; reload the page.${lost}`);
   $("other").hidden = false;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from stream.review.review import Review
 from tests.stream.chromium import PATIENCE, expect
 from tests.stream.live import feeds
 from tests.stream.review import stage
@@ -46,18 +48,72 @@ def test_a_page_of_a_review_that_has_ended_changes_no_other(same: bool, tmp_path
     expect(visit.page.locator("#link")).to_contain_text("connection to IZ*Net is lost", timeout=PATIENCE)
     with served(path if same else stage.both(other), port=port) as run:
         expect(visit.page.locator("#other")).to_contain_text("Another review is running here now", timeout=PATIENCE)
-        expect(visit.page.locator("#other")).to_contain_text("What was not saved here is gone: 1 corrected track.")
+        words = "What was not saved here (1 corrected track) is kept for the next review of mv.tracks.jsonl."
+        expect(visit.page.locator("#other")).to_contain_text(words)
         visit.press("n", "Enter", "s")
         expect(visit.page.locator("#naming")).to_be_hidden()
         assert run.review.version == 0
         visit.page.locator("#reload").click()
         visit.page.wait_for_selector("#cast .person", timeout=PATIENCE)
         expect(visit.page.locator("#other")).to_be_hidden()
-        visit.press("n", "Enter")
+        taken = visit.page.locator("#taken")
+        expect(taken).to_be_visible() if same else expect(taken).to_be_hidden()
+        visit.press(*([] if same else ["n"]), "Enter")  # at another record nobody is selected
         visit.page.locator("#name").fill("Chaewon")
         visit.submit()
         assert run.review.version == 1
         visit.page.close()
+
+
+def test_what_an_earlier_review_did_not_save_is_told_kept_or_discarded(tmp_path: Path, browser: Browser) -> None:
+    path = stage.both(tmp_path)
+    with Review(path) as review:
+        review.name(3, "Minju", everywhere=True, new=True)
+        review.name(4, "Yuri")
+    with served(path) as run:
+        visit = Visit(browser, run.url)
+        taken = visit.page.locator("#taken")
+        expect(taken.get_by_role("status")).to_have_text(
+            "4 corrected tracks, which an earlier review did not save, are taken up."
+        )
+        expect(visit.page.locator("#unsaved")).to_have_text("4 tracks corrected, not saved")
+        visit.press("u")
+        expect(visit.page.locator("#unsaved")).to_have_text("3 tracks corrected, not saved")
+        taken.get_by_role("button", name="Keep").click()
+        expect(taken).to_be_hidden()
+        visit.page.close()
+        visit = Visit(browser, run.url)
+        visit.page.locator("#discard").click()
+        expect(visit.page.locator("#sure")).to_contain_text("3 tracks corrected, not saved")
+        expect(visit.page.get_by_role("button", name="Cancel")).to_be_focused()
+        visit.press("Escape")
+        expect(visit.page.locator("#sure")).to_be_hidden()
+        assert "Minju" in visit.people()
+        visit.page.locator("#discard").click()
+        visit.page.locator("#sure").get_by_role("button", name="Discard").click()
+        expect(visit.page.locator("#said")).to_contain_text("mv.tracks.jsonl is as it was saved.")
+        expect(visit.page.locator("#unsaved")).to_have_text("")
+        expect(visit.page.locator("#back")).to_be_disabled()
+        expect(visit.page.locator("#taken")).to_be_hidden()
+        assert visit.people() == ["Chaewon", "Yuri", "Unknown 1", "Unknown 2"]
+        visit.done()
+    assert not path.with_name("mv.tracks.jsonl.unsaved").exists()
+
+
+def test_what_cannot_be_kept_is_told(run: Served, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    visit = Visit(browser, run.url)
+    notes = visit.page.get_by_role("alert").filter(has_text="lost if the review is cut short")
+    expect(notes).to_have_count(0)
+    with monkeypatch.context() as patched:
+        patched.setattr("stream.review.unsaved.begin_output", full)
+        run.review.name(4, "Yuri")
+        expect(notes).to_contain_text("mv.tracks.jsonl.unsaved: the disk is full; free some space")
+    run.review.name(0, "Chaewon")
+    expect(notes).to_have_count(0)
+    visit.done()
 
 
 def held(visit: Visit) -> list[Route]:

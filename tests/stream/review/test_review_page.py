@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from stream.review.review import Review
 from stream.review.teaching import Teacher
 from tests.stream.review.served import Served, served
 from tests.stream.review.visit import LEFT_EDGE, Visit
@@ -402,6 +403,149 @@ def test_it_fits_and_everybody_can_use_it(
     assert found.violations_count == 0, found.generate_report()
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     visit.done()
+
+
+def test_a_page_that_is_loaded_again_is_where_it_was(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.press("n", "n", "n", "ArrowRight", "ArrowRight")
+    visit.at(17)
+    visit.page.reload()
+    expect(visit.page.locator("#selected")).to_contain_text("Chaewon, track 2", timeout=PATIENCE)
+    visit.at(17)
+    expect(visit.page.locator("#now .selected")).to_contain_text("Chaewon")
+    visit.press("n")  # on from there
+    expect(visit.page.locator("#selected")).to_contain_text("track 3")
+    visit.done()
+    visit = Visit(browser, run.url)  # another tab has its own
+    expect(visit.page.locator("#selected")).to_have_text("")
+    visit.done()
+
+
+def test_pictures_that_are_loaded_again_are_where_they_were(tmp_path: Path, browser: Browser) -> None:
+    path = stage.both(tmp_path, "mkv", codec="ffv1", pixel_format="yuv420p", options={})
+    with served(path) as run:
+        visit = Visit(browser, run.url, stills=True)
+        visit.page.locator("#where").fill("31")
+        visit.at(31)
+        visit.page.reload()
+        visit.page.wait_for_selector("#cast .person", timeout=PATIENCE)
+        visit.at(31)
+        visit.done()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        '{"index": 44, "selected": 99}',
+        '{"index": 4000, "selected": "2"}',
+        '{"index": -1}',
+        '{"index": "x", "selected": null}',
+        "null",
+        "hello",
+    ],
+)
+def test_a_place_that_is_not_there_any_more_does_no_harm(place: str, run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    visit.page.evaluate(
+        """(place) => addEventListener('pagehide', () => {
+          for (const key of Object.keys(sessionStorage)) sessionStorage.setItem(key, place);
+        })""",
+        place,
+    )
+    visit.page.reload()
+    expect(visit.page.locator("#cast .person")).to_have_count(4, timeout=PATIENCE)
+    assert visit.page.evaluate("Object.values(sessionStorage)") == [place]
+    visit.at(stage.FRAMES - 1 if "4" in place else 0)
+    expect(visit.page.locator("#selected")).to_have_text("")
+    visit.press("n")
+    expect(visit.page.locator("#selected")).to_contain_text("track")
+    visit.done()
+
+
+CROWD = ["Zoë", "Łucja", "김채원", None, "Minju", "Yuri A", "Yuri B", "YENA", None, "Nako"]
+
+
+def seen(visit: Visit) -> list[str]:
+    return visit.page.locator("#cast .person:visible .name").all_inner_texts()
+
+
+def test_people_are_found_by_a_part_of_their_name(tmp_path: Path, browser: Browser) -> None:
+    with served(stage.crowd(tmp_path, CROWD)) as run:
+        visit = Visit(browser, run.url)
+        everybody = seen(visit)
+        assert len(everybody) == len(CROWD)
+        box = visit.page.get_by_role("searchbox", name="Find a person")
+        visit.press("/")
+        expect(box).to_be_focused()
+        for typed, found in {
+            "zoe": ["Zoë"],
+            " ZOË ": ["Zoë"],
+            "yuri": ["Yuri A", "Yuri B"],
+            "yen": ["YENA"],
+            "채원": ["김채원"],
+            "unknown": ["Unknown 4", "Unknown 9"],
+            ".*": [],
+            "": everybody,
+        }.items():
+            box.fill(typed)
+            assert seen(visit) == found
+            words = f"{len(found)} of 10 people" if found else "Nobody here is called so."
+            expect(visit.page.locator("#found")).to_have_text(words if typed else "")
+        # What is typed is typed: no key of the page's acts, nor does the video move.
+        visit.press("n", "u", "k", "s", "Space", "ArrowLeft", "Home")
+        expect(box).to_have_value("nuks ")
+        assert (visit.frame, visit.page.locator("#selected").inner_text()) == (0, "")
+        visit.press("Escape")
+        expect(box).to_have_value("")
+        assert seen(visit) == everybody
+        visit.page.keyboard.type("b")
+        assert seen(visit) == ["Yuri B"]
+        visit.press("Enter")
+        expect(visit.page.get_by_role("button", name="Correct Yuri B everywhere")).to_be_focused()
+        visit.press("Enter")
+        visit.page.locator("#name").fill("Nako")
+        visit.submit()
+        # Whom it was is not called so any more: the keyboard goes on from the box.
+        expect(box).to_be_focused()
+        expect(visit.page.locator("#found")).to_have_text("Nobody here is called so.")
+        visit.press("Control+s")
+        expect(visit.page.locator("#said")).to_contain_text("Saved")
+        visit.press("Escape", "Escape", "n")
+        expect(visit.page.locator("#selected")).to_contain_text("track 7")
+        visit.done()
+
+
+def test_a_few_people_are_not_searched(run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url)
+    expect(visit.page.locator("#search")).to_be_hidden()
+    visit.press("/")
+    assert visit.page.evaluate("document.activeElement === document.body")
+    visit.done()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (1280, 900)], ids=["small", "desk"])
+def test_many_people_and_what_is_taken_up_fit_and_can_be_used_by_everybody(
+    width: int, height: int, scheme: str, tmp_path: Path, browser: Browser
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    path = stage.crowd(tmp_path, CROWD)
+    with Review(path) as review:
+        review.name(3, "Yuri C", new=True)
+    with served(path) as run:
+        run.review._aside = "something is kept as /a/long/path/mv.tracks.jsonl.unsaved.01234567"
+        visit = Visit(browser, run.url, viewport={"width": width, "height": height}, color_scheme=scheme)
+        for typed in ("yuri", "nobody", ""):
+            visit.page.locator("#filter").fill(typed)
+            for part in ("#taken", "#notes", "#search"):
+                expect(visit.page.locator(part)).to_be_visible()
+            found = axe.Axe().run(visit.page)
+            assert found.violations_count == 0, found.generate_report()
+            assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        visit.page.locator("#discard").click()
+        found = axe.Axe().run(visit.page)
+        assert found.violations_count == 0, found.generate_report()
+        visit.done()
 
 
 def test_leaving_with_something_unsaved_is_asked_about(run: Served, browser: Browser) -> None:

@@ -165,7 +165,7 @@ def test_naming_undoing_and_saving(own: Served) -> None:
 def test_a_page_of_another_review_changes_nothing(own: Served) -> None:
     assert own.state()["run"] == own.review.run == json.loads(own.ask("GET", "/scenes")[2])["run"]
     asked = {"track": 4, "name": "Yuri"}
-    for path in ("/names", "/undo", "/redo", "/save", "/render", "/stop"):
+    for path in ("/names", "/undo", "/redo", "/save", "/discard", "/render", "/stop"):
         status, _, body = own.ask("POST", path, asked, {"x-iznet": "0123456789abcdef"})
         assert (status, json.loads(body)["run"]) == (409, own.review.run)
         assert "reload the page" in json.loads(body)["error"]
@@ -173,8 +173,12 @@ def test_a_page_of_another_review_changes_nothing(own: Served) -> None:
 
 
 def test_servers_on_two_ports_keep_their_tokens_apart(tmp_path: Path) -> None:
-    path = stage.both(tmp_path)
-    with served(path, token="one-token") as one, served(path, token="other-token") as other:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    with (
+        served(stage.both(tmp_path / "one"), token="one-token") as one,
+        served(stage.both(tmp_path / "other"), token="other-token") as other,
+    ):
         # A browser sends what either has set to both.
         kept = "; ".join(
             each.ask("GET", f"/?token={token}")[1]["set-cookie"].partition(";")[0]
@@ -182,6 +186,15 @@ def test_servers_on_two_ports_keep_their_tokens_apart(tmp_path: Path) -> None:
         )
         for each in (one, other):
             assert each.ask("GET", "/state", headers={"cookie": kept})[0] == 200
+
+
+def test_what_is_not_saved_is_discarded(own: Served) -> None:
+    own.ask("POST", "/names", {"track": 0, "name": "Chaewon"})
+    own.ask("POST", "/save", {})
+    own.ask("POST", "/names", {"track": 4, "name": "Yuri"})
+    state = json.loads(own.ask("POST", "/discard", {})[2])
+    assert (state["unsaved"], state["undo"], state["redo"], state["version"]) == (0, None, None, 4)
+    assert {group["label"]: group["tracks"] for group in state["groups"]}["Chaewon"] == [0, 2]
 
 
 def test_somebody_twice_on_a_picture_is_asked_about(own: Served) -> None:
@@ -227,7 +240,7 @@ def test_changes_from_elsewhere_are_refused(own: Served) -> None:
     assert own.ask("POST", "/names", asked, {"content-type": "text/plain"})[0] == 415
     assert own.ask("POST", "/save", asked, {"host": "evil.example"})[0] == 421
     assert own.ask("GET", "/video", headers={"host": "evil.example"})[0] == 421
-    for path in ("/names", "/undo", "/redo", "/save", "/render", "/stop"):
+    for path in ("/names", "/undo", "/redo", "/save", "/discard", "/render", "/stop"):
         assert own.ask("GET", path)[0] in (404, 405)
     assert own.state()["version"] == 0
 

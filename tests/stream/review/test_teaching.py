@@ -129,7 +129,7 @@ def test_nothing_is_learned_where_nothing_was_said(review: Review, group: Path) 
     assert review.unlearned == 0
 
 
-def test_without_a_gallery_or_a_clear_look_that_is_said(path: Path, review: Review, tmp_path: Path) -> None:
+def test_without_a_gallery_or_a_clear_look_that_is_said(path: Path, tmp_path: Path) -> None:
     with Review(path) as bare, pytest.raises(UsageError, match="-g"):
         bare.name(4, "ben", new=True, learn=True)
     lines = path.read_text("utf-8").replace('"score":0.9', '"score":0.05')

@@ -1,0 +1,469 @@
+"""What is not saved when a review ends, however it ends: the next one goes on from there, and only from there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.embedder import Embedder
+from engine.errors import InputError, IznetError, OutputError, UsageError
+from engine.gallery import Gallery
+from stream.renaming import rename
+from stream.review.corrections import Corrections
+from stream.review.review import Review
+from stream.review.teaching import LOOKS, Teacher
+from stream.review.unsaved import Unsaved, decoded, encoded
+from stream.tracks import read
+from tests.stream.review import stage
+
+NAME = "mv.tracks.jsonl.unsaved"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return stage.both(tmp_path)
+
+
+@pytest.fixture
+def unsaved(path: Path) -> Path:
+    return path.with_name(NAME)
+
+
+@pytest.fixture
+def taught(path: Path, group: Path, embedder: Embedder) -> Callable[[], Review]:
+    """Opens the review with a gallery that can learn."""
+    return lambda: Review(path, teacher=lambda source: Teacher(group, lambda: embedder, source))
+
+
+def told(review: Review) -> dict[str, Any]:
+    """What a page shows of the corrections."""
+    state = review.state()
+    return {key: state[key] for key in ("unsaved", "unlearned", "undo", "redo", "groups", "people", "timeline")}
+
+
+def photos(group: Path) -> dict[str, int]:
+    return {name: len(theirs) for name, theirs in Gallery.load(group).photos_by_name().items()}
+
+
+def test_the_next_review_of_the_record_goes_on(path: Path, unsaved: Path) -> None:
+    before = path.read_bytes()
+    with Review(path) as review:
+        assert not unsaved.exists()
+        review.name(3, "Minju", everywhere=True, new=True)
+        review.name(0, "Chaewon")
+        made = review.name(4, "Yuri")
+        review.undo(made.number)
+        assert review.kept == unsaved
+        shown = told(review)
+    assert path.read_bytes() == before
+    with Review(path) as review:
+        assert tuple(review.taken_up) == (4, 0)
+        assert told(review) == shown
+        assert (review.state()["taken_up"], review.notes, review.version) == (review.taken_up.words, [], 0)
+        review.redo(made.number)
+        for number in (3, 2, 1):
+            review.undo(number)
+        assert not unsaved.exists()
+        for number in (1, 2, 3):
+            review.redo(number)
+        assert review.name(5, None).number == 4
+        assert review.save() == 4
+        assert review.corrected == 4
+        assert (review.taken_up.tracks, review.kept, unsaved.exists()) == (0, None, False)
+    with Review(path) as review:
+        assert (review.unsaved, review.state()["undo"], review.state()["taken_up"]) == (0, None, None)
+
+
+def test_what_was_taken_back_after_it_was_saved_is_taken_back(path: Path) -> None:
+    before = read(path)
+    with Review(path) as review:
+        made = review.name(3, "Minju", everywhere=True, new=True)
+        other = review.name(0, "Chaewon")
+        review.save()
+        review.undo(other.number)
+        review.undo(made.number)
+        review.name(4, "Yuri")  # after which they cannot be done again
+        shown = told(review)
+    with Review(path) as review:
+        assert told(review) == shown
+        assert review.unsaved == 5
+        assert review.state()["undo"]["words"] == "Track 4: Yuri"
+        review.undo(review.state()["undo"]["number"])
+        review.save()
+    assert read(path).tracks == before.tracks  # likeness and strangers' numbers too
+
+
+def test_what_is_taken_up_can_be_discarded(path: Path, unsaved: Path) -> None:
+    before = path.read_bytes()
+    with Review(path) as review:
+        clean = told(review)
+        review.name(4, "Minju", new=True)
+    with Review(path) as review:
+        review.name(0, "Chaewon")
+        version = review.version
+        review.discard()
+        assert review.version > version
+        assert (tuple(review.taken_up), review.kept, unsaved.exists()) == ((0, 0), None, False)
+        assert told(review) == clean
+        made = review.name(4, "Yuri")
+        assert made.number == 3  # a page that shows an earlier one cannot take this back by mistake
+        review.undo(made.number)
+    assert path.read_bytes() == before
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("name"), st.integers(0, 5), st.sampled_from(["Yuri", "Chaewon", "Minju", None]), st.booleans()
+        ),
+        st.sampled_from([("undo",), ("undo",), ("redo",), ("save",), ("cut",), ("cut",)]),
+    ),
+    max_size=14,
+)
+
+
+def take(review: Review, step: tuple[Any, ...]) -> None:
+    state = review.state()
+    with suppress(UsageError):
+        match step:
+            case ("name", track, name, everywhere):
+                review.name(track, name, everywhere=everywhere, new=True, displace=True)
+            case ("undo",):
+                review.undo(state["undo"]["number"] if state["undo"] else 0)
+            case ("redo",):
+                review.redo(state["redo"]["number"] if state["redo"] else 0)
+            case ("save",):
+                review.save()
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two alike."""
+    whole, parts = (stage.both(tmp_path_factory.mktemp(name)) for name in ("whole", "parts"))
+    return whole, parts
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=STEPS)
+def test_whatever_is_done_a_review_that_is_cut_short_shows_what_one_does_that_is_not(
+    steps: list[tuple[Any, ...]], twins: tuple[Path, Path]
+) -> None:
+    whole_path, parts_path = twins
+    for path in twins:
+        stage.record(path, path.with_name("mv.mp4"))
+    cut = Review(parts_path)
+    try:
+        with Review(whole_path) as whole:
+            for step in steps:
+                take(whole, step)
+                take(cut, step)
+                if step == ("cut",):
+                    cut.__exit__(None, None, None)
+                    cut = Review(parts_path)
+                    if not whole.unsaved:  # then nothing is left to be undone
+                        whole.discard()
+                one, other = told(whole), told(cut)
+                for state in (one, other):  # numbers may begin anew
+                    for key in ("undo", "redo"):
+                        state[key] = state[key] and state[key]["words"]
+                assert one == other
+                assert cut.notes == []
+            take(whole, ("save",))
+            take(cut, ("save",))
+    finally:
+        cut.__exit__(None, None, None)
+    assert read(parts_path).tracks == read(whole_path).tracks
+    assert not parts_path.with_name(NAME).exists()
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_at_whatever_change_of_the_disk_it_dies_nothing_is_lost(
+    learn: bool, path: Path, group: Path, taught: Callable[[], Review], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had been said before is there afterwards, in the record or beside it; also what a gallery is to learn."""
+
+    class Dead(BaseException):
+        pass
+
+    before, gallery = path.read_bytes(), group.read_bytes()
+    for last in range(40):
+        path.write_bytes(before)
+        group.write_bytes(gallery)
+        changes = 0
+
+        def counted(real: Callable[..., None]) -> Callable[..., None]:
+            def change(place: Any, *given: Any, **named: Any) -> None:
+                nonlocal changes
+                if not os.fspath(place).endswith(".lock"):  # the system lets go of those
+                    if changes == last:  # noqa: B023 - and nothing after it, as of the dead
+                        raise Dead
+                    changes += 1
+                real(place, *given, **named)
+
+            return change
+
+        review = taught()
+        review.name(4, "Minju", new=True, learn=learn)
+        with monkeypatch.context() as patched:
+            for name in ("replace", "unlink"):
+                patched.setattr(os, name, counted(getattr(os, name)))
+            died = False
+            try:
+                review.name(0, "Chaewon")
+                review.save()
+            except Dead:
+                died = True
+        with suppress(FileNotFoundError):
+            review.__exit__(None, None, None)
+        with taught() as review:
+            assert {group["name"]: group["tracks"] for group in review.state()["groups"]}["Minju"] == [4]
+            assert review.notes == []
+            review.save()
+        assert read(path).tracks[4].name == "Minju"
+        assert photos(group).get("Minju", 0) >= (LOOKS if learn else 0)
+        assert not path.with_name(NAME).exists()
+        assert not list(path.parent.glob(".*.unsaved"))  # what was being written
+        path.with_name(f"{path.name}.bak").unlink()
+        if not died:
+            return
+    raise AssertionError("there is no end to it")
+
+
+def set_aside(note: str, folder: Path) -> Path:
+    """Where a note says that something is kept which is not taken up."""
+    found = re.search("it is not taken up, and kept as ([^ ;]+); remove that if you do not need it$", note)
+    assert found is not None
+    return folder / found[1]
+
+
+@pytest.mark.parametrize("how", ["renamed", "another"])
+def test_it_is_never_put_on_another_record(how: str, path: Path, unsaved: Path, tmp_path: Path) -> None:
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+    left = unsaved.read_bytes()
+    if how == "renamed":
+        rename(path, {0: "Chaewon"})
+    else:  # of the same video, made anew
+        stage.record(path, tmp_path / "mv.mp4")
+        path.write_bytes(path.read_bytes().replace(b'"score":0.9', b'"score":0.8'))
+    now = path.read_bytes()
+    with Review(path) as review:
+        assert (review.unsaved, tuple(review.taken_up), path.read_bytes()) == (0, (0, 0), now)
+        (note,) = review.notes
+        assert f"{unsaved} is about this record as it was before something else changed it" in note
+        aside = set_aside(note, tmp_path)
+        assert aside.read_bytes() == left
+        assert review.state()["notes"] == [note]
+        review.name(2, "Yuri")
+    with Review(path) as review:
+        assert (tuple(review.taken_up), review.notes) == ((1, 0), [])
+    assert aside.read_bytes() == left
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: b"[" * 100_000,
+        lambda data: data.replace(b"unsaved/1", b"unsaved/2"),
+        lambda data: data.replace(b'"tracks":[4]', b'"tracks":["4"]'),
+        lambda data: data.replace(b'"tracks":[4]', b'"tracks":[99]'),
+        lambda data: data.replace(b'"name":"Minju"', b'"name":1'),
+        lambda data: data.replace(b'"type":"track"', b'"type":"other"'),
+        lambda data: b"null",
+        lambda data: b"\xff",
+    ],
+    ids=["torn", "empty", "deep", "newer", "text", "track", "name", "line", "null", "bytes"],
+)
+def test_what_is_damaged_is_told_and_left_aside(
+    damage: Callable[[bytes], bytes], path: Path, unsaved: Path, tmp_path: Path
+) -> None:
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+    unsaved.write_bytes(damage(unsaved.read_bytes()))
+    left = unsaved.read_bytes()
+    with Review(path) as review:
+        (note,) = review.notes
+        assert str(unsaved) in note
+        assert set_aside(note, tmp_path).read_bytes() == left
+        assert review.unsaved == 0
+        review.name(2, "Yuri")
+        assert review.kept == unsaved
+
+
+def test_a_disk_that_is_full_is_told_and_the_correction_is_made(
+    path: Path, unsaved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+        before = unsaved.read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr("stream.review.unsaved.begin_output", full)
+            review.name(0, "Chaewon")
+        assert review.unsaved == 2
+        assert unsaved.read_bytes() == before
+        assert (review.kept, review.state()["kept"]) == (None, False)
+        (note,) = review.state()["notes"]
+        assert f"cannot be kept: {unsaved}: the disk is full; free some space" in note
+        review.name(2, "Yuri")  # there is room again
+        assert review.kept == unsaved
+        assert review.notes == review.state()["notes"] == []
+    with Review(path) as review:
+        assert tuple(review.taken_up) == (3, 0)
+
+
+def test_a_folder_that_takes_no_files_is_told_at_once(
+    path: Path, unsaved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+    left = unsaved.read_bytes()
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("engine.gallery_file._take", refuse)
+    with Review(path) as review:
+        assert tuple(review.taken_up) == (1, 0)
+        (note,) = review.notes
+        assert f"{unsaved}: nothing can be written there (Read-only file system); move the record" in note
+        review.name(0, "Chaewon")
+        assert (review.unsaved, review.kept, review.notes) == (2, None, [note])
+        review.discard()
+        assert unsaved.read_bytes() == left  # another review may be at it
+    unsaved.write_bytes(b"")
+    with Review(path) as review:
+        assert "is not taken up" in review.notes[0]
+        assert review.unsaved == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_told_at_once(path: Path) -> None:
+    path.parent.chmod(0o500)
+    try:
+        with Review(path) as review:
+            review.name(4, "Minju", new=True)
+            assert "Permission denied" in review.notes[0]
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_one_review_of_a_record_at_a_time_whatever_it_is_called(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path.name)
+    with Review(path) as review:
+        for name in (path, link):
+            with pytest.raises(OutputError, match=rf"{name.name}: another review of it is running"):
+                Review(name)
+        review.name(4, "Minju", new=True)
+    with Review(link) as review:
+        assert (review.unsaved, review.kept) == (1, path.with_name(NAME))
+    with pytest.raises(IznetError):
+        Review(tmp_path / "gone.jsonl")
+    (tmp_path / "mv.mp4").unlink()
+    for _ in range(2):  # what is refused holds nothing
+        with pytest.raises(InputError):
+            Review(path)
+    assert not list(tmp_path.glob("*.lock")) + list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_nobody_may_read_it_who_may_not_read_the_record(path: Path, unsaved: Path) -> None:
+    path.chmod(0o600)
+    with Review(path) as review:
+        review.name(4, "Minju", new=True)
+        review.name(0, "Chaewon")
+        assert unsaved.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_gallery_is_to_learn_is_learned_by_the_next_review(
+    path: Path, unsaved: Path, group: Path, taught: Callable[[], Review]
+) -> None:
+    with taught() as review:
+        review.name(4, "ben", learn=True, new=True)
+    with pytest.raises(UsageError, match=rf"{NAME} has corrections that a gallery is to learn .*-g"):
+        Review(path)
+    with taught() as review:
+        assert tuple(review.taken_up) == (1, LOOKS)
+        review.save()
+        assert (photos(group)["ben"], tuple(review.taken_up), unsaved.exists()) == (1 + LOOKS, (0, 0), False)
+
+
+def test_what_a_gallery_has_learned_can_be_taken_out_by_the_next_review(
+    unsaved: Path, group: Path, taught: Callable[[], Review]
+) -> None:
+    before = photos(group)
+    with taught() as review:
+        made = review.name(4, "ben", learn=True, new=True)
+        review.save()
+        review.undo(made.number)
+        shown = told(review)
+    with taught() as review:
+        assert (tuple(review.taken_up), told(review)) == ((1, LOOKS), shown)
+        review.save()
+    assert photos(group) == before
+
+
+def test_what_a_gallery_has_learned_is_not_learned_twice(group: Path, taught: Callable[[], Review]) -> None:
+    with taught() as review:
+        review.name(4, "ben", learn=True, new=True)
+        review.save()
+        review.name(0, "Chaewon")
+    with taught() as review:
+        assert tuple(review.taken_up) == (1, 0)
+        review.save()
+    assert photos(group)["ben"] == 1 + LOOKS
+
+
+def test_discarding_leaves_in_the_gallery_what_was_saved_in_it(group: Path, taught: Callable[[], Review]) -> None:
+    with taught() as review:
+        made = review.name(4, "ben", learn=True, new=True)
+        review.save()
+        review.undo(made.number)
+    with taught() as review:
+        review.discard()
+        assert (review.unsaved, review.unlearned, review.learned) == (0, 0, LOOKS)
+        review.save()
+    assert photos(group)["ben"] == 1 + LOOKS
+
+
+def test_a_gallery_that_cannot_be_written_still_has_to_learn_after_the_record_is_saved(
+    group: Path, taught: Callable[[], Review], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **settings: object) -> None:
+        raise OutputError("no space left")
+
+    with taught() as review:
+        review.name(4, "ben", learn=True, new=True)
+        with monkeypatch.context() as patched:
+            patched.setattr("engine.gallery.write_output", full)
+            with pytest.raises(OutputError):
+                review.save()
+    with taught() as review:
+        assert tuple(review.taken_up) == (0, LOOKS)
+        review.save()
+    assert photos(group)["ben"] == 1 + LOOKS
+
+
+def test_what_is_written_is_what_is_read(path: Path) -> None:
+    corrections = Corrections(read(path))
+    corrections.name((1, 3, 5), "Minju", new=True)
+    corrections.name((4,), "Yuri")
+    corrections.undo(2)
+    unsaved = Unsaved("0" * 64, corrections.history, {})
+    assert decoded(encoded(unsaved)) == unsaved
+    again = Corrections(read(path), (), unsaved.history)
+    assert (again.history, again.verdicts) == (corrections.history, corrections.verdicts)
