@@ -13,6 +13,7 @@ embedder is kept only if more of those get their right name at the same false-ac
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -371,9 +372,8 @@ def check_out(out: Path) -> None:
     Raises:
         OutputError: it cannot be made, is a file, or one of the files in it cannot be replaced.
     """
-    there = out
-    while not there.exists():
-        there = there.parent
+    above = (out, *out.parents)
+    there = next((place for place in above if os.path.lexists(place)), above[-1])
     if there == out:
         for name in OUTPUTS:
             check_output(out / name, overwrite=True)

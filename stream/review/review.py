@@ -387,8 +387,10 @@ class Review:
             )
         fresh, self._corrections = self._corrections, corrections
         self.taken_up = TakenUp(self.unsaved, self.unlearned)
-        if not self._open:
+        if not self._open:  # all was saved, and stays as it is
             self._corrections = fresh
+            if self._teacher is not None:
+                self._teacher.take_up({})
         self._keep()
 
     def _left_aside(self) -> str:

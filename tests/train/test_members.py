@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +186,23 @@ def test_a_place_that_takes_no_files_is_refused_before_anything_is_learned(obsta
     with pytest.raises(OutputError, match=str(tmp_path)):
         check_out(out)
     assert taken.read_bytes() == b"mine"
+
+
+def test_a_link_that_leads_nowhere_and_a_folder_that_may_not_be_looked_into_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for out in (tmp_path / "link", tmp_path / "link" / "out"):
+        with pytest.raises(OutputError, match="link"):
+            check_out(out)
+
+    def closed(place: str | Path, **_: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", place)
+
+    monkeypatch.setattr(os, "stat", closed)
+    monkeypatch.setattr(os, "lstat", closed)
+    with pytest.raises(OutputError, match="out"):
+        check_out(tmp_path / "out")
 
 
 def test_a_network_that_came_out_wrong_takes_nothings_place(

@@ -428,6 +428,22 @@ def test_what_a_gallery_has_learned_is_not_learned_twice(group: Path, taught: Ca
     assert photos(group)["ben"] == 1 + LOOKS
 
 
+def test_what_a_gallery_has_learned_stays_in_it_where_a_review_died_when_all_was_saved(
+    unsaved: Path, group: Path, taught: Callable[[], Review]
+) -> None:
+    with taught() as review:
+        review.name(4, "ben", learn=True, new=True)
+        review.save()
+        review.name(0, "Chaewon")
+        left = unsaved.read_bytes()
+        review.save()
+    unsaved.write_bytes(left)  # as if it had died before it could remove that
+    with taught() as review:
+        assert (review.unsaved, review.unlearned, tuple(review.taken_up), unsaved.exists()) == (0, 0, (0, 0), False)
+        review.save()
+    assert photos(group)["ben"] == 1 + LOOKS
+
+
 def test_discarding_leaves_in_the_gallery_what_was_saved_in_it(group: Path, taught: Callable[[], Review]) -> None:
     with taught() as review:
         made = review.name(4, "ben", learn=True, new=True)
