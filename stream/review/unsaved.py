@@ -9,6 +9,7 @@ it belongs to, to the byte.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -179,9 +180,9 @@ class UnsavedFile:
         """
         try:
             return decoded(json.loads(self.path.read_bytes()))
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                return None
             raise InputError(f"{self.path} cannot be read ({error})") from error
 
     def write(self, unsaved: Unsaved) -> None:

@@ -195,8 +195,12 @@ function showCast() {
 
 const MANY = 8; // people, from which on they are searched rather than seen
 
+// Letters that Unicode takes for letters of their own, not for others with an accent.
+const BARE = { ø: "o", ł: "l", đ: "d", ð: "d", ħ: "h", ı: "i", ß: "ss", æ: "ae", œ: "oe" };
+
 // Without accents, and as in lower case.
-const plain = (words) => words.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+const plain = (words) =>
+  words.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[øłđðħıßæœ]/g, (letter) => BARE[letter]);
 
 function sift() {
   const wanted = plain($("filter").value.trim());

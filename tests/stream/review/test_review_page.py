@@ -480,6 +480,7 @@ def test_people_are_found_by_a_part_of_their_name(tmp_path: Path, browser: Brows
         for typed, found in {
             "zoe": ["Zoë"],
             " ZOË ": ["Zoë"],
+            "lucja": ["Łucja"],
             "yuri": ["Yuri A", "Yuri B"],
             "yen": ["YENA"],
             "채원": ["김채원"],

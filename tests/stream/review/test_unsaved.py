@@ -350,6 +350,16 @@ def test_a_folder_that_takes_no_files_is_told_at_once(
         assert review.unsaved == 0
 
 
+@pytest.mark.parametrize("length", [240, 255])
+def test_a_record_whose_name_leaves_no_room_is_reviewed_and_that_is_told(length: int, path: Path) -> None:
+    record = path.rename(path.with_name("mv.tracks.jsonl".rjust(length, "-")))
+    with Review(record) as review:
+        assert review.notes == []
+        review.name(4, "Minju", new=True)
+        assert "too many; give a shorter one" in review.notes[0]
+        assert (review.kept, review.unsaved) == (None, 1)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_is_told_at_once(path: Path) -> None:
     path.parent.chmod(0o500)
