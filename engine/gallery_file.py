@@ -8,6 +8,7 @@ gets the lock removes the file when done; whoever waited on a removed one notice
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.errors import InputError, OutputError
+from engine.names import LONGEST_FILE_NAME
 from engine.output_file import real_path
 
 PATIENCE = 20.0
@@ -40,7 +42,8 @@ def read(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the gallery at `path` against other processes (and threads) that change it.
+    """Hold the gallery at `path` against other processes (and threads) that change it; or any other file, against those
+    that hold it in this way too.
 
     Args:
         path: the gallery; it need not exist.
@@ -54,7 +57,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         ...     write_output("izone.gallery", change(read(Path("izone.gallery"))), overwrite=True)
     """
     real = real_path(path)
-    beside = real.with_name(f".{real.name[:100]}.lock")
+    beside = real.with_name(_lock_name(real.name))
     try:
         descriptor = _take(beside, time.monotonic() + patience)
     except OSError as error:
@@ -69,6 +72,14 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open; an empty file then stays behind
             beside.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _lock_name(name: str) -> str:
+    """Of a file's lock: no other file's, however long the two names are."""
+    whole = f".{name}.lock"
+    if len(os.fsencode(whole)) <= LONGEST_FILE_NAME:
+        return whole
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.lock"
 
 
 def _take(beside: Path, until: float) -> int | None:

@@ -391,6 +391,19 @@ def test_one_review_of_a_record_at_a_time_whatever_it_is_called(path: Path, tmp_
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("length", [200, 255])
+def test_another_record_beside_it_is_reviewed_at_the_same_time_however_alike_their_names(
+    length: int, path: Path
+) -> None:
+    one, other = (path.with_name(f"{digit}.tracks.jsonl".rjust(length, "-")) for digit in "12")
+    one.write_bytes(path.read_bytes())
+    path.rename(other)
+    with Review(one), Review(other) as review:
+        assert review.notes == []
+        with pytest.raises(OutputError, match="another review of it is running"):
+            Review(one)
+
+
 def test_nobody_may_read_it_who_may_not_read_the_record(path: Path, unsaved: Path) -> None:
     path.chmod(0o600)
     with Review(path) as review:
