@@ -27,20 +27,16 @@ NOTHING = 0.1
 """How much more of a piece two sides have to be than the whole, in patches, to be those of two faces."""
 
 
-def patch_of(cells: NDArray[Any]) -> NDArray[np.float32]:
-    """`[SIDE²]`, zero mean, unit length, of `[SIDE,SIDE]` samples of a face: what brightness and contrast leave as it
-    is; all zero where nothing is to be seen.
+def patches_of(cells: NDArray[Any]) -> NDArray[np.float32]:
+    """`[N,SIDE²]`, zero mean, unit length, of `[N,SIDE,SIDE]` samples of N faces: what brightness and contrast leave as
+    it is; all zero where nothing is to be seen.
 
     Example:
         >>> cells = np.arange(256, dtype=np.uint8).reshape(16, 16)
-        >>> round(alike(patch_of(cells), patch_of(cells // 2 + 40)), 2)
+        >>> one, other = patches_of(np.stack([cells, cells // 2 + 40]))
+        >>> round(alike(one, other), 2)
         1.0
     """
-    return np.asarray(patches_of(cells[None])[0])
-
-
-def patches_of(cells: NDArray[Any]) -> NDArray[np.float32]:
-    """`[N,SIDE²]`: the patches of N faces, from `[N,SIDE,SIDE]` samples."""
     patches = np.empty((len(cells), SIDE * SIDE), np.float32)
     _even_out(cells.reshape(len(cells), SIDE * SIDE), patches)
     return patches

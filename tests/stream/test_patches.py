@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.frames import Rotation, VideoInfo
-from stream.patches import BROKEN, SIDE, alike, is_broken, parting, patch_of, patch_places, patches_of
+from stream.patches import BROKEN, SIDE, alike, is_broken, parting, patch_places, patches_of
 from stream.pictures import grey_cells
 
 RANDOM = np.random.default_rng(5)
@@ -20,6 +20,12 @@ ONE, OTHER = (RANDOM.integers(60, 190, (SIDE, SIDE), dtype=np.uint8) for _ in ra
 
 def info(rotation: Rotation = 0) -> VideoInfo:
     return VideoInfo("a.mp4", 320, 240, rotation, Fraction(1, 25), None, Fraction(25), "yuv420p")
+
+
+def patch_of(cells: NDArray[Any]) -> NDArray[np.float32]:
+    """Of one face."""
+    (patch,) = patches_of(cells[None])
+    return np.asarray(patch)
 
 
 def mixed(share: float) -> NDArray[np.float32]:
