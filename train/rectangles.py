@@ -39,7 +39,7 @@ PARTS = ("xy", "wh", "object", "background")
 LEAST = 0.35
 """Confidence from which a box is an answer. Confidences are guesses of the overlap reached, low where rectangles
 cover each other. Chosen, as `SAME` was, on plots that are neither learnt from nor judged."""
-SAME = 0.6
+SAME = 0.8
 """IoU above which two boxes are the same answer; rectangles may well overlap, so it is high."""
 UNSEEN_SEED = 2_000_003
 
@@ -48,8 +48,8 @@ UNSEEN_SEED = 2_000_003
 class RectanglesRecipe:
     """Everything that decides what comes out."""
 
-    steps: int = 4000
-    plots: int = 16
+    steps: int = 20_000
+    plots: int = 64
     """A step."""
     learning_rate: float = 3e-3
     warmup: int = 50
