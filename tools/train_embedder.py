@@ -33,6 +33,15 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.  [default: the recipe's]")
+@click.option(
+    "--mix",
+    "mixed",
+    type=Number(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much of the trained network is left, the rest being the embedder.keras of --warm-start: between the two "
+    "lie better ones.",
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @bfloat16_option
 @workers_option
@@ -46,6 +55,7 @@ def embedder(
     steps: int,
     batch: int,
     learning_rate: float | None,
+    mixed: float,
     seed: int,
     bfloat16: bool,
     workers: int,
@@ -54,6 +64,8 @@ def embedder(
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
+    if mixed < 1 and (warm_start is None or warm_start.suffix != ".keras"):
+        raise UsageError("--mix is for a training that began with an earlier one: name its --warm-start embedder.keras")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, use_threads
@@ -65,7 +77,15 @@ def embedder(
     if learning_rate is not None:
         recipe = replace(recipe, peak_rate=learning_rate)
     digest = train_and_export(
-        data, teachers, out, recipe, warm_start, resume=resume, workers=workers, say=partial(click.echo, err=True)
+        data,
+        teachers,
+        out,
+        recipe,
+        warm_start,
+        mixed=mixed,
+        resume=resume,
+        workers=workers,
+        say=partial(click.echo, err=True),
     )
     if digest is None:
         click.echo(EXPORTED_LATER.format(keras.backend.backend()))

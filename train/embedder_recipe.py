@@ -22,7 +22,7 @@ from train.embedder import Recipe, embed, train_embedder
 from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of, write_pictures
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
-from train.embedder_warm import go_on, warm_start
+from train.embedder_warm import go_on, mix, warm_start
 from train.export import export_onnx, write_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
@@ -95,6 +95,7 @@ def train_and_export(
     recipe: Recipe,
     weights: Path | None,
     *,
+    mixed: float = 1.0,
     resume: bool = False,
     workers: int = 0,
     say: Say = print,
@@ -109,6 +110,7 @@ def train_and_export(
         work: folder for everything that is made on the way.
         recipe: of the training.
         weights: what to begin with, as in `beginning`.
+        mixed: what of the trained network is left; the rest is the `embedder.keras` that it began with, see `mix`.
         resume: go on from the checkpoint in `work`.
         workers: processes that make views beside this one.
         say: is told how it goes, a line at a time.
@@ -147,6 +149,9 @@ def train_and_export(
     if not on_tensorflow():
         return None
     residual = isinstance(recipe.design, EmbedderDesign)
+    if weights is not None and mixed < 1:
+        rows = some_rows(len(learn), FITTED)
+        mix(network, weights, mixed, learn.centre()[rows], targets.bank[rows])
     whiten(network, learn)
     digest = export_embedder(network, work, split, mirror=residual, integers=not residual)
     with replaced(work / "embedder.keras") as temporary:

@@ -67,6 +67,32 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
     fit_head(network, faces, targets)
 
 
+def mix(
+    network: keras.Model, earlier: Path, share: float, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+) -> None:
+    """Move `network` in place towards the one that its training began with, and fit its last layer anew.
+
+    Between two networks of which one was trained on from the other lie better ones than both: what was learned is
+    there, and less of what was known is forgotten (WiSE-FT; Wortsman et al., arXiv 2109.01903).
+
+    Args:
+        network: trained.
+        earlier: the `embedder.keras` that it began with.
+        share: what of `network` stays, 0…1; the rest is `earlier`.
+        faces: as for `go_on`.
+        targets: likewise.
+
+    Raises:
+        InputError: no such file, damaged, or of another form.
+    """
+    with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as before:
+        for layer in network.layers:
+            if layer.weights and layer.name != HEAD:
+                pairs = zip(layer.get_weights(), before.get_layer(layer.name).get_weights(), strict=True)
+                layer.set_weights([share * new + (1 - share) * old for new, old in pairs])
+    fit_head(network, faces, targets)
+
+
 def take_layers(network: keras.Model, trained: keras.Model, wanted: Callable[[str], bool]) -> None:
     """Give the layers of `network` whose names are `wanted` the weights of those of `trained`, in place.
 

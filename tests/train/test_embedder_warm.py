@@ -17,7 +17,7 @@ from engine.errors import InputError  # noqa: E402
 from train.data.dlib_network import Convolution, DlibNetwork  # noqa: E402
 from train.data.views import Views  # noqa: E402
 from train.embedder import Recipe, Trainer  # noqa: E402
-from train.embedder_warm import fit_head, go_on, measure_statistics, warm_start  # noqa: E402
+from train.embedder_warm import fit_head, go_on, measure_statistics, mix, warm_start  # noqa: E402
 from train.models.dlib_resnet import MEAN, DlibDesign, load_dlib_weights  # noqa: E402
 
 DESIGN = DlibDesign(channels=(4, 6), blocks=(1, 1), dimension=5, side=40)
@@ -122,3 +122,31 @@ def test_frozen_layers_stay_and_the_others_learn(tmp_path: Path) -> None:
             assert all(changed) != layer.name.startswith(("stem", "level1")), layer.name
             assert any(changed) != layer.name.startswith(("stem", "level1")), layer.name
     assert "without stem*+level1*" in recipe.architecture
+
+
+def test_a_trained_network_is_mixed_with_the_one_it_began_with(tmp_path: Path) -> None:
+    earlier, trained = DESIGN.build(), DESIGN.build()
+    warm_start(earlier, source(), FACES, targets(12))
+    warm_start(trained, source(), FACES, targets(12))
+    for layer in trained.layers:
+        layer.set_weights([w + 0.5 for w in layer.get_weights()])
+    earlier.save(tmp_path / "earlier.keras")
+    mix(trained, tmp_path / "earlier.keras", 0.25, FACES, targets(12))
+    for ours, old in zip(trained.layers, earlier.layers, strict=True):
+        if ours.name != "head_dense":
+            for weight, before in zip(ours.get_weights(), old.get_weights(), strict=True):
+                np.testing.assert_allclose(weight, before + 0.125, atol=1e-5)
+    fitted = trained.get_layer("head_dense").get_weights()
+    fit_head(trained, FACES, targets(12))
+    for ours, again in zip(fitted, trained.get_layer("head_dense").get_weights(), strict=True):
+        np.testing.assert_allclose(ours, again, atol=1e-6)
+    with pytest.raises(InputError, match="give the .keras file of one"):
+        mix(trained, tmp_path / "none.keras", 0.5, FACES, targets(12))
+
+
+def test_mixing_needs_something_to_mix_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tools.cli import run
+
+    folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run(["train", "embedder", *folders, "--mix", "0.4"]) == 2
+    assert "--warm-start embedder.keras" in capsys.readouterr().err
