@@ -115,12 +115,31 @@ def stored() -> dict[str, Any]:
     return {name: json.loads(path.read_text("utf-8")) for name, path in FILES.items() if path.is_file()}
 
 
+def machines(results: dict[str, Any]) -> str:
+    """Which processor each result comes from, most results first.
+
+    Example:
+        >>> one, other = ({"machine": {"cpu": cpu, "cpus": 2}} for cpu in "AB")
+        >>> machines({"720p": one, "1080p": one})
+        'On A, 2 CPUs'
+        >>> machines({"720p": one, "soak": other, "1080p": one})
+        'On A, 2 CPUs (720p, 1080p), and B, 2 CPUs (soak)'
+    """
+    by: dict[str, list[str]] = {}
+    for name, result in results.items():
+        machine = result["machine"]
+        by.setdefault(f"{machine['cpu']}, {machine['cpus']} CPU{'s' * (machine['cpus'] != 1)}", []).append(name)
+    told = sorted(by.items(), key=lambda each: -len(each[1]))
+    if len(told) == 1:
+        return f"On {told[0][0]}"
+    return "On " + ", and ".join(f"{machine} ({', '.join(names)})" for machine, names in told)
+
+
 def texts(results: dict[str, Any]) -> dict[Path, str]:
     """Both pages as they should be."""
     table, measured = goals(results), results["720p"]
-    machine = measured["machine"]
     short = (
-        f"On {machine['cpu']}, {machine['cpus']} CPUs; each ratio was taken within one run, against the faster of "
+        f"{machines(results)}; each ratio was taken within one run, against the faster of "
         "`ffmpeg` and PyAV with the same encoder settings. [All tables, and how they came about](benchmarks/README.md)."
         f"\n\n{table}\n\n![CPU time a frame, by command and by part of the work]"
         f"({PICTURE.relative_to(README.parent).as_posix()})"
