@@ -90,6 +90,8 @@ def _defaults(context: click.Context, given: Mapping[str, Any], path: Path, own:
         for each in value if isinstance(value, list) else [value]:
             if several and (isinstance(each, bool) or not isinstance(each, (str, int, float))):
                 raise UsageError(f"{path}: {key} has to be a list of texts or numbers")
+            if isinstance(parameter.type, click.Path) and not isinstance(each, str):
+                raise UsageError(f"{path}: {key} has to be the name of a file in quotes, not {each}")
             if isinstance(each, float) and isinstance(parameter.type, click.types.IntParamType):
                 raise UsageError(f"{path}: {key} has to be a whole number, not {each}")  # click would take a part
         try:

@@ -296,6 +296,7 @@ def test_a_config_file_says_what_flags_say(
         ("sources = ['udp://h:1']\ntimeout = nan", 2, "live.toml: timeout: nan is not a finite number"),
         ("sources = ['udp://h:1']\nunknown = 'boxes'", 2, "live.toml: unknown: 'boxes' is not one of"),
         ("sources = ['udp://h:1']\nretries = 2.5", 2, "live.toml: retries has to be a whole number, not 2.5"),
+        ("sources = ['udp://h:1']\ngallery = 0", 2, "live.toml: gallery has to be the name of a file in quotes, not 0"),
         ("\ufeffsource = ['udp://h:1']", 2, "there is no option 'source'"),
         ("config = 'other.toml'", 2, "there is no option 'config'"),
         ("help = true", 2, "there is no option 'help'"),

