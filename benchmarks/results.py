@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from engine.wording import count
 from stream.bench import report
 from stream.bench.plot import plot
 from train.detector_text import replaced
@@ -128,7 +129,7 @@ def machines(results: dict[str, Any]) -> str:
     by: dict[str, list[str]] = {}
     for name, result in results.items():
         machine = result["machine"]
-        by.setdefault(f"{machine['cpu']}, {machine['cpus']} CPU{'s' * (machine['cpus'] != 1)}", []).append(name)
+        by.setdefault(f"{machine['cpu']}, {count(machine['cpus'], 'CPU')}", []).append(name)
     told = sorted(by.items(), key=lambda each: -len(each[1]))
     if len(told) == 1:
         return f"On {told[0][0]}"

@@ -79,30 +79,16 @@ def _transform(
         blue[i] = np.uint8(np.int32(min(max(b0 * x + b1 * y + b2 * z + b3, bottom), top)))
 
 
-def cell_means(view: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """`[height,width]` of the type of `view`: the mean of up to eight samples of two rows of each cell of `[h,w]`."""
-    means = np.empty((height, width), view.dtype)
-    _cell_means(view, means)
+def cell_means(view: NDArray[Any], parts: NDArray[np.int64], width: int, height: int) -> NDArray[Any]:
+    """`[N,height,width]` of the type of `view`: N parts `[N,4]` of `[h,w]`, each `x1, y1, x2, y2` inside it, in cells,
+    each the mean of up to eight samples of two rows of it."""
+    means = np.empty((len(parts), height, width), view.dtype)
+    _cell_means(view, parts, means)
     return means
 
 
 @compiled
-def _cell_means(view: NDArray[Any], means: NDArray[Any]) -> None:
-    height, width = means.shape
-    for j in range(height):
-        for i in range(width):
-            means[j, i] = _cell_mean(view, j, i, height, width)
-
-
-def part_means(view: NDArray[Any], parts: NDArray[np.int64], side: int) -> NDArray[Any]:
-    """`[N,side,side]`: the `cell_means` of N parts of `[h,w]`, each `x1, y1, x2, y2` inside it, in one go."""
-    means = np.empty((len(parts), side, side), view.dtype)
-    _part_means(view, parts, means)
-    return means
-
-
-@compiled
-def _part_means(view: NDArray[Any], parts: NDArray[np.int64], means: NDArray[Any]) -> None:
+def _cell_means(view: NDArray[Any], parts: NDArray[np.int64], means: NDArray[Any]) -> None:
     count, height, width = means.shape
     for n in range(count):
         part = view[parts[n, 1] : parts[n, 3], parts[n, 0] : parts[n, 2]]

@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from stream.colours import fill_cells, fill_rgb, part_means, rgb_matrix
+from stream.colours import cell_means, fill_cells, fill_rgb, rgb_matrix
 from stream.planes import Component, PixelLayout, is_full_range, matrix_of, on_gpu, stored_format
 
 _SWS_MATRICES = {
@@ -121,8 +121,8 @@ def grey_cells(picture: av.VideoFrame, parts: NDArray[np.int64], side: int) -> N
     """
     layout = _layout(picture)
     if layout is None:
-        return part_means(_rgb(picture, picture.width, picture.height)[..., 1], parts, side)
-    return part_means(_three(layout, picture)[layout.grey], parts, side)
+        return cell_means(_rgb(picture, picture.width, picture.height)[..., 1], parts, side, side)
+    return cell_means(_three(layout, picture)[layout.grey], parts, side, side)
 
 
 def region_rgb(picture: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:

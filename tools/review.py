@@ -14,7 +14,7 @@ import click
 from engine.wording import count
 from tools.copy_options import ENCODING, encoder_options, refuse, style_options
 from tools.options import FILE, TOKEN, json_option
-from tools.wording import result_dict, text_of
+from tools.wording import capital, result_dict, text_of
 
 if TYPE_CHECKING:
     from stream.pipeline import Progress
@@ -136,16 +136,12 @@ def review(
         with Server(ReviewPage(opened, guard), place, listening) as server:
             click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
             if any(opened.taken_up):
-                click.echo(f"{_sentence(opened.taken_up.words)} Save or discard that on the page.", err=True)
+                click.echo(f"{capital(opened.taken_up.words)}. Save or discard that on the page.", err=True)
             for note in opened.notes:
-                click.echo(_sentence(note), err=True)
+                click.echo(f"{capital(note)}.", err=True)
             while True:
                 time.sleep(1)  # not for ever at once: on some systems that cannot be interrupted
     _tell(opened, as_json)
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _tell(review: Review, as_json: bool) -> None:

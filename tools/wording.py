@@ -43,7 +43,7 @@ def result_dict(result: LabelResult) -> dict[str, Any]:
 
 def result_lines(result: LabelResult) -> list[str]:
     """The same for people to read."""
-    lines = [f"{note[:1].upper()}{note[1:]}" for note in result.notes]
+    lines = [capital(note) for note in result.notes]
     if result.damage:
         from stream.source import damage_words
 
@@ -87,3 +87,13 @@ def people_lines(result: LabelResult) -> list[str]:
 
 def text_of(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def capital(words: str) -> str:
+    """The same beginning with a capital, the rest as it is.
+
+    Example:
+        >>> capital("the picture of mv.mp4 is interlaced (tt)")
+        'The picture of mv.mp4 is interlaced (tt)'
+    """
+    return f"{words[:1].upper()}{words[1:]}"
