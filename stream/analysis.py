@@ -96,7 +96,7 @@ class Analyser:
             )
         # On a thread of its own, while the first frames are decoded and compared: it takes a good part of a second.
         preparing = ThreadPoolExecutor(1, "iznet-prepare")
-        self._ready = preparing.submit(self._prepare, gallery is not None)
+        self._ready = preparing.submit(self._prepare, gallery)
         preparing.shutdown(wait=False)
         # What is one person is the embedder's business: its cosines mean what its threshold says.
         same, strangers = (embedder.threshold, embedder.strangers) if embedder is not None else (0.5, 0.0)
@@ -109,12 +109,12 @@ class Analyser:
         self._trajectories = Trajectories(self._identity)
         self._bounds = np.array([info.width, info.height] * 2, np.float32)
 
-    def _prepare(self, named: bool) -> None:
+    def _prepare(self, gallery: Gallery | None) -> None:
         """Make the networks ready for what this video asks of them, by the hundred."""
         # One picture or face at a time: a batch saves nothing on a CPU, integer networks are compiled anew for every
         # size of it, and which frame is next depends on this one's faces.
         self.looker.prepare()
-        if self._embedder is not None and named:
+        if self._embedder is not None and gallery is not None:
             self._embedder.prepare(1)
 
     def push(self, frame: Frame) -> list[LabelledFrame]:

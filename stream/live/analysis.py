@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.alignment import ARCFACE_TEMPLATE, SIZE
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
@@ -22,6 +24,7 @@ from stream.eyes import cut_aligned, sharpness
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, Look, Naming
 from stream.looking import find_together
+from stream.overlay import Overlay
 from stream.stages import StageClock
 from stream.tracker import assignment
 
@@ -191,9 +194,9 @@ class LiveAnalyser(Analyser):
             raise ValueError("an analyser without an embedder cannot know anybody")
         self._identity.recognise(gallery)
 
-    def _prepare(self, named: bool) -> None:
+    def _prepare(self, gallery: Gallery | None) -> None:
         """Also for several at a time, and do once all that takes long the first time: a live picture would wait."""
-        super()._prepare(named)
+        super()._prepare(gallery)
         assignment(np.zeros((2, 2)))  # two that want the same: what settles that takes a second to import
         self.looker.prepare(self._most)
         self.looker.rehearse(self._most)
@@ -203,6 +206,25 @@ class LiveAnalyser(Analyser):
                 crops = self._embedder.job(count)
                 crops.faces[...] = 0
                 crops.start().result()
+        self._rehearse(gallery)
+
+    def _rehearse(self, gallery: Gallery | None) -> None:
+        """See a face where there is none and draw it: the machine code for pictures of this kind is loaded, and made
+        if this machine never had it."""
+        picture = av.VideoFrame(self._info.coded_width, self._info.coded_height, self._info.pixel_format)
+        for plane in picture.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame = Frame(picture, 0, 0, self._info.time_base)
+        width, height = self._info.width, self._info.height
+        box = np.array([0, 0, width, height], np.float32)
+        landmarks = ARCFACE_TEMPLATE * (min(width, height) / SIZE)
+        self._eyes.cells(frame)
+        self._eyes.patches(frame, box[None])
+        if self._embedder is not None:
+            embeddings, _ = self._eyes.embeddings(frame, [landmarks])
+            if gallery is not None:
+                gallery.identify(embeddings)
+        Overlay(self._info, unknown="box").draw(picture, [Face(0, box / 2, 1.0, landmarks, name="-")])
 
     def _followed(self, frame: Frame, found: Detections) -> LabelledFrame:
         labelled = self._hold(frame)

@@ -18,6 +18,7 @@ from train.data.detection_augment import (
     assemble,
     crop_faces,
     half_sizes,
+    large_faces,
     make_sample,
     transform_faces,
 )
@@ -79,6 +80,24 @@ def test_small_faces_can_be_made_common() -> None:
 
     assert (sizes(1.0) < 3 * 12 * 1.3).mean() > 0.6  # the others stand in pictures that fill the canvas as they are
     assert (sizes(0.0) < 3 * 12 * 1.3).mean() < 0.4
+
+
+def test_close_ups_can_be_made_common() -> None:
+    """With those odds, one face is half as large as the canvas or larger; a face too small to be enlarged is never."""
+    pictures = [picture_with_disc(seed) for seed in range(8)]
+    large = [picture for picture in pictures if len(large_faces(picture))]
+    assert 0 < len(large) < len(pictures)
+
+    def closest(settings: AugmentSettings, pool: Pool, seed: int) -> float:
+        boxes = make_sample(pool, 96, settings, np.random.default_rng(seed)).boxes
+        return float((boxes[:, 2:] - boxes[:, :2]).min(1, initial=96).max(initial=0))
+
+    usual = replace(PLAIN, smallest=8.0, largest=0.3)
+    close = replace(PLAIN, smallest=8.0, largest=1.0, mosaic=1.0, small=1.0, close=1.0)
+    assert max(closest(usual, Pool(pictures), seed) for seed in range(20)) < 40
+    assert min(closest(close, Pool([], pictures), seed) for seed in range(20)) > 40  # less where the canvas ends
+    small = [picture for picture in pictures if not len(large_faces(picture))]
+    assert max(closest(replace(close, largest=0.3), Pool(small), seed) for seed in range(20)) < 40
 
 
 def test_a_soft_canvas_has_lost_its_fine_detail_and_nothing_else() -> None:

@@ -19,6 +19,8 @@ from train.data.boxes import Floats, Picture, candidate_cells, cells_inside, unk
 
 Image = NDArray[np.uint8]
 LEFT_RIGHT = [1, 0, 2, 4, 3]
+LARGE = 64.0
+"""Pixels of the shorter side of a face that may fill a canvas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class AugmentSettings:
     as likely as the logarithm of their range."""
     largest: float = 1.35
     """Largest face that is zoomed to, as a part of the canvas side."""
+    close: float = 0.0
+    """Odds that a canvas is one picture, zoomed until one of its faces is half as large as the canvas or larger."""
     learnable: float = 6.0
     """Shorter side in pixels under which a face is ignored."""
     rotate: float = 40.0
@@ -136,21 +140,29 @@ def crop_faces(
     return clipped[keep], unlearnable[keep], points[keep]
 
 
+def large_faces(picture: Picture) -> NDArray[np.intp]:
+    """Which faces show more than blur where they fill a canvas."""
+    return np.nonzero(
+        ~picture.ignore & ((picture.boxes[:, 2:] - picture.boxes[:, :2]).min(1, initial=np.inf) >= LARGE)
+    )[0]
+
+
 def _zoom_map(
-    picture: Picture, size: tuple[int, int], settings: AugmentSettings, rng: np.random.Generator
+    picture: Picture, size: tuple[int, int], settings: AugmentSettings, rng: np.random.Generator, close: bool
 ) -> tuple[NDArray[np.float64], bool]:
     """An affine map from the picture to a tile of `size` (width, height), and whether it mirrors."""
     width, height = size
     tall, wide = picture.rgb.shape[:2]
-    known = np.nonzero(~picture.ignore)[0]
+    known = large_faces(picture) if close else np.nonzero(~picture.ignore)[0]
     cover = max(width / wide, height / tall)
-    if len(known) and rng.random() > settings.background:
+    if close or (len(known) and rng.random() > settings.background):
         box = picture.boxes[rng.choice(known)]
         extent = max(1.0, float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]))))
         largest = max(settings.smallest, settings.largest * min(size))
-        if settings.small and rng.random() < settings.small:
+        if not close and settings.small and rng.random() < settings.small:
             largest = min(largest, 3 * settings.smallest)
-        target = np.exp(rng.uniform(np.log(settings.smallest), np.log(largest)))
+        smallest = 0.5 * min(size) if close else settings.smallest
+        target = np.exp(rng.uniform(np.log(smallest), np.log(largest)))
         anchor = (box[:2] + box[2:]) / 2
         zoom = min(target / extent, float(np.clip(extent * settings.zoom_per_pixel, 2.2, 6.0)))
     else:
@@ -181,9 +193,10 @@ def _tile(
     size: tuple[int, int],
     settings: AugmentSettings,
     rng: np.random.Generator,
+    close: bool = False,
 ) -> Sample:
-    """One picture warped into a tile of `size` (width, height)."""
-    matrix, flipped = _zoom_map(picture, size, settings, rng)
+    """One picture warped into a tile of `size` (width, height); `close` fills it with one of the large faces."""
+    matrix, flipped = _zoom_map(picture, size, settings, rng, close)
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     level = min(len(levels) - 1, max(0, int(np.floor(-np.log2(max(zoom, 1e-3)) + 0.25))))
     source = levels[level] if rng.random() < 0.8 else levels[0]
@@ -315,6 +328,7 @@ class Pool:
         portrait_share: float = 0.08,
     ) -> None:
         self._groups = [[(p, half_sizes(p.rgb)) for p in group] for group in (true, pseudo, portraits)]
+        self._close = [[each for each in group if len(large_faces(each[0]))] for group in self._groups[:2]]
         self._odds = [np.cumsum(picture_odds(group)) if group else np.ones(1) for group in (true, pseudo, portraits)]
         self._share = share if true and pseudo else float(bool(true))
         self._portrait_share = portrait_share if portraits else 0.0
@@ -326,6 +340,17 @@ class Pool:
             kind = 2
         group = self._groups[kind]
         return group[min(len(group) - 1, int(np.searchsorted(self._odds[kind], rng.random(), side="right")))]
+
+    @property
+    def has_close(self) -> bool:
+        """Whether there are faces large enough to fill a canvas."""
+        return any(self._close)
+
+    def draw_close(self, rng: np.random.Generator) -> tuple[Picture, tuple[Image, ...]]:
+        """One picture with a large face, in the same odds between true and pseudo-labels."""
+        true, pseudo = self._close
+        group = true if not pseudo or (true and rng.random() < self._share) else pseudo
+        return group[int(rng.integers(len(group)))]
 
     @property
     def has_portraits(self) -> bool:
@@ -401,6 +426,8 @@ def _paste(sample: Sample, pool: Pool, settings: AugmentSettings, rng: np.random
 
 def make_sample(pool: Pool, size: int, settings: AugmentSettings, rng: np.random.Generator) -> Sample:
     """One canvas of `size` × `size`: a zoomed picture, or a mosaic of four."""
+    if settings.close and pool.has_close and rng.random() < settings.close:
+        return _finish(_tile(*pool.draw_close(rng), (size, size), settings, rng, close=True), settings, rng)
     if rng.random() >= settings.mosaic:
         single = _tile(*pool.draw(rng), (size, size), settings, rng)
         return _finish(_paste(single, pool, settings, rng), settings, rng)
