@@ -102,7 +102,7 @@ class Looker:
             self._detector.prepare(count, self.box.padded_height, self.box.padded_width)
 
     def rehearse(self, most: int = 1) -> None:
-        """Run the detector once on nothing, after `prepare`, and take all of it for faces: the first time takes long."""
+        """Run the detector once on nothing, after `prepare`, taking all for faces: the first time takes long."""
         for count in range(1, most + 1):
             job = self._detector.job(count, self.box.padded_height, self.box.padded_width)
             job.pixels[...] = 0

@@ -224,7 +224,8 @@ class LiveAnalyser(Analyser):
             embeddings, _ = self._eyes.embeddings(frame, [landmarks])
             if gallery is not None:
                 gallery.identify(embeddings)
-        Overlay(self._info, unknown="box").draw(picture, [Face(0, box / 2, 1.0, landmarks, name="-")])
+        box /= 2
+        Overlay(self._info, unknown="box").draw(picture, [Face(0, box, 1.0, landmarks, name="-")])
 
     def _followed(self, frame: Frame, found: Detections) -> LabelledFrame:
         labelled = self._hold(frame)

@@ -544,9 +544,9 @@ def test_a_file_keeps_its_tracks_from_the_first_frame_on_however_long_the_networ
 ) -> None:
     quick = LiveAnalyser._prepare
 
-    def slow(self: LiveAnalyser, named: bool) -> None:
+    def slow(self: LiveAnalyser, gallery: Gallery | None) -> None:
         time.sleep(1.5 * JUMP)
-        quick(self, named)
+        quick(self, gallery)
 
     monkeypatch.setattr(LiveAnalyser, "_prepare", slow)
     kept = Kept()
@@ -563,10 +563,10 @@ def test_making_ready_for_one_camera_does_not_hold_the_others(
 ) -> None:
     quick, go = LiveAnalyser._prepare, threading.Event()
 
-    def slow(self: LiveAnalyser, named: bool) -> None:
+    def slow(self: LiveAnalyser, gallery: Gallery | None) -> None:
         if self._info.width == 352:
             go.wait(30)
-        quick(self, named)
+        quick(self, gallery)
 
     monkeypatch.setattr(LiveAnalyser, "_prepare", slow)
     analysed, others = threading.Semaphore(0), threading.Semaphore(0)
