@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.alignment import align_face
+from engine.checksum import sha256_of
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError
@@ -70,10 +70,8 @@ def look_at(file: Path, detector: Detector, embedder: Embedder) -> Photo:
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 / (width, height) - 0.5
     # Half the weight is lost towards the corners: of two faces equally large the central one is meant.
     prominence = sides**2 * (1 - np.linalg.norm(centres, axis=1) / np.sqrt(2))
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Photo(
-        digest,
+        sha256_of(file),
         PhotoFaces(embedder.embed(crops), prominence.astype(np.float32)),
         _turned_back((faces.landmarks / np.array([width, height], np.float32)).astype(np.float32), turns),
         crops,

@@ -65,12 +65,13 @@ def experiments(
     Every network is first pretrained, all in the same way, on everybody else of the collection. A run that was killed
     goes on with --resume; the table is written anew after each experiment.
     """
+    from engine.checksum import sha256_of
     from engine.embedder import Embedder
     from train.compiled_step import use_threads
     from train.experiments import Setting, measure_cost, run_experiments
     from train.experiments_data import read_experiment_faces
     from train.experiments_figures import markdown
-    from train.experiments_plan import EXPERIMENTS, Plan, fingerprint
+    from train.experiments_plan import EXPERIMENTS, Plan
 
     use_threads(threads)
     plan = Plan(
@@ -79,7 +80,7 @@ def experiments(
         pretrain_steps=pretrain_steps,
         pairs_share=pairs_share,
         seed=seed,
-        imagenet=fingerprint(imagenet) if imagenet else "",
+        imagenet=sha256_of(imagenet, "give InceptionV3's ImageNet weights") if imagenet else "",
     )
     teacher = Embedder.open(embedder, threads=threads)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,19 +91,6 @@ def build(network: NetworkName, plan: Plan, imagenet: Path | None = None) -> ker
     if network == "nn2":
         return build_nn2(plan.side, plan.normalisation)
     return build_inception_v3(plan.side, imagenet)
-
-
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give InceptionV3's ImageNet weights") from error
 
 
 def same_plan(text: str, plan: dict[str, Any]) -> list[str]:

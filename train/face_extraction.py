@@ -6,7 +6,6 @@ soon as its crops are; a run that was interrupted goes on after it, and a second
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.alignment import ARCFACE_TEMPLATE, SIZE, similarity_transform, warp_face
+from engine.checksum import sha256_of
 from engine.detector import Detector
 from engine.errors import InputError, IznetError, OutputError
 from engine.images import SUFFIXES, load_image
@@ -171,9 +171,8 @@ def _photos(folder: Path, out: Path) -> list[Path]:
 
 def _digest(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
+        return sha256_of(file)
+    except InputError:
         return ""  # what cannot be read is said when it is opened as a picture
 
 

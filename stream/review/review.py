@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.checksum import sha256_of
 from engine.errors import InputError, UsageError
 from engine.wording import count
 from stream.cuttings import Sight
@@ -27,7 +28,7 @@ from stream.review.corrections import Correction, Corrections, Look, NeedsConsen
 from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
 from stream.review.teaching import Teacher, worth_learning
-from stream.review.unsaved import Unsaved, UnsavedFile, sha256_of
+from stream.review.unsaved import Unsaved, UnsavedFile
 from stream.styles import Colour, colour_of
 from stream.summary import Overview, overview
 from stream.takes import Ruler, cast

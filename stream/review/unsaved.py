@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.checksum import sha256_of
 from engine.errors import InputError, OutputError
 from engine.gallery_file import locked
 from engine.output_file import atomic_output, begin_output, is_temporary, real_path, sync_folder, writing
@@ -54,19 +54,6 @@ class Unsaved:
         """All that a gallery is to learn, or has learned."""
         history = self.history
         return {look for each in (*history.made, *history.undone) for look in each.looks}.union(self.kept)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its name and permissions") from error
 
 
 def encoded(unsaved: Unsaved) -> dict[str, Any]:
