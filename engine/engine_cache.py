@@ -22,7 +22,7 @@ from typing import Any, Self
 from engine.cachefolder import cache_folder
 from engine.cuda_driver import GpuInfo
 from engine.errors import OutputError
-from engine.gallery_file import locked
+from engine.file_lock import locked
 from engine.modelfile import ModelFile
 from engine.output_file import is_temporary, write_output
 from engine.tensorrt_build import BuildOptions

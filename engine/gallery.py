@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import archive, gallery_file, prototypes
+from engine import archive, prototypes
 from engine.calibration import Calibration
 from engine.errors import InputError, UsageError
-from engine.gallery_file import locked
+from engine.file_lock import locked
 from engine.names import asked_name, clean_name, person_at, same_person
 from engine.nearest import nearest_other, two_nearest
 from engine.output_file import check_output, write_output
@@ -356,7 +356,7 @@ class Gallery:
             InputError: missing, no gallery, damaged, of a newer major version, or made by another embedder.
         """
         path = Path(path)
-        data = gallery_file.read(path)
+        data = _read(path)
         try:
             gallery = _parse(data)
         except InputError as error:
@@ -400,6 +400,17 @@ def _describe(name: str, photos: Photos) -> Person:
         spread=float(np.median(others)) if len(others) else 0.0,
         radius=float(others.max()) if len(others) else 0.0,
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make a gallery with: iznet enroll PHOTOS -o {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; make a gallery of it with: iznet enroll {path}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _parse(data: bytes) -> Gallery:

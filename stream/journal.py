@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InputError, OutputError, UsageError
-from engine.gallery_file import locked
+from engine.file_lock import locked
 from engine.output_file import is_temporary, sync_folder, write_output, writing
 
 JOB_FILE = "job.json"

@@ -20,7 +20,7 @@ from typing import Any
 
 from engine.checksum import sha256_of
 from engine.errors import InputError, OutputError
-from engine.gallery_file import locked
+from engine.file_lock import locked
 from engine.output_file import atomic_output, begin_output, is_temporary, real_path, sync_folder, writing
 from stream.frames import TrackVerdict
 from stream.review.corrections import Correction, History, Look

@@ -335,7 +335,7 @@ def test_a_folder_that_takes_no_files_is_told_at_once(
     def refuse(*arguments: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("engine.gallery_file._take", refuse)
+    monkeypatch.setattr("engine.file_lock._take", refuse)
     with Review(path) as review:
         assert tuple(review.taken_up) == (1, 0)
         (note,) = review.notes

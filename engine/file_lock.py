@@ -1,8 +1,8 @@
-"""A gallery's place on the disk: read from there, and changed by one process at a time.
+"""Files that one process at a time may change: a gallery, a record that is reviewed, a work folder, engines.
 
-A link stands for the file that it leads to: that one is changed, and locked under its own name.
-The lock is a file beside the gallery, locked by the operating system, so that a process that dies lets go of it. Who
-gets the lock removes the file when done; whoever waited on a removed one notices and takes a new one.
+A link stands for the file that it leads to: that one is locked, under its own name.
+The lock is a file beside it, locked by the operating system, so that a process that dies lets go of it. Who gets the
+lock removes the file when done; whoever waited on a removed one notices and takes a new one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.errors import InputError, OutputError
+from engine.errors import OutputError
 from engine.names import LONGEST_FILE_NAME
 from engine.output_file import real_path
 
@@ -24,29 +24,12 @@ PATIENCE = 20.0
 _POLL = 0.05
 
 
-def read(path: Path) -> bytes:
-    """The file's contents.
-
-    Raises:
-        InputError: missing, a folder, or not to be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make a gallery with: iznet enroll PHOTOS -o {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; make a gallery of it with: iznet enroll {path}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-
-
 @contextlib.contextmanager
 def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the gallery at `path` against other processes (and threads) that change it; or any other file, against those
-    that hold it in this way too.
+    """Hold the file at `path` against other processes (and threads) that hold it in this way too.
 
     Args:
-        path: the gallery; it need not exist.
+        path: the file; it need not exist.
         patience: seconds to wait for somebody else's change.
 
     Raises:
@@ -54,7 +37,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
 
     Example:
         >>> with locked(Path("izone.gallery")):  # doctest: +SKIP
-        ...     write_output("izone.gallery", change(read(Path("izone.gallery"))), overwrite=True)
+        ...     write_output("izone.gallery", change(Path("izone.gallery").read_bytes()), overwrite=True)
     """
     real = real_path(path)
     beside = real.with_name(_lock_name(real.name))
