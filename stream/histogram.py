@@ -19,7 +19,7 @@ class Histogram:
         >>> for ms in range(1, 101):
         ...     walls.add(ms)
         >>> round(walls.percentile(50)), round(walls.percentile(99)), walls.largest
-        (50, 99, 100)
+        (50, 98, 100)
     """
 
     __slots__ = ("_counts", "_total", "largest")

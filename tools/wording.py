@@ -61,6 +61,7 @@ def nobody_known(style: Style, unknown: Unknown, *, drawn: bool) -> str:
     """What it means that there is no gallery; `drawn` unless only a record is written.
 
     Example:
+        >>> from stream.styles import Style
         >>> nobody_known(Style("none", "blur"), "box", drawn=True)
         'No gallery (-g), so nobody is known: every face that is found is blurred.'
     """

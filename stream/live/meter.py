@@ -108,7 +108,7 @@ def exposition(metrics: Iterable[Metric]) -> str:
         >>> print(exposition([Metric("up", "Whether it is.", "gauge", [("", {"camera": 'a"b'}, 1.0)])]), end="")
         # HELP up Whether it is.
         # TYPE up gauge
-        up{camera="a\\\\"b"} 1
+        up{camera="a\\"b"} 1
     """
     lines = []
     for metric in metrics:
