@@ -164,8 +164,8 @@ class Identity:
         self._gallery = gallery
         self._first_delay = first_delay
         self._good = good
-        self.same = same
-        self.unlike = unlike
+        self._same = same
+        self._unlike = unlike
         self._evidence: dict[int, _Evidence] = {}
         self._born: dict[int, float] = {}
         self._shot_of: dict[int, int] = {}
@@ -262,16 +262,16 @@ class Identity:
             self._believe(track, look)
             return None
         likeness = float(_unit(evidence.total) @ embedding)
-        if likeness >= (self.same if asked else self.unlike):
+        if likeness >= (self._same if asked else self._unlike):
             self._believe(track, *evidence.doubts, look)
             return None
-        agreed = [doubt for doubt in evidence.doubts if float(doubt.embedding @ embedding) >= self.same]
+        agreed = [doubt for doubt in evidence.doubts if float(doubt.embedding @ embedding) >= self._same]
         if not agreed and len(evidence.doubts) >= self.scattered:
             self._believe(track, *evidence.doubts, look)
             return None
         evidence.doubts = (*(agreed or evidence.doubts), look)
         evidence.tries, evidence.tried = evidence.tries + 1, time
-        if evidence.changed is not None and (agreed or likeness < self.unlike):
+        if evidence.changed is not None and (agreed or likeness < self._unlike):
             if not agreed:
                 evidence.doubts = (look,)
             # Where a look contradicted the track before its picture changed, the face was lost before.
@@ -324,7 +324,7 @@ class Identity:
         evidence = self._evidence[track]
         if evidence.clear < self.clear_enough:
             return None
-        best, found = self.same, None
+        best, found = self._same, None
         for other in ended:
             theirs = self._evidence[other]
             if (
@@ -384,7 +384,7 @@ class Identity:
         place = {track: row for row, (track, *_) in enumerate(found)}
         apart = [[place[other] for other in seen_with] for _, _, seen_with, _ in found]
         unclear = {row for row, (*_, clear) in enumerate(found) if not clear}
-        numbers = number_strangers(np.stack([mean for _, mean, _, _ in found]), apart, self.same, unclear)
+        numbers = number_strangers(np.stack([mean for _, mean, _, _ in found]), apart, self._same, unclear)
         return dict(zip(place, numbers.tolist(), strict=True))
 
     def _unknown(self, shot: int) -> _Unknown:
