@@ -99,10 +99,10 @@ def check_folder(folder: Path, output: str | os.PathLike[str]) -> None:
     """Refuse a folder that takes no files. It is tried, with a file without a name: permissions alone do not tell.
 
     Raises:
-        OutputError: it does not, or is missing; the message begins with the `output` that is to go there.
+        OutputError: it does not, is missing, or a file; the message begins with the `output` that is to go there.
     """
     if not os.path.isdir(folder):
-        raise OutputError(f"{os.fspath(output)}: the folder {folder} does not exist; make it first")
+        raise OutputError(_no_folder(folder, output))
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -217,7 +217,7 @@ def writing(place: str | os.PathLike[str]) -> Iterator[None]:
             folder = Path(name).parent
             if folder.is_dir():
                 raise OutputError(f"{name}: {folder} takes no new files; choose another folder") from error
-            raise OutputError(f"{name}: the folder {folder} does not exist; make it first") from error
+            raise OutputError(_no_folder(folder, place)) from error
         if error.errno == errno.EFBIG:
             raise OutputError(f"{name}: larger than the file system or limit allows") from error
         raise OutputError(f"{name} cannot be written ({error.strerror or error}); choose another place") from error
@@ -236,6 +236,13 @@ def sync_folder(folder: Path) -> None:
 
 def _temporary_name(target: Path) -> str:
     return f".{target.stem}.{secrets.token_hex(_TOKEN // 2)}{_PART}{target.suffix}"
+
+
+def _no_folder(folder: Path, output: str | os.PathLike[str]) -> str:
+    """What to say where there is none."""
+    if os.path.exists(folder):
+        return f"{os.fspath(output)}: {folder} is a file, not a folder; choose another folder"
+    return f"{os.fspath(output)}: the folder {folder} does not exist; make it first"
 
 
 def _check_length(target: Path) -> None:

@@ -89,9 +89,14 @@ def test_outputs_need_places_of_their_own(tmp_path: Path) -> None:
 
 def test_places_where_no_file_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in ("none", "file"):
-        with pytest.raises(OutputError, match=rf"a\.mp4: the folder .*{folder} does not exist; make it first"):
+    for folder, words in (
+        ("none", "the folder .*none does not exist; make it first"),
+        ("file", ".*file is a file, not a folder; choose another folder"),
+    ):
+        with pytest.raises(OutputError, match=rf"a\.mp4: {words}$"):
             check_output(tmp_path / folder / "a.mp4")
+        with pytest.raises(OutputError, match=rf"a\.mp4: {words}$"), writing(tmp_path / folder / "a.mp4"):
+            (tmp_path / folder / "a.mp4").touch()
     with pytest.raises(OutputError, match="is a folder; give a file name"):
         check_output(tmp_path, overwrite=True)
     (tmp_path / "link").symlink_to(tmp_path / "none" / "a.mp4")
