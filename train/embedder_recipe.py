@@ -72,7 +72,7 @@ def beginning(
         design: of the network.
         weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
             takes the installed package's.
-        faces: `[N,112,112,3]` undistorted.
+        faces: `[N,112,112,3]` undistorted, a few thousand.
         targets: `[N,D]` what the network should answer to them.
 
     Raises:
@@ -80,12 +80,10 @@ def beginning(
     """
     if isinstance(design, EmbedderDesign):
         return None
-    rows = some_rows(len(faces), FITTED)
-    some, wanted = faces[rows], targets[rows]
     if weights is not None and weights.suffix == ".keras":
-        return lambda network: go_on(network, weights, some, wanted)
+        return lambda network: go_on(network, weights, faces, targets)
     source = read_dlib_network(installed_weights() if weights is None else weights)
-    return lambda network: warm_start(network, source, some, wanted)
+    return lambda network: warm_start(network, source, faces, targets)
 
 
 def train_and_export(
@@ -131,6 +129,9 @@ def train_and_export(
         targets = Targets.fit(asked, learn, recipe.design.dimension)
         targets.save(kept)
 
+    rows = some_rows(len(learn), FITTED)
+    some, wanted = learn.centre()[rows], targets.bank[rows]
+
     def check(network: keras.Model) -> dict[str, float]:
         return dev_figures(lambda faces: embed(network, faces), split.dev, split.group_dev)
 
@@ -141,7 +142,7 @@ def train_and_export(
         targets,
         targets.bank,
         resume=resume,
-        begin=None if resume else beginning(recipe.design, weights, learn.centre(), targets.bank),
+        begin=None if resume else beginning(recipe.design, weights, some, wanted),
         check=check,
         workers=workers,
         say=say,
@@ -150,8 +151,7 @@ def train_and_export(
         return None
     residual = isinstance(recipe.design, EmbedderDesign)
     if weights is not None and mixed < 1:
-        rows = some_rows(len(learn), FITTED)
-        mix(network, weights, mixed, learn.centre()[rows], targets.bank[rows])
+        mix(network, weights, mixed, some, wanted)
     whiten(network, learn)
     digest = export_embedder(network, work, split, mirror=residual, integers=not residual)
     with replaced(work / "embedder.keras") as temporary:
