@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
 from engine.openvino_session import OpenVINOSession
 from train.data.boxes import Picture
-from train.output import write_whole
+from train.onnx_file import write_onnx
 
 HEAD_CHANNELS = (1, 4, 10)
 """Of the last convolutions (score, box, points): their few numbers stay in f32."""
@@ -101,12 +100,7 @@ def quantize_detector(
         finally:
             logging.root.setLevel(level)
         quantized = onnx.load(str(made))
-    onnx.helper.set_model_props(quantized, dict(sorted({**file.metadata, "iznet.precision": "int8"}.items())))
-    data = quantized.SerializeToString(deterministic=True)
-    digest = hashlib.sha256(data).hexdigest()
-    write_whole(target, data)
-    write_whole(target.with_suffix(".sha256"), f"{digest}  {target.name}\n")
-    return digest
+    return write_onnx(quantized, target, {**file.metadata, "iznet.precision": "int8"})
 
 
 def _last_convolutions(model: Any) -> list[str]:

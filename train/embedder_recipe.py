@@ -23,10 +23,11 @@ from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of,
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_warm import go_on, mix, warm_start
-from train.export import export_onnx, write_onnx
+from train.export import export_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
+from train.onnx_file import write_onnx
 from train.output import replaced
 from train.quantize import quantize
 from train.teachers import Teachers

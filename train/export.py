@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import tf2onnx
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from train.output import write_whole
+from train.onnx_file import write_onnx
 
 OPSET = 17
 
@@ -63,41 +62,16 @@ def export_onnx(
     with _quiet():
         model, _ = tf2onnx.convert.from_function(tf.function(call), input_signature=signature, opset=opset)
     _rename(model, input_name, input_shape, output_names)
-    data = _sign(model, metadata)
-    difference = _difference(data, network, example, input_name, output_names)
-    if not difference <= tolerance:
-        raise InputError(
-            f"the network exported for {path} differs from the original by {difference:.3g} (limit {tolerance:.3g}); "
-            "nothing was written"
-        )
-    return _write(path, data)
 
+    def check(exported: Path) -> None:
+        difference = _difference(exported, network, example, input_name, output_names)
+        if not difference <= tolerance:
+            raise InputError(
+                f"the network exported for {path} differs from the original by {difference:.3g} (limit "
+                f"{tolerance:.3g}); nothing was written"
+            )
 
-def write_onnx(model: Any, path: Path, metadata: Mapping[str, str]) -> str:
-    """Write an ONNX `model` with this `metadata` to `path` and `NAME.sha256` beside it; returns the checksum.
-
-    Raises:
-        OutputError: `path` cannot be written.
-    """
-    return _write(path, _sign(model, metadata))
-
-
-def _sign(model: Any, metadata: Mapping[str, str]) -> bytes:
-    """The bytes of `model` with `metadata` and without traces of what made it."""
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
-    model.producer_name, model.producer_version = "iznet", ""
-    model.graph.doc_string = ""
-    model.graph.name = metadata.get("iznet.kind", "network")
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _write(path: Path, data: bytes) -> str:
-    digest = hashlib.sha256(data).hexdigest()
-    write_whole(path, data)
-    write_whole(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")
-    return digest
+    return write_onnx(model, path, metadata, check)
 
 
 def _rename(model: Any, input_name: str, input_shape: Sequence[int | None], output_names: Sequence[str]) -> None:
@@ -168,15 +142,15 @@ def _matched(graph: Any, output_names: Sequence[str]) -> list[str]:
 
 
 def _difference(
-    data: bytes, network: Any, example: NDArray[np.uint8], input_name: str, output_names: Sequence[str]
+    exported: Path, network: Any, example: NDArray[np.uint8], input_name: str, output_names: Sequence[str]
 ) -> float:
     """Largest absolute difference between ONNX Runtime and the original on `example`; infinite where shapes differ."""
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
-    exported = session.run(list(output_names), {input_name: example})
+    session = ort.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    answers = session.run(list(output_names), {input_name: example})
     answer = network(tf.constant(example, tf.float32))
     original = [np.asarray(a) for a in (answer if isinstance(answer, list | tuple) else [answer])]
     worst = 0.0
-    for a, b in zip(exported, original, strict=True):
+    for a, b in zip(answers, original, strict=True):
         if a.shape != b.shape or not np.isfinite(a).all():
             return float("inf")
         worst = max(worst, float(np.max(np.abs(a - b))))

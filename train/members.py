@@ -35,7 +35,7 @@ from engine.gallery import Gallery
 from engine.output_file import check_folder, check_output
 from train.data.faces import CROP, FACE
 from train.data.views import Rng, Strength, degrade, scene
-from train.output import replaced, write_whole
+from train.onnx_file import write_onnx
 
 FEWEST = 6
 """Photos of a person from which on some are kept aside."""
@@ -321,8 +321,8 @@ def same_rate_threshold(cohort: Cohort, matrix: NDArray[np.float32], threshold: 
     return float(np.quantile((mapped @ mapped.T)[upper], 1 - share)) if share > 0 else threshold
 
 
-def with_layer(source: Path, matrix: NDArray[np.float32], name: str, threshold: float) -> bytes:
-    """The embedder at `source` with the layer behind it, as an ONNX file.
+def with_layer(source: Path, matrix: NDArray[np.float32]) -> onnx.ModelProto:
+    """The embedder at `source` with the layer behind it.
 
     Raises:
         InputError: `source` has no output `embeddings`.
@@ -337,11 +337,7 @@ def with_layer(source: Path, matrix: NDArray[np.float32], name: str, threshold: 
     else:  # unit(unit(x A) B) = unit(x A B), so one layer does for both
         both = numpy_helper.to_array(earlier) @ matrix
         earlier.CopyFrom(numpy_helper.from_array(both.astype(np.float32), "members_matrix"))
-    facts = {entry.key: entry.value for entry in model.metadata_props}
-    del model.metadata_props[:]
-    helper.set_model_props(model, facts | {"iznet.name": name, "iznet.threshold": f"{threshold:.3f}"})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def _append_layer(graph: onnx.GraphProto, matrix: NDArray[np.float32]) -> None:
@@ -403,12 +399,13 @@ def export(
     """
     name = f"{embedder.name}-members"
     threshold = same_rate_threshold(cohort, result.matrix, embedder.threshold)
-    data = with_layer(embedder.session.model.path, result.matrix, name, threshold)
-    digest = hashlib.sha256(data).hexdigest()
-    with replaced(out / NETWORK) as temporary:
-        temporary.write_bytes(data)
-        _check_export(temporary, embedder, result.matrix)
-    write_whole(out / CHECKSUM, f"{digest}  {NETWORK}\n")
+    original = embedder.session.model
+    digest = write_onnx(
+        with_layer(original.path, result.matrix),
+        out / NETWORK,
+        {**original.metadata, "iznet.name": name, "iznet.threshold": f"{threshold:.3f}"},
+        check=lambda written: _check_export(written, embedder, result.matrix),
+    )
     moved = mapped_cohort(cohort, result.matrix, name, digest)
     moved.save(out / COHORT)
     people = {

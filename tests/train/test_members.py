@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +36,10 @@ from train.members import (
     train_members,
     with_layer,
 )
+from train.onnx_file import write_onnx
 
 D = 16
+FACTS = {"iznet.kind": "embedder", "iznet.threshold": "0.3"}
 QUICK = MemberRecipe(steps=150, batch=64, rate=5e-3, keep=2.0)
 
 
@@ -105,24 +107,20 @@ def test_a_mapped_cohort_draws_what_the_layer_makes_of_strangers() -> None:
 
 def test_the_layer_is_added_to_the_network(tmp_path: Path, embedder_file: Path) -> None:
     matrix = (np.eye(128) + 0.2 * np.random.default_rng(0).normal(size=(128, 128))).astype(np.float32)
-    data = with_layer(embedder_file, matrix, "colours-members", 0.25)
-    (tmp_path / "tuned.onnx").write_bytes(data)
+    write_onnx(with_layer(embedder_file, matrix), tmp_path / "tuned.onnx", FACTS)
     original = Embedder.open(embedder_file, threads=1, precision="f32")
     tuned = Embedder.open(tmp_path / "tuned.onnx", threads=1, precision="f32")
-    assert tuned.sha256 == hashlib.sha256(data).hexdigest()
-    assert (tuned.name, tuned.threshold) == ("colours-members", 0.25)
     faces = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_allclose(tuned.embed(faces), unit(original.embed(faces) @ matrix), atol=1e-4)
-    assert with_layer(embedder_file, matrix, "colours-members", 0.25) == data
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(tmp_path / "tuned.onnx", providers=["CPUExecutionProvider"])
     assert [o.name for o in session.get_outputs()] == ["embeddings"]
 
 
 def test_a_layer_is_added_to_a_network_that_has_one(tmp_path: Path, embedder_file: Path) -> None:
     rng = np.random.default_rng(3)
     first, second = (np.eye(128) + 0.1 * rng.normal(size=(2, 128, 128))).astype(np.float32)
-    (tmp_path / "once.onnx").write_bytes(with_layer(embedder_file, first, "once", 0.25))
-    (tmp_path / "twice.onnx").write_bytes(with_layer(tmp_path / "once.onnx", second, "twice", 0.3))
+    for source, layer, name in ((embedder_file, first, "once"), (tmp_path / "once.onnx", second, "twice")):
+        write_onnx(with_layer(source, layer), tmp_path / f"{name}.onnx", FACTS)
     original, twice = (
         Embedder.open(file, threads=1, precision="f32") for file in (embedder_file, tmp_path / "twice.onnx")
     )
@@ -205,20 +203,38 @@ def test_a_link_that_leads_nowhere_and_a_folder_that_may_not_be_looked_into_are_
         check_out(tmp_path / "out")
 
 
+def exported(embedder: Embedder, folder: Path) -> Gallery:
+    figures = DevFigures(0.9, 0.5, 0.3, 4)
+    result = MembersResult(np.eye(128, dtype=np.float32), figures, replace(figures, named=0.6), 12, 1.0)
+    gallery = Gallery.build({"ann": np.eye(1, 128, dtype=np.float32)}, embedder.sha256, 0.3)
+    return members.export(result, gallery, embedder, sphere(embedder.sha256, 128), folder)
+
+
+def test_the_network_that_is_kept_says_what_the_original_does_and_its_own_name(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    gallery = exported(embedder, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(members.OUTPUTS)
+    with closing(Embedder.open(tmp_path / "out" / members.NETWORK, threads=1)) as tuned:
+        assert tuned.sha256 == gallery.embedder_sha256
+        assert (tuned.name, gallery.embedder) == (f"{embedder.name}-members",) * 2
+        assert tuned.threshold == pytest.approx(embedder.threshold, abs=1e-3)  # the layer changes nothing
+        facts, original = tuned.session.model.metadata, embedder.session.model.metadata
+        assert facts == {**original, **{key: facts[key] for key in ("iznet.name", "iznet.threshold")}}
+    assert Gallery.load(tmp_path / "out" / members.GALLERY).people == ("ann",)
+
+
 def test_a_network_that_came_out_wrong_takes_nothings_place(
     tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it would if a version of ONNX computed the layer otherwise."""
     turned = np.roll(np.eye(128, dtype=np.float32), 1, axis=0)
     real = members.with_layer
-    monkeypatch.setattr(members, "with_layer", lambda source, matrix, *rest: real(source, turned, *rest))
-    figures = DevFigures(0.9, 0.5, 0.3, 4)
-    result = MembersResult(np.eye(128, dtype=np.float32), figures, replace(figures, named=0.6), 12, 1.0)
-    gallery = Gallery.build({"ann": np.eye(1, 128, dtype=np.float32)}, embedder.sha256, 0.3)
+    monkeypatch.setattr(members, "with_layer", lambda source, matrix: real(source, turned))
     for name in members.OUTPUTS:
         (tmp_path / name).write_bytes(b"of an earlier run")
     with pytest.raises(RuntimeError, match="otherwise than was learned"):
-        members.export(result, gallery, embedder, sphere(embedder.sha256, 128), tmp_path)
+        exported(embedder, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(
         members.OUTPUTS, b"of an earlier run"
     )

@@ -15,8 +15,9 @@ pytest.importorskip("tf2onnx")
 import onnxruntime as ort  # noqa: E402
 import openvino as ov  # noqa: E402
 
-from train.export import export_onnx, write_onnx  # noqa: E402
+from train.export import export_onnx  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
+from train.onnx_file import write_onnx  # noqa: E402
 from train.quantize import quantize  # noqa: E402
 
 FACTS = {"iznet.kind": "embedder", "iznet.threshold": "0.3"}
