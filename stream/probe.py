@@ -55,6 +55,17 @@ _UNWRITABLE = {
 }
 
 
+def _nameless(cls: type[SideDataType], value: Any) -> SideDataType:
+    """A kind of side data that FFmpeg has and PyAV knows no name for, such as EXIF or the eye of a spatial video."""
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"TYPE_{value}", value
+    return kind
+
+
+# Otherwise PyAV gives none of a frame's side data where one kind of it has no name.
+SideDataType._missing_ = classmethod(_nameless)  # type: ignore[assignment,method-assign]
+
+
 @dataclass(frozen=True, slots=True)
 class Colour:
     """What the numbers in the planes mean, as FFmpeg's enumeration values (ISO/IEC 23091-2); 2 is unspecified."""

@@ -317,6 +317,16 @@ def test_a_stream_of_jpegs_is_a_video(tmp_path: Path) -> None:
     assert is_photo(one)
 
 
+def test_side_data_of_a_kind_that_the_library_has_no_name_for(tmp_path: Path) -> None:
+    """Cameras put EXIF data into every picture of their videos: the rest of what a frame says is read all the same."""
+    photo, exif = io.BytesIO(), Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(photo, "JPEG", exif=exif)
+    path = tmp_path / "raw.mjpeg"
+    path.write_bytes(5 * photo.getvalue())
+    assert probe(path).info.rotation == 90
+
+
 def test_an_animated_webp_is_told_apart_from_damage(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
     path = tmp_path / "a.webp"
