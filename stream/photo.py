@@ -171,9 +171,9 @@ def render_photo(
 
 
 def photo_info(source: Path, rgb: NDArray[np.uint8]) -> VideoInfo:
-    """What a record says of a photo: one frame at 0."""
+    """What a record says of a photo: one frame at 0, and where it is, wherever the record may go."""
     height, width = rgb.shape[:2]
-    return VideoInfo(str(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
+    return VideoInfo(os.path.abspath(source), width, height, 0, TIME_BASE, None, None, "rgb24", frames=1)
 
 
 def name_faces(

@@ -105,6 +105,15 @@ def test_the_record_obeys_the_schema(tmp_path: Path, detector: Detector) -> None
     assert not (tmp_path / "stage.labelled.png").exists()
 
 
+def test_the_record_says_where_the_photo_is_whoever_reads_it_where(
+    tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("stage.png")
+    result = label_photo("stage.png", detector=detector, picture=False)
+    assert tracks.read(result.tracks).header.path == str(tmp_path / "stage.png")
+
+
 def test_one_person_is_not_twice_on_a_photo(
     tmp_path: Path, detector: Detector, embedder: Embedder, gallery: Gallery
 ) -> None:
