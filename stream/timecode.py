@@ -13,6 +13,8 @@ DEFAULT_RATE = Fraction(25)
 _FASTEST = 1000
 _SLACK = Fraction(1, 100)
 """Part of the usual distance between frames by which the mean one may differ and still count."""
+_COARSE = Fraction(1, 8)
+"""Part of it that a tick may be at most for a step one tick longer to be the same step, rounded."""
 _NTSC = Fraction(1000, 1001)
 """What television slowed 24, 30 and 60 frames a second down by when it got colour."""
 
@@ -31,12 +33,18 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
     """
     if len(pts) < 2:
         return DEFAULT_RATE
-    usual = median_low(b - a for a, b in pairwise(pts))
-    mean = _standard((len(pts) - 1) / ((pts[-1] - pts[0]) * time_base))
+    steps = [b - a for a, b in pairwise(pts)]
+    usual = median_low(steps)
+    span = (pts[-1] - pts[0]) * time_base
+    mean = _standard(len(steps) / span)
     # Missing frames lower the mean; rounding to ticks alone leaves it beside the usual step.
-    if abs(usual - 1 / (mean * time_base)) <= max(Fraction(1), usual * _SLACK):
+    rounding = min(Fraction(1), usual * _COARSE)
+    if abs(usual - 1 / (mean * time_base)) <= max(rounding, usual * _SLACK):
         return mean
-    return _standard(1 / (usual * time_base))
+    # Coarse ticks round a step either way (33 or 34 ms at 30 a second): only all together, and those missing, tell it.
+    alike = [step for step in steps if abs(step - usual) <= rounding]
+    one = Fraction(sum(alike), len(alike))
+    return _standard(sum(max(1, round(step / one)) for step in steps) / span)
 
 
 def is_steady(pts: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:

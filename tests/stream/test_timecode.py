@@ -28,6 +28,15 @@ def test_a_gap_does_not_change_the_rate() -> None:
     assert not is_steady(pts, Fraction(1, 30000), NTSC)
 
 
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("scale", [1000, 90000, None])
+def test_neither_do_many_that_are_missing(rate: Fraction, scale: int | None) -> None:
+    """A phone's video in MKV: in ticks of a millisecond no step is that of the rate. In AVI a tick is a frame."""
+    base = Fraction(1, scale) if scale else 1 / rate
+    pts = [round(i / (rate * base)) for i in range(150) if i % 7 == 0 or i % 11 > 4]
+    assert nominal_rate(pts, base) == rate
+
+
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from(RATES), st.integers(1, 90000))
 def test_steady_is_less_than_half_a_frame_from_its_place(steps: list[int], rate: Fraction, scale: int) -> None:
     pts, base = [sum(steps[:i]) for i in range(len(steps) + 1)], Fraction(1, scale)
