@@ -221,9 +221,9 @@ def look(
     detector, embedder = opened(detector), opened(embedder)
     files = [(name, file) for name, person in people.items() for file in _entries(person)]
     photos: list[LookedAt] = []
-    skipped: list[Skipped] = []
+    skipped = _loose(root)
     for n, (name, file) in enumerate(files):
-        shown = file.relative_to(root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        shown = _shown(file, root)
         try:
             seen = look_at(file, detector, embedder)
             small = tuple(map(thumbnail, seen.crops)) if thumbnails else ()
@@ -418,6 +418,22 @@ def _people(root: Path) -> dict[str, Path]:
             f"{root}/yuri/1.jpg, {root}/yuri/2.jpg, {root}/minju/1.jpg …"
         )
     return dict(sorted(found.items()))
+
+
+def _loose(root: Path) -> list[Skipped]:
+    """Pictures beside the people's folders, which might be anybody's, and links to folders that are gone."""
+    loose = []
+    for path in _entries(root):
+        if path.is_symlink() and not path.exists():
+            loose.append(Skipped("", _shown(path, root), "a link that leads nowhere; point it to a folder of photos"))
+        elif path.suffix.lower() in SUFFIXES and not path.is_dir():
+            loose.append(Skipped("", _shown(path, root), "lies beside the people's folders; move it into one of them"))
+    return loose
+
+
+def _shown(file: Path, root: Path) -> str:
+    """A photo as messages call it: within `root`, in UTF-8 whatever its name is in."""
+    return file.relative_to(root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def names_a_folder(name: str) -> bool:

@@ -14,6 +14,7 @@ class Skipped:
     """A photo that was not used, or not without a remark."""
 
     person: str
+    """Empty where it lies in nobody's folder."""
     file: str
     """Relative to the folder of people."""
     reason: str

@@ -268,6 +268,7 @@ def test_folders_that_hold_no_people(detector: Detector, embedder: Embedder, tmp
     photo = take(tmp_path / "1.png", [(BIG, PEOPLE["ann"])])
     attempt(photo, "is a file")
     attempt(tmp_path, "holds 1 picture but no sub-folders; .*/yuri/1.jpg")
+    photo.unlink()
     (tmp_path / "ann").mkdir()
     attempt(tmp_path, "no usable photo of anybody; the people's folders are empty")
     take(tmp_path / "ann" / "0.png", [])
@@ -298,3 +299,15 @@ def test_odd_names_of_folders_and_files(detector: Detector, embedder: Embedder, 
     report = enroll(tmp_path, detector, embedder)
     assert report.gallery.people == ("B" * 200, odd)
     assert skipped(report) == {f"{odd}/gone.png": "no such file"}
+
+
+def test_what_lies_beside_the_folders_is_named(run: Runner) -> None:
+    take(run.folder / "loose.png", [(BIG, PEOPLE["ann"])])
+    (run.folder / "notes.txt").write_text("ann is on the left", "utf-8")
+    (run.folder / "cho").symlink_to(run.folder / "unplugged" / "cho")
+    report = run()
+    assert skipped(report) == {
+        "cho": "a link that leads nowhere; point it to a folder of photos",
+        "loose.png": "lies beside the people's folders; move it into one of them",
+    }
+    assert len(report.people) == 3
