@@ -10,7 +10,7 @@ import pytest
 from engine.errors import InputError
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
-from train.data.dense_teacher import DenseTeacher
+from train.data.dense_teacher import DenseTeacher, settled
 from train.data.detection_augment import Sample
 from train.data.face_teachers import FaceTeacher, decode_centerface, decode_scrfd, decode_yunet
 from train.data.pseudo_labels import (
@@ -220,3 +220,21 @@ def test_opinions_lie_in_the_cells_they_are_about(monkeypatch: pytest.MonkeyPatc
     assert not said.scores[:, 80:].any()
     assert said.known[0, :64].reshape(8, 8)[1:4, 3:7].all()
     assert said.known[0, :64].sum() == 12  # the ignored face is not known
+
+
+def test_a_teacher_draws_faces_that_are_known_as_they_are_known() -> None:
+    known = np.array([[10, 14, 30, 34], [60, 60, 70, 70]], np.float32)
+    seen = np.array(
+        [
+            [10, 8, 30, 33],  # higher up, as around a mask
+            [11, 8, 31, 33],  # the same face from another cell
+            [10, 8, 30, 33],  # hardly seen
+            [60, 60, 90, 90],  # far larger than the known one
+            [80, 10, 90, 20],  # nobody knew
+        ],
+        np.float32,
+    )
+    scores = np.array([0.9, 0.4, 0.2, 0.9, 0.8], np.float32)
+    drawn = settled(seen, scores, known)
+    np.testing.assert_array_equal(drawn, [known[0], known[0], *seen[2:]])
+    np.testing.assert_array_equal(settled(seen, scores, known[:0]), seen)

@@ -145,8 +145,8 @@ def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, str
 
     Scores: cross-entropy with the teacher's as target; cells where it sees a face weigh as much as it is sure, others
     by how far the student is off, squared (generalised focal loss, arXiv 2006.04388, Eq. 4). Inside faces that are
-    known the teacher may raise a score and never lower it. Boxes: generalised IoU with the teacher's, weighed by its
-    score, where that is at least `TAUGHT`.
+    known the teacher may raise a score and never lower it. Boxes: generalised IoU with the teacher's (or the known one
+    that it means), weighed by its score, where that is at least `TAUGHT`.
 
     Args:
         flat: `[B,A,15]` score logits, distances and points in strides (`flatten_heads`).
