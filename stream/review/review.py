@@ -27,7 +27,7 @@ from stream.render import check_belongs
 from stream.review.corrections import Correction, Corrections, Look, NeedsConsent
 from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
-from stream.review.teaching import Teacher, worth_learning
+from stream.review.teaching import Taught, Teacher, worth_learning
 from stream.review.unsaved import Unsaved, UnsavedFile
 from stream.styles import Colour, colour_of
 from stream.summary import Overview, overview
@@ -74,8 +74,7 @@ class Review:
 
     Raises:
         InputError: the record or the video cannot be read, or they do not belong together.
-        UsageError: it is a photo's record; or an earlier review was to teach a gallery what it did not save, and there
-            is none.
+        UsageError: it is a photo's record; or an earlier review that did not save everything taught another gallery.
         OutputError: another review of the record is running.
 
     Example:
@@ -116,6 +115,8 @@ class Review:
                 Look(face.track, frame.index): Sight(frame, face) for frame in record.frames for face in frame.faces
             }
             self._teacher = teacher(self.video.name) if teacher is not None else None
+            self._waiting: Taught | None = None
+            """What an earlier review taught a gallery that is not there now."""
             self._saved = self._began = self._corrections.verdicts
             """The verdicts that stand in the file."""
             self._written = record
@@ -153,12 +154,14 @@ class Review:
 
     @property
     def unlearned(self) -> int:
-        """Looks that are still to be put into the gallery, or taken out again."""
-        return self._teacher.differing(self._corrections.lessons) if self._teacher is not None else 0
+        """Looks that are still to be put into the gallery, or taken out again; here, or where there is no gallery, by
+        the next review that has it."""
+        taught = self._taught
+        return taught.differing(self._corrections.lessons) if taught is not None else 0
 
     @property
     def learned(self) -> int:
-        """Looks that the gallery has from this review."""
+        """Looks that the gallery has from this review, not from earlier ones."""
         return self._teacher.learned if self._teacher is not None else 0
 
     @property
@@ -170,6 +173,12 @@ class Review:
     def notes(self) -> list[str]:
         """What else there is to say of what is not saved, in sentences without their full stops."""
         notes = [self._aside] if self._aside else []
+        if self._waiting is not None and (looks := self.unlearned):
+            gallery = self._waiting.gallery
+            notes.append(
+                f"{count(looks, 'look')} for {gallery} {'waits' if looks == 1 else 'wait'} in {self._file.path} for a "
+                f"review with -g {gallery}"
+            )
         if (fault := self._file.fault) is not None:
             notes.append(f"what is not saved is lost if the review is cut short, for it cannot be kept: {fault}")
         return notes
@@ -266,7 +275,8 @@ class Review:
                 self._saved, self._written = verdicts, self._corrections.record
                 self.taken_up = self.taken_up._replace(tracks=0)
                 self._changed()  # what is still to be learned belongs to the record as it is now
-            if self._teacher is not None and self._teacher.keep(self._corrections.lessons, self._crops):
+            lessons = self._corrections.lessons
+            if self._teacher is not None and self._teacher.keep(lessons, self._crops, self._keep):
                 self.taken_up = TakenUp()
                 self._changed()
             return len(changed)
@@ -278,6 +288,7 @@ class Review:
             self._corrections.forget(self._saved)
             if self._teacher is not None:
                 self._teacher.let_be()
+            self._waiting = None
             self.taken_up = TakenUp()
             self._changed()
 
@@ -345,6 +356,16 @@ class Review:
         return shown | {"rendering": self._rendering.as_dict() if self._rendering is not None else None}
 
     @property
+    def _taught(self) -> Taught | None:
+        """What the gallery of this review has of it by now, or that of an earlier one."""
+        return self._teacher.taught if self._teacher is not None else self._waiting
+
+    @property
+    def _to_learn(self) -> int:
+        """Looks that are put into the gallery, or taken out of it, when this is saved."""
+        return self.unlearned if self._teacher is not None else 0
+
+    @property
     def _open(self) -> bool:
         """Whether anything is not saved."""
         return bool(self.unsaved or self.unlearned)
@@ -356,8 +377,7 @@ class Review:
 
     def _keep(self) -> None:
         if self._open:
-            kept = self._teacher.kept if self._teacher is not None else {}
-            self._file.write(Unsaved(self._digest, self._corrections.history, kept))
+            self._file.write(Unsaved(self._digest, self._corrections.history, self._taught))
         else:
             self._file.remove()
 
@@ -379,20 +399,26 @@ class Review:
                 f"{self._left_aside()}"
             )
             return
-        if self._teacher is not None:
-            self._teacher.take_up(left.kept)
-        elif left.looks:
-            raise UsageError(
-                f"{self._file.path} has corrections that a gallery is to learn from; start again with that gallery "
-                "(-g), or remove this file to go on without them"
-            )
+        if left.taught is not None and left.looks:
+            self._take_up_lessons(left.taught)
         fresh, self._corrections = self._corrections, corrections
-        self.taken_up = TakenUp(self.unsaved, self.unlearned)
+        self.taken_up = TakenUp(self.unsaved, self._to_learn)
         if not self._open:  # all was saved, and stays as it is
-            self._corrections = fresh
+            self._corrections, self._waiting = fresh, None
             if self._teacher is not None:
-                self._teacher.take_up({})
+                self._teacher.let_be()
         self._keep()
+
+    def _take_up_lessons(self, taught: Taught) -> None:
+        if self._teacher is None:
+            self._waiting = taught
+        elif taught.is_in(self._teacher.path):
+            self._teacher.take_up(taught)
+        else:
+            raise UsageError(
+                f"{self._file.path} has corrections that {taught.gallery} learns from, not {self._teacher.path}; start "
+                f"again with -g {taught.gallery}, or without -g to correct names alone"
+            )
 
     def _left_aside(self) -> str:
         """What happens to what is not taken up."""
@@ -418,7 +444,7 @@ class Review:
             "run": self.run,
             "version": self._version,
             "unsaved": self.unsaved,
-            "unlearned": self.unlearned,
+            "unlearned": self._to_learn,
             "undo": _step(corrections.latest),
             "redo": _step(corrections.undone),
             "taken_up": self.taken_up.words if any(self.taken_up) else None,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import MappingProxyType
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,39 @@ class Kept:
     """A look that is in the gallery now."""
 
     name: str
-    """As it was said."""
-    spelt: str
-    """As the gallery has it."""
+    """As it was said; the gallery may spell it otherwise, or have renamed the person since."""
     file: str
     """What the photo is called there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a gallery has learned, for another teacher to go on from."""
+
+    gallery: str
+    """Its file."""
+    kept: Mapping[Look, Kept] = field(default_factory=dict)
+    """Looks that are in the gallery by now, and can be taken out again."""
+    intended: Mapping[Look, Kept] = field(default_factory=dict)
+    """What is being put there: whether it has been, if whoever does so dies, the gallery alone knows."""
+
+    def is_in(self, path: str | os.PathLike[str]) -> bool:
+        """Whether that is its gallery, which may have been moved."""
+        there = os.path.realpath(path)
+        moved = not os.path.exists(self.gallery) and Path(self.gallery).name == Path(there).name
+        return there == self.gallery or moved
+
+    def absent(self, lessons: Mapping[Look, str]) -> list[Look]:
+        """What would have to be put into the gallery."""
+        return [look for look, name in lessons.items() if look not in self.kept or self.kept[look].name != name]
+
+    def superfluous(self, lessons: Mapping[Look, str]) -> list[Look]:
+        """What would have to be taken out of it."""
+        return [look for look, kept in self.kept.items() if lessons.get(look) != kept.name]
+
+    def differing(self, lessons: Mapping[Look, str]) -> int:
+        """How many looks would have to be put in or taken out."""
+        return len(self.absent(lessons)) + len(self.superfluous(lessons))
 
 
 class Teacher:
@@ -63,7 +91,7 @@ class Teacher:
 
     Example:
         >>> teacher = Teacher("group.gallery", Embedder.open, "mv.mp4")     # doctest: +SKIP
-        >>> teacher.keep({Look(12, 300): "Yena"}, crops)                    # doctest: +SKIP
+        >>> teacher.keep({Look(12, 300): "Yena"}, crops, note)              # doctest: +SKIP
         1
     """
 
@@ -72,37 +100,32 @@ class Teacher:
         self._open = embedder
         self._embedder: Embedder | None = None
         self._source = source
-        self._kept: dict[Look, Kept] = {}
+        self._earlier: frozenset[str] = frozenset()
+        """Files of looks that another teacher put in."""
         self._past = 0
+        self.taught = Taught(os.path.realpath(path))
+        """What the gallery has learned by now, and can be taken out again."""
 
     @property
     def learned(self) -> int:
-        """Looks that are in the gallery by now."""
-        return self._past + len(self._kept)
+        """Looks that this teacher has put into the gallery and not taken out again."""
+        return self._past + sum(kept.file not in self._earlier for kept in self.taught.kept.values())
 
-    @property
-    def kept(self) -> Mapping[Look, Kept]:
-        """Those of them that can be taken out again."""
-        return MappingProxyType(self._kept)
-
-    def take_up(self, kept: Mapping[Look, Kept]) -> None:
-        """Go on from what another teacher `kept` in the gallery, as far as it is there.
+    def take_up(self, earlier: Taught) -> None:
+        """Go on from what another teacher has taught the gallery, as far as it is there.
 
         Raises:
             InputError: the gallery cannot be read.
         """
-        people = Gallery.load(self.path).photos_by_name() if kept else {}
-        self._kept = {
-            look: each for look, each in kept.items() if each.spelt in people and each.file in people[each.spelt].files
-        }
+        noted = [*earlier.kept.items(), *earlier.intended.items()]
+        people = Gallery.load(self.path).persons if noted else ()
+        there = {file for person in people for file in person.photos}
+        self.taught = replace(self.taught, kept={look: kept for look, kept in noted if kept.file in there})
+        self._earlier = frozenset(kept.file for kept in self.taught.kept.values())
 
     def let_be(self) -> None:
         """What is in the gallery by now stays there."""
-        self._past, self._kept = self.learned, {}
-
-    def differing(self, lessons: Mapping[Look, str]) -> int:
-        """How many looks would have to be put into the gallery or taken out of it."""
-        return len(self._absent(lessons)) + len(self._superfluous(lessons))
+        self._past, self.taught = self.learned, replace(self.taught, kept={})
 
     def check(self) -> None:
         """Make ready to learn, which takes a second at first.
@@ -115,12 +138,18 @@ class Teacher:
             Gallery.load(self.path, embedder)
             self._embedder = embedder
 
-    def keep(self, lessons: Mapping[Look, str], crops: Callable[[Sequence[Look]], NDArray[np.uint8]]) -> int:
+    def keep(
+        self,
+        lessons: Mapping[Look, str],
+        crops: Callable[[Sequence[Look]], NDArray[np.uint8]],
+        note: Callable[[], None],
+    ) -> int:
         """Put into the gallery what is to be learned, and take out what was learned before and no longer is.
 
         Args:
             lessons: faces, and who they are.
             crops: gives aligned faces, uint8 `[N,112,112,3]` RGB.
+            note: called just before the gallery is changed: `taught` then says what it is about to have.
 
         Returns:
             How many looks were put in or taken out.
@@ -129,7 +158,8 @@ class Teacher:
             InputError: the file is no gallery of this embedder any more; then nothing has changed.
             OutputError: it cannot be written; it is as it was.
         """
-        absent, superfluous = self._absent(lessons), self._superfluous(lessons)
+        taught = self.taught
+        absent, superfluous = taught.absent(lessons), taught.superfluous(lessons)
         if not absent and not superfluous:
             return 0
         self.check()
@@ -137,27 +167,28 @@ class Teacher:
         embedder = self._embedder
         embeddings = embedder.embed(crops(absent)) if absent else np.empty((0, embedder.dimension), np.float32)
         when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
-        files = [f"{self._source}, frame {look.frame}, track {look.track}, reviewed {when}" for look in absent]
-        left: dict[Look, Kept] = {}
+        intended = {
+            look: Kept(lessons[look], f"{self._source}, frame {look.frame}, track {look.track}, reviewed {when}")
+            for look in absent
+        }
+        gone = {taught.kept[look].file for look in superfluous}
 
         def change(gallery: Gallery) -> Gallery:
             gallery.check_embedder(embedder, self.path)
-            left.clear()
-            left.update((look, kept) for look, kept in self._kept.items() if look not in superfluous)
             people = gallery.photos_by_name()
-            for look in superfluous:
-                take_out(people, self._kept[look].spelt, [self._kept[look].file])
-            for look, file, embedding in zip(absent, files, embeddings, strict=True):
-                spelt = put_in(people, lessons[look], Photos(embedding[None], (file,)))
-                left[look] = Kept(lessons[look], spelt, file)
+            for name in tuple(people):  # whoever they are called there by now
+                take_out(people, name, gone)
+            for kept, embedding in zip(intended.values(), embeddings, strict=True):
+                put_in(people, kept.name, Photos(embedding[None], (kept.file,)))
             return rebuilt(gallery, people)
 
-        Gallery.update(self.path, change)
-        self._kept = left
+        self.taught = replace(taught, intended=intended)
+        try:
+            note()
+            Gallery.update(self.path, change)
+        except Exception:
+            self.taught = taught
+            raise
+        stay = {look: kept for look, kept in taught.kept.items() if look not in superfluous}
+        self.taught = replace(taught, kept=stay | intended)
         return len(absent) + len(superfluous)
-
-    def _absent(self, lessons: Mapping[Look, str]) -> list[Look]:
-        return [look for look, name in lessons.items() if look not in self._kept or self._kept[look].name != name]
-
-    def _superfluous(self, lessons: Mapping[Look, str]) -> list[Look]:
-        return [look for look, kept in self._kept.items() if lessons.get(look) != kept.name]

@@ -1,6 +1,7 @@
 """What a review has not saved yet, in a file beside its record: whatever ends the process, the next review goes on.
 
-    {"schema": "iznet.unsaved/1", "record": SHA-256, "original": [track lines], "made": […], "undone": […], "kept": […]}
+    {"schema": "iznet.unsaved/2", "record": SHA-256, "original": [track lines], "made": […], "undone": […],
+     "taught": null or {"gallery": path, "kept": […], "intended": […]}}
 
 The file is written anew at every correction, whole or not at all, and is gone when all is saved. It says which record
 it belongs to, to the byte.
@@ -24,12 +25,13 @@ from engine.file_lock import locked
 from engine.output_file import atomic_output, begin_output, is_temporary, real_path, sync_folder, writing
 from stream.frames import TrackVerdict
 from stream.review.corrections import Correction, History, Look
-from stream.review.teaching import Kept
+from stream.review.teaching import Kept, Taught
 from stream.tracklines import decode, encode
 
 ENDING = ".unsaved"
 """Is put behind the record's name."""
-SCHEMA = "iznet.unsaved/1"
+SCHEMA = "iznet.unsaved/2"
+"""2 says which gallery was taught, and what it was about to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Unsaved:
     record: str
     """SHA-256 of the record's file that it is about."""
     history: History
-    kept: Mapping[Look, Kept]
-    """What the gallery has of it by now."""
+    taught: Taught | None
+    """What a gallery has of it by now; None where there is none."""
 
     @property
     def tracks(self) -> set[int]:
@@ -53,7 +55,8 @@ class Unsaved:
     def looks(self) -> set[Look]:
         """All that a gallery is to learn, or has learned."""
         history = self.history
-        return {look for each in (*history.made, *history.undone) for look in each.looks}.union(self.kept)
+        said = {look for each in (*history.made, *history.undone) for look in each.looks}
+        return said if self.taught is None else said.union(self.taught.kept, self.taught.intended)
 
 
 def encoded(unsaved: Unsaved) -> dict[str, Any]:
@@ -66,8 +69,15 @@ def encoded(unsaved: Unsaved) -> dict[str, Any]:
         "original": [encode(v) | {"similarity": v.similarity} for v in history.original.values()],
         "made": [asdict(each) for each in history.made],
         "undone": [asdict(each) for each in history.undone],
-        "kept": [[*look, *asdict(kept).values()] for look, kept in unsaved.kept.items()],
+        "taught": None if unsaved.taught is None else _encoded(unsaved.taught),
     }
+
+
+def _encoded(taught: Taught) -> dict[str, Any]:
+    def looks(of: Mapping[Look, Kept]) -> list[list[int | str]]:
+        return [[*look, kept.name, kept.file] for look, kept in of.items()]
+
+    return {"gallery": taught.gallery, "kept": looks(taught.kept), "intended": looks(taught.intended)}
 
 
 def decoded(data: Any) -> Unsaved:
@@ -85,11 +95,15 @@ def decoded(data: Any) -> Unsaved:
             raise TypeError(f"{line!r} is no track")
         original[verdict.track] = verdict
     made, undone = (tuple(_correction(each) for each in data[key]) for key in ("made", "undone"))
-    kept = {
-        Look(_whole(track), _whole(frame)): Kept(_text(name), _text(spelt), _text(file))
-        for track, frame, name, spelt, file in data["kept"]
-    }
-    return Unsaved(_text(data["record"]), History(original, made, undone), kept)
+    taught = None if data["taught"] is None else _taught(data["taught"])
+    return Unsaved(_text(data["record"]), History(original, made, undone), taught)
+
+
+def _taught(data: Any) -> Taught:
+    def looks(of: Any) -> dict[Look, Kept]:
+        return {Look(_whole(track), _whole(frame)): Kept(_text(name), _text(file)) for track, frame, name, file in of}
+
+    return Taught(_text(data["gallery"]), looks(data["kept"]), looks(data["intended"]))
 
 
 def _correction(data: Any) -> Correction:
@@ -129,7 +143,7 @@ class UnsavedFile:
     Example:
         >>> with contextlib.closing(UnsavedFile(Path("mv.tracks.jsonl"))) as file:  # doctest: +SKIP
         ...     earlier = file.read()
-        ...     file.write(Unsaved(sha256_of(Path("mv.tracks.jsonl")), corrections.history, {}))
+        ...     file.write(Unsaved(sha256_of(Path("mv.tracks.jsonl")), corrections.history, None))
     """
 
     def __init__(self, record: str | os.PathLike[str]) -> None:

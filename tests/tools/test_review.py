@@ -80,7 +80,9 @@ def test_corrected_saved_drawn_and_told(how: signal.Signals, path: Path, tmp_pat
     assert {verdict.track: verdict.name for verdict in read(path).tracks}[5] == "Minju"
 
 
-def test_a_gallery_learns_what_is_saved(path: Path, tmp_path: Path, embedder: Embedder, embedder_file: Path) -> None:
+def test_a_gallery_learns_what_is_saved_and_what_is_not_waits_for_it(
+    path: Path, tmp_path: Path, embedder: Embedder, embedder_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     group = tmp_path / "group.gallery"
     feeds.gallery_of(embedder, "ann").save(group)
     review = Running(str(path), "-g", str(group), "--embedder", str(embedder_file), "--json")
@@ -94,6 +96,21 @@ def test_a_gallery_learns_what_is_saved(path: Path, tmp_path: Path, embedder: Em
     known = Gallery.load(group)
     photos = {name: len(known.photos(at)) for at, name in enumerate(known.people)}
     assert photos == {"ann": 1, "Minju": told["learned"]}
+
+    names = Running(str(path), "--json")  # without the gallery
+    names.post("/save", {})
+    assert names.process.stderr is not None
+    assert "1 corrected track, which" in names.process.stderr.readline()
+    assert f"looks for {group} wait in {path}.unsaved for a review with -g {group}." in names.process.stderr.readline()
+    left = json.loads(names.end()[0])
+    assert (left["corrected"], left["unsaved"], left["learned"]) == (1, 0, 0)
+    assert (left["unlearned"], left["kept"]) == (told["unlearned"], f"{path}.unsaved")
+
+    other = tmp_path / "other.gallery"
+    other.write_bytes(group.read_bytes())
+    command = ["review", str(path), "--embedder", str(embedder_file), "--serve", "127.0.0.1:0", "-g"]
+    assert run([*command, str(other)]) == 2
+    assert f"start again with -g {group}, or without -g" in capfd.readouterr().err
 
 
 def test_what_was_not_saved_is_told_and_kept_for_the_next_time(path: Path) -> None:
