@@ -21,6 +21,7 @@ from engine.errors import UsageError
 from engine.names import asked_name, same_person
 from engine.output_file import atomic_output, begin_output, check_output
 from stream.frames import TrackVerdict
+from stream.record_lock import unreviewed
 from stream.takes import cast, seen
 from stream.tracklines import Summary
 from stream.tracklines import encode as line
@@ -63,22 +64,23 @@ def rename(
     Raises:
         UsageError: there is no such track or name, or one person would be twice on a frame; nothing is changed.
         InputError: the record cannot be read.
-        OutputError: the output exists or cannot be written.
+        OutputError: the output exists or cannot be written, or what would be changed is open in a review.
 
     Example:
         >>> rename("mv.tracks.jsonl", {12: "Yuri"}).changed             # doctest: +SKIP
         {12: (None, 'Yuri')}
     """
     path = Path(source)
-    record = read(path)
-    if output is not None:
-        check_output(Path(output), overwrite, [path, record.header.path])
-    before = {verdict.track: verdict for verdict in record.tracks}
-    known = cast(record)
-    names = {t: name if name is None or name in known else asked_name(name) for t, name in names.items()}
-    _check(path, record, names, new)
-    verdicts = {track: renamed(before[track], name) for track, name in names.items()}
-    return correct(path, record, verdicts, output, overwrite=overwrite)
+    with unreviewed(path if output is None else output):
+        record = read(path)
+        if output is not None:
+            check_output(Path(output), overwrite, [path, record.header.path])
+        before = {verdict.track: verdict for verdict in record.tracks}
+        known = cast(record)
+        names = {t: name if name is None or name in known else asked_name(name) for t, name in names.items()}
+        _check(path, record, names, new)
+        verdicts = {track: renamed(before[track], name) for track, name in names.items()}
+        return correct(path, record, verdicts, output, overwrite=overwrite)
 
 
 def renamed(verdict: TrackVerdict, name: str | None, stranger: int | None = None) -> TrackVerdict:
