@@ -219,7 +219,7 @@ def test_a_recording_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         Recording(str(tmp_path / "a.mkv"))
     with pytest.raises(OutputError, match="does not exist"):
         Recording(str(tmp_path / "no" / "a.mkv"))
-    with pytest.raises(OutputError, match="does not exist"):
+    with pytest.raises(OutputError, match=r"a\.mkv is a file, not a folder"):
         Recording(str(tmp_path / "a.mkv" / "b.mkv"))
 
 
