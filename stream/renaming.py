@@ -109,7 +109,7 @@ def correct(
     target = path if output is None else Path(output)
     before = {verdict.track: verdict.name for verdict in record.tracks}
     names = {track: verdict.name for track, verdict in verdicts.items()}
-    people = seen(with_names(record.frames, before | names), record.header.time_base)
+    people = seen(with_names(record.frames, before | names), record.header)
 
     def change(data: dict[str, Any]) -> None:
         if data["type"] == "track" and data["track"] in verdicts:

@@ -20,7 +20,6 @@ from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
 from stream.journal import content_of
 from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace
-from stream.live.timeline import TICK
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
 from stream.soft import soft_copy
@@ -111,7 +110,7 @@ def render_video(
             if style.hide and not record.header.every_frame:
                 notes = (*notes, UNSEEN)
     seconds = time.perf_counter() - started
-    people = seen(record.frames, record.header.time_base)  # the summary's are older than a correction by hand
+    people = seen(record.frames, record.header)  # the summary's are older than a correction by hand
     return LabelResult(
         video=target,
         tracks=Path(tracks),
@@ -132,7 +131,7 @@ def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInf
         InputError: size, rotation, time base or duration differ, or the record is of a live source.
     """
     header = record.header
-    if may_be_live(header) and (info.time_base, info.duration) != (header.time_base, header.duration):
+    if header.may_be_live and (info.time_base, info.duration) != (header.time_base, header.duration):
         raise InputError(live_words(header, tracks))
 
     def refuse(what: str, here: object, there: object) -> InputError:
@@ -150,11 +149,6 @@ def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInf
     here, there = info.duration, header.duration
     if here is not None and there is not None and abs(here - there) > DURATION_SLACK:
         raise refuse("duration", f"{here:.3f} s", f"{there:.3f} s")
-
-
-def may_be_live(header: Header) -> bool:
-    """Whether the source had no length and times as `iznet live` counts them. A file is like this very rarely."""
-    return header.duration is None and header.time_base == TICK
 
 
 def live_words(header: Header, tracks: str | os.PathLike[str]) -> str:

@@ -20,7 +20,7 @@ from engine.wording import count
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
 from stream.presence import Presence, presence
-from stream.render import live_words, may_be_live
+from stream.render import live_words
 from stream.source import FileSource
 from stream.styles import GREY, Colour, colour_of
 from stream.summary import UNKNOWN_ROWS
@@ -120,7 +120,7 @@ def contact_sheet(
     record = read(tracks, partial=partial)
     groups, hidden = groups_of(record)
     chosen = [choose(group.sights, CROPS) for group in groups]
-    if may_be_live(record.header):
+    if record.header.may_be_live:
         raise InputError(live_words(record.header, tracks))
     with FileSource(video) as source:
         width, height = record.header.width, record.header.height

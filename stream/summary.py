@@ -111,7 +111,7 @@ def _together(where: Whereabouts) -> tuple[Together, ...]:
 def _screen_times(record: Tracks, where: Whereabouts, shown: Mapping[str, Indices]) -> tuple[ScreenTime, ...]:
     ground, people = where.ground, []
     positions = {name: at.tolist() for name, at in shown.items()}
-    for person in presence(ground.ruler.pts, record.header.time_base, positions):
+    for person in presence(ground.ruler.pts, record.header.time_base, positions, ground.ruler.silences):
         at = shown[person.name]
         own = ground.takes(at)
         spans = [(ground.ruler.start(first), ground.ruler.end(last)) for first, last in own]

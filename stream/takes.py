@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.frames import Face
-from stream.presence import Presence, frame_ends, presence
+from stream.presence import Presence, frame_ends, presence, silences
 from stream.timecode import is_steady, nominal_rate
-from stream.tracks import RecordedFrame, Tracks
+from stream.tracks import Header, RecordedFrame, Tracks
 
 Who = Callable[[Face], str | None]
 """What a face is called, None where it does not count."""
@@ -57,18 +57,24 @@ class Ruler:
         (Fraction(25, 1), Fraction(16, 75), [0, 1, 2, 4], 5)
     """
 
-    def __init__(self, pts: Sequence[int], time_base: Fraction) -> None:
+    def __init__(self, pts: Sequence[int], time_base: Fraction, silences: Sequence[int] = ()) -> None:
         self.pts = pts
+        self.silences = silences
+        """The frames before which there was nothing to be seen."""
         self._time_base = time_base
-        self._ends = frame_ends(pts)
-        self._steps = np.diff(np.asarray(pts, np.int64))
+        self._ends = frame_ends(pts, silences)
+        self._lasts = [i - 1 for i in (*silences, len(pts)) if i]
+        """The frames that do not last until the next one begins."""
+        self._steps = np.diff(np.asarray(pts, np.int64), append=0)
+        self._steps[self._lasts] = 0
         self.rate: Fraction = nominal_rate(pts, time_base)
         """Frames a second."""
         self._steady = len(pts) < 2 or is_steady(pts, time_base, self.rate)
 
     @classmethod
     def of(cls, record: Tracks) -> Ruler:
-        return cls([frame.pts for frame in record.frames], record.header.time_base)
+        pts = [frame.pts for frame in record.frames]
+        return cls(pts, record.header.time_base, _silences(record.frames, record.header))
 
     def start(self, index: int) -> Fraction:
         """Seconds from the file's own zero at which a frame begins."""
@@ -83,19 +89,20 @@ class Ruler:
         if len(self.pts) < 2:
             return len(frames) / self.rate
         at = np.asarray(frames, np.intp)
-        last = len(self.pts) - 1
-        lasts = int(np.count_nonzero(at == last)) * (self._ends[last] - self.pts[last])
-        return (int(self._steps[at[at < last]].sum()) + lasts) * self._time_base
+        lasts = sum((self._ends[i] - self.pts[i] for i in np.intersect1d(at, self._lasts).tolist()), Fraction(0))
+        return (int(self._steps[at].sum()) + lasts) * self._time_base
 
     def place(self, index: int) -> int:
         """The frame's place on the grid."""
-        return index if self._steady else round((self.pts[index] - self.pts[0]) * self._time_base * self.rate)
+        return index if self._steady else self._nearest(self.pts[index])
 
     def place_after(self, index: int) -> int:
-        """The place just after the frame: where the next one stands, and always later than its own."""
-        if index + 1 < len(self.pts):
-            return max(self.place(index) + 1, self.place(index + 1))
-        return self.place(index) + 1
+        """The place just after the frame: where it ends, and always later than its own."""
+        after = self.place(index) + 1
+        return after if self._steady or index + 1 == len(self.pts) else max(after, self._nearest(self._ends[index]))
+
+    def _nearest(self, pts: int | Fraction) -> int:
+        return round((pts - self.pts[0]) * self._time_base * self.rate)
 
     @property
     def length(self) -> int:
@@ -175,13 +182,17 @@ def takes(frames: Sequence[RecordedFrame], who: Who = named) -> list[Take]:
     return sorted([*found, *running.values()], key=lambda take: (take.first, take.name))
 
 
-def seen(frames: Sequence[RecordedFrame], time_base: Fraction, who: Who = named) -> tuple[Presence, ...]:
+def _silences(frames: Sequence[RecordedFrame], header: Header) -> tuple[int, ...]:
+    return silences([frame.pts for frame in frames], [frame.shot for frame in frames], header.longest_silence)
+
+
+def seen(frames: Sequence[RecordedFrame], header: Header, who: Who = named) -> tuple[Presence, ...]:
     """How long everyone is on screen, longest first, then by name."""
     where: defaultdict[str, list[int]] = defaultdict(list)
     for frame in frames:
         for name in names_on(frame, who):
             where[name].append(frame.index)
-    return presence([frame.pts for frame in frames], time_base, where)
+    return presence([frame.pts for frame in frames], header.time_base, where, _silences(frames, header))
 
 
 def cast(record: Tracks, seen: Iterable[str] | None = None) -> tuple[str, ...]:

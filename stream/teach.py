@@ -16,7 +16,7 @@ from stream.cuttings import Sight, choose, cut, cut_out
 from stream.filekind import is_photo
 from stream.frames import Frame
 from stream.photo import photo_info
-from stream.render import check_belongs, live_words, may_be_live
+from stream.render import check_belongs, live_words
 from stream.source import FileSource
 from stream.tracks import Tracks, read
 
@@ -109,6 +109,6 @@ def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None)
     for place in (named, tracks.parent / named.name):
         if place.is_file():
             return place
-    if may_be_live(record.header):
+    if record.header.may_be_live:
         raise InputError(live_words(record.header, tracks))
     raise InputError(f"{named}, which {tracks} was made of, is not there; say where it is with --video")

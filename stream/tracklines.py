@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stream.frames import Face, Rotation, TrackVerdict, VideoInfo
+from stream.live.timeline import TICK
 from stream.presence import Presence
 
 SCHEMA = "iznet.tracks/1.2"
@@ -23,6 +24,8 @@ MOST_PIXELS = 1e6
 """Nothing in a record lies further from the picture's corner."""
 MOST = 1e15
 """No other number is larger."""
+SILENCE = 1
+"""Seconds without a picture, and another shot after them, from which a live source was silent."""
 TIME_SLACK = 1e-5
 """Seconds by which a frame's time may differ from its ticks: it is rounded."""
 
@@ -62,6 +65,17 @@ class Header:
     schema: str = SCHEMA
     every_frame: bool | None = None
     """Whether faces were looked for on every frame; None where the record does not say."""
+
+    @property
+    def may_be_live(self) -> bool:
+        """Whether the source had no length and times as `iznet live` counts them. A file is like this very rarely."""
+        return self.duration is None and self.time_base == TICK
+
+    @property
+    def longest_silence(self) -> Fraction | None:
+        """Ticks from one shot to the next over which somebody may still have been there; None for any number: the last
+        picture of a file's shot stands until the next begins."""
+        return SILENCE / self.time_base if self.may_be_live else None
 
     @classmethod
     def of(cls, info: VideoInfo, **rest: Any) -> Header:

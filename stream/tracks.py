@@ -115,7 +115,7 @@ class TracksWriter:
         self._time_base = header.time_base
         self._waiting: list[bytes] = []
         self._flushed = 0.0
-        self._log = PresenceLog()
+        self._log = PresenceLog(header.longest_silence)
         self._names: dict[int, str] = {}  # track → final name
         self._write(header)
 
@@ -162,7 +162,7 @@ class TracksWriter:
         numerator, denominator = self._scale
         seconds = pts * numerator / denominator
         self._write(RecordedFrame(index, pts, seconds, shot, tuple(faces)))
-        self._log.frame(pts, [face.track for face in faces])
+        self._log.frame(pts, [face.track for face in faces], shot)
 
     def track(self, verdict: TrackVerdict) -> None:
         """Write the final verdict on a track, after all frames."""

@@ -181,3 +181,26 @@ def test_the_times_of_the_axis_do_not_overlap(end: float) -> None:
     assert all(one[1] <= other[0] for one, other in pairwise(places))
     assert len(places) >= len(marks) - 1
     assert found[0][2] == "0:00.0"
+
+
+@pytest.mark.parametrize(("duration", "seconds", "appearances"), [(None, 0.16, 2), (100.0, 80.053, 1)])
+def test_a_camera_that_was_gone_showed_nobody(
+    duration: float | None, seconds: float, appearances: int, tmp_path: Path
+) -> None:
+    """The last picture of a file's shot stands until the next one; that of a live source stood for no minute."""
+    pts = [0, 3600, 5_400_000, 5_403_600]
+    frames = [(shot, [records.face(shot, "Yuri")]) for shot in (0, 0, 1, 1)]
+    path = records.write(
+        tmp_path / "a.tracks.jsonl",
+        frames,
+        {0: "Yuri", 1: "Yuri"},
+        pts=pts,
+        time_base=Fraction(1, 90_000),
+        duration=duration,
+    )
+    record = read(path)
+    assert record.summary is not None
+    (written,), found = record.summary.people, overview(record)
+    (person,) = found.people
+    assert (person.seconds, person.appearances) == (written.seconds, written.appearances)
+    assert (found.seconds, person.seconds, len(person.appearances)) == (seconds, seconds, appearances)

@@ -51,7 +51,8 @@ def test_takes_agree_with_looking_at_every_frame(script: list[tuple[bool, set[st
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.data())
 def test_how_long_frames_last_together(steps: list[int], data: st.DataObject) -> None:
     pts = [sum(steps[:i]) for i in range(len(steps))]
-    ruler = Ruler(pts, Fraction(1, 1000))
+    silences = sorted(data.draw(st.sets(st.integers(1, max(1, len(pts) - 1))))) if len(pts) > 1 else []
+    ruler = Ruler(pts, Fraction(1, 1000), silences)
     at = sorted(data.draw(st.sets(st.integers(0, len(pts) - 1))))
     assert ruler.seconds(at) == sum((ruler.end(i) - ruler.start(i) for i in at), Fraction(0))
 
@@ -100,6 +101,12 @@ def test_frames_spaced_evenly_but_for_rounding_keep_their_index() -> None:
 def test_a_gap_moves_what_follows() -> None:
     ruler = Ruler([0, 40, 80, 120, 400, 440], Fraction(1, 1000))
     assert [ruler.place(i) for i in range(6)] == [0, 1, 2, 3, 10, 11]
+
+
+def test_what_was_silent_belongs_to_nobody() -> None:
+    ruler = Ruler([0, 40, 80, 4000, 4040], Fraction(1, 1000), silences=[3])
+    assert [ruler.place_after(i) for i in range(5)] == [1, 2, 3, 101, 102]
+    assert ruler.seconds(range(5)) == Fraction(1, 5)
 
 
 def test_one_frame_and_none() -> None:
