@@ -66,6 +66,8 @@ def speed(
     for file in (plot, output):
         if file is not None:
             check_output(file, overwrite, [read for read in (video, gallery, compare) if read is not None])
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UsageError(f"{plot}: where the time goes is drawn as .png; choose this ending")
     if sweep and (plot is not None or compare is not None):
         raise UsageError("--sweep prints tables only; leave out --plot and --compare")
     if as_json and compare is not None:
@@ -103,8 +105,11 @@ def speed(
 def _material(video: Path | None, gallery: Path | None, engine: EngineOptions) -> Iterator[tuple[Path, Path | None]]:
     """The video and gallery that were named, or those of the demo."""
     from engine.gallery import Gallery
+    from stream.filekind import is_photo
 
     if video is not None:
+        if is_photo(video):
+            raise InputError(f"{video} is a photo, and takes no time of its own; name a video")
         if gallery is not None:
             Gallery.load(gallery)  # a misspelt name is told now, not by the first command that labels
         yield video, gallery
@@ -125,9 +130,13 @@ def _earlier(path: Path) -> dict[str, Any]:
     from stream.bench.measure import SCHEMA
 
     try:
-        result = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a result ({error})") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); keep a result to compare with by -o") from error
+    try:
+        result = json.loads(data)
+    except ValueError:
+        result = None
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         raise InputError(f"{path} is no result of `iznet bench` ({SCHEMA}); make one with -o")
     return result

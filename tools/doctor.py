@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from engine.errors import MissingError
+from engine.wording import count
 
 
 @click.command()
@@ -42,7 +43,7 @@ def show(report: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     console.print(f"[bold]IZ*Net {report['iznet']}[/] · Python {report['python']} · {report['platform']}")
-    console.print(f"FFmpeg {report['ffmpeg'] or 'missing'} · {report['cpus']} CPUs for this process")
+    console.print(f"FFmpeg {report['ffmpeg'] or 'missing'} · {count(report['cpus'], 'CPU')} for this process")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("What")
     table.add_column("")

@@ -13,6 +13,7 @@ from typing import Any
 
 from stream.bench.costs import Cost, ffmpeg_program, machine, ratios, run, summary, versions
 from stream.encoders import KINDS
+from stream.encoding import EncoderSettings, plan_encoder
 from stream.probe import probe
 from stream.sink import CONTAINERS
 
@@ -103,9 +104,11 @@ def measure(plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[
 
     Raises:
         InputError: the video cannot be used, or a command failed.
+        UsageError: the encoder refuses the preset or quality; told before anything runs.
         MissingError: a program or library that is needed is not here.
     """
     facts, ffmpeg = probe(plan.video), ffmpeg_program()
+    plan_encoder(EncoderSettings(plan.encoder, plan.preset, plan.crf), facts).open()
     host = machine()
     info = facts.info
     with tempfile.TemporaryDirectory(prefix="iznet-bench-") as name:

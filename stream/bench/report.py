@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engine.wording import count
+
 Row = Sequence[str]
 
 
@@ -29,8 +31,8 @@ def headline(result: Mapping[str, Any]) -> str:
     return (
         f"{clip['frames']} frames of {clip['name']} ({clip['width']}x{clip['height']}, {clip['codec']}), "
         f"{settings['encoder']} {settings['preset']} crf {settings['crf']:g} on both sides, "
-        f"threads of the networks: {threads}; medians of {settings['repeats']} turns on {host['cpu']}, "
-        f"{host['cpus']} CPUs, load {host['load_before']} before.\n\n"
+        f"threads of the networks: {threads}; medians of {count(settings['repeats'], 'turn')} on {host['cpu']}, "
+        f"{count(host['cpus'], 'CPU')}, load {host['load_before']} before.\n\n"
         f"Labelling takes **{to_transcode['wall']:.2f} ×** the time and **{to_transcode['cpu']:.2f} ×** the CPU of the "
         f"plain transcode ({result['baselines']['transcode']}); {bare['wall']:.2f} × and {bare['cpu']:.2f} × without "
         f"its start of {start['wall_seconds']:.1f} s. {alone}"
@@ -87,12 +89,13 @@ def _parts(result: Mapping[str, Any]) -> Iterator[tuple[Row, Iterable[Row]]]:
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What changed from one result to another, command by command and stage by stage; CPU-ms a frame and ratios.
 
-    A stage that only one of them has counts as nothing in the other.
+    A stage that only one of them has counts as nothing in the other; a command that only one of them ran is left out.
     """
-    rows = []
-    for name in dict.fromkeys([*old["commands"], *new["commands"]]):
-        a, b = (result["commands"].get(name, {}).get("cpu_ms_per_frame", 0.0) for result in (old, new))
-        rows.append(_change(f"`{name}`", a, b))
+    rows = [
+        _change(f"`{name}`", *(result["commands"][name]["cpu_ms_per_frame"] for result in (old, new)))
+        for name in old["commands"]
+        if name in new["commands"]
+    ]
     for name in dict.fromkeys([*old["label"]["stages"], *new["label"]["stages"]]):
         a, b = (result["label"]["stages"].get(name, {}).get("cpu_ms_per_frame", 0.0) for result in (old, new))
         rows.append(_change(f"stage {name}", a, b))

@@ -94,6 +94,12 @@ def test_the_record_need_not_be_measured() -> None:
     assert "The record alone" in report.text(result())
 
 
+def test_one_is_told_as_one() -> None:
+    once = result()
+    once["settings"]["repeats"] = once["machine"]["cpus"] = 1
+    assert "medians of 1 turn on Some CPU, 1 CPU, load" in report.text(once)
+
+
 def result(cpu: float = 25.0) -> dict[str, Any]:
     stage = {"calls": 200, "cpu_ms": 20.0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "max_ms": 4.0}
     queue = {"items": 200, "capacity": 8, "depth_mean": 4.0, "depth_max": 8, "put_wait_ms": 1.0, "take_wait_ms": 2.0}
@@ -158,6 +164,11 @@ def test_changes_are_said_command_by_command_and_stage_by_stage() -> None:
     ):
         row = next(line for line in said.splitlines() if line.startswith(start))
         assert row.replace(" ", "").endswith(end.replace(" ", ""))
+    for some, all_of_them in ((old, new), (new, old)):
+        fewer = some | {"commands": {name: some["commands"][name] for name in TRANSCODES}}
+        rows = report.compare(fewer, all_of_them)
+        assert TRANSCODES[0] in rows
+        assert RECORD not in rows, "what was not run has not become faster"
     other = copy.deepcopy(new)
     other["machine"]["cpu"], other["machine"]["load_before"] = "Another", 7
     assert "The machine is not the same" in report.compare(old, other)

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from stream.bench import measure
 from tests.tools.test_label import FRAMES, write_video
 from tools import bench_speed, cli
 
@@ -72,6 +74,28 @@ def test_what_is_missing_is_missing_here_too(tmp_path: Path, capsys: Out) -> Non
     assert cli.run(["bench", str(video), "--device", "cpu", "--precision", "f16"]) == 4
     assert "ended with 4" in capsys.readouterr().err
     assert cli.run(["bench", str(tmp_path / "none.mp4")]) == 3
+
+
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="no ffmpeg program: iznet[bench]")
+def test_what_cannot_be_measured_is_told_before_anything_runs(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs(command: object) -> None:
+        pytest.fail(f"{command} was run")
+
+    monkeypatch.setattr(measure, "run", runs)
+    video, photo = str(write_video(tmp_path / "mv.mp4")), tmp_path / "stage.jpg"
+    Image.new("RGB", (64, 48)).save(photo)
+    (tmp_path / "old.json").write_bytes(b"\xff")
+    for arguments, code, words in (
+        ([str(photo)], 3, "stage.jpg is a photo"),
+        ([video, "--preset", "hasty"], 2, "encoder x264 refuses preset hasty"),
+        ([video, "--plot", str(tmp_path / "where.txt")], 2, "where.txt: where the time goes is drawn as .png"),
+        ([video, "--compare", str(tmp_path / "none.json")], 3, "none.json cannot be read (No such file or directory)"),
+        ([video, "--compare", str(tmp_path / "old.json")], 3, "old.json is no result of `iznet bench`"),
+    ):
+        assert cli.run(["bench", *arguments]) == code
+        assert words in capsys.readouterr().err
 
 
 def test_a_gallery_goes_with_a_video(tmp_path: Path, capsys: Out) -> None:
