@@ -100,7 +100,10 @@ def plan_streams(
         if encoder is not None:
             _check_encoder(encoder, format_name, output)
         elif not _takes(format_name, container.streams[picture]):
-            refused.insert(0, container.streams[picture])
+            raise OutputError(
+                f"{os.fspath(output)}: {SHOWN[format_name]} cannot hold {track_of(container.streams[picture])}, the "
+                "picture itself; leave --soft out"
+            )
         if refused:
             raise OutputError(_refusal(output, format_name, refused, wanted, bound=encoder is None))
         notes += _lost_words(container, wanted, format_name)

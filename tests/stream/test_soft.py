@@ -9,6 +9,7 @@ from typing import Any
 import av
 import pysubs2
 import pytest
+from PIL import Image
 
 from engine.errors import InputError, OutputError, UsageError
 from stream.label import label_video, record_output, video_output
@@ -164,6 +165,11 @@ def test_what_cannot_be_soft_is_said_before_any_work(tmp_path: Path) -> None:
     avi = media.write(tmp_path / "b.avi", media.Video(frames=8))
     with pytest.raises(InputError, match="leave --soft out"):
         label_video(avi, soft=True)
+    gif = tmp_path / "c.gif"
+    Image.new("RGB", (64, 48)).save(gif, save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
+    with pytest.raises(OutputError, match=r"cannot hold video track #0 \(gif\), the picture itself; leave --soft out"):
+        label_video(gif, soft=True)
+    gif.unlink()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.avi", "mv.mp4", "mv.tracks.jsonl", "out.mkv"]
 
 
