@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import json
 import os
 import signal
@@ -119,6 +120,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # SIGTERM ends a run as Ctrl-C does: what was finished is kept.
     signal.signal(signal.SIGTERM, _interrupt)
+    # What this terminal or file cannot hold (a Hangul name in Windows' cp1252) is a ? there, and no fault.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     code = run(arguments)
     try:
         sys.stdout.flush()

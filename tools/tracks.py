@@ -101,7 +101,7 @@ def _show(found: Overview) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # so that 80 columns hold it
     table.add_column("person", overflow="fold")
     for heading in ("on screen", "share", "first", "last", "appearances", "longest take"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right")  # they wrap too, or no name would be left in a narrow window
     strangers, more = found.shown()
     for person in (*found.people, *strangers):
         start, end = person.longest

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -185,6 +188,21 @@ def test_summary_in_words(record: Path, tmp_path: Path, capsys: Out) -> None:
     assert "최예나: 0:00.3 to 0:00.7 (0.3 s)" in page
     (stranger,) = [line for line in out.splitlines() if line.startswith("unknown, track 2 ")]
     assert "0.5 s" in stranger
+
+
+def test_summary_in_a_narrow_window_and_in_ascii(record: Path) -> None:
+    """The names are still there, and what the terminal has no letters for is no fault."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "tracks", "summary", str(record)],
+        env=os.environ | {"COLUMNS": "50", "PYTHONIOENCODING": "ascii"},
+        cwd=Path(cli.__file__).parents[1],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    starts = [line.split()[0] for line in done.stdout.decode("ascii").splitlines() if line]
+    assert {"Yuri", "???"} <= set(starts)
 
 
 def test_summary_for_programs(record: Path, tmp_path: Path, capsys: Out) -> None:
