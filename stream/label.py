@@ -29,7 +29,7 @@ from stream.journal import WorkFolder, content_of, mark_of
 from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
-from stream.record_lock import check_unreviewed
+from stream.record_lock import held
 from stream.result import LabelResult
 from stream.sink import CONTAINERS
 from stream.source import FileSource
@@ -95,7 +95,7 @@ def label_video(
             video, or with other settings, networks or another gallery.
         InputError: the source or the gallery cannot be used.
         OutputError: an output exists, or cannot be written or hold a track of the source; or the record that would be
-            replaced is open in a review.
+            replaced is open in a review or being changed.
         MissingError: an encoder, decoder or backend that was asked for is not here.
         InterruptedByUser: Ctrl-C; what was finished is kept under a partial name.
 
@@ -127,7 +127,8 @@ def label_video(
             soft_plan(reader, target, omit)
         record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
         check_output(record, record_overwrite, made_from)
-        check_unreviewed(record)
+        if record.exists():
+            stack.enter_context(held(record))
         plan = CopyPlan.of(reader, target, encoder, omit) if encoded else None
         detector, embedder, people = open_networks(gallery, detector, embedder)
         for output in outputs:

@@ -1,4 +1,4 @@
-"""A record that is open in a review is changed there, and by nobody else meanwhile."""
+"""A record is changed by one at a time: by the review that it is open in, or by a command."""
 
 from __future__ import annotations
 
@@ -11,38 +11,32 @@ from engine.errors import OutputError
 from engine.file_lock import locked
 
 PATIENCE = 1.0
-"""Seconds to wait for another command, which holds a record for a moment. A review holds it as long as it is open."""
+"""Seconds to wait for another command, which most hold a record for a moment. A review holds it while it is open."""
 
 
 @contextlib.contextmanager
-def unreviewed(record: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep reviews of a record, and other commands that change it, away.
+def held(record: str | os.PathLike[str]) -> Iterator[str | None]:
+    """Keep reviews of a record, and commands that change it, away.
 
-    Where nothing can be locked beside it, a review cannot hold it either, and notices a change when it saves.
+    Gives None, or why nothing can be locked beside the record: then nobody can hold it, and who is about to change it
+    has to look whether it still is what it was.
 
     Raises:
-        OutputError: a review of it is open.
+        OutputError: it is held.
 
     Example:
-        >>> with unreviewed("mv.tracks.jsonl"):  # doctest: +SKIP
+        >>> with held("mv.tracks.jsonl"):  # doctest: +SKIP
         ...     correct(Path("mv.tracks.jsonl"), record, verdicts)
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as lock:
+        why: str | None = None
         try:
-            held.enter_context(locked(Path(record), PATIENCE))
+            lock.enter_context(locked(Path(record), PATIENCE))
         except OutputError as error:
             if not isinstance(error.__cause__, OSError):
                 raise OutputError(
-                    f"{os.fspath(record)}: a review of it is open; correct it there, or end that review first"
+                    f"{os.fspath(record)}: it is open in a review, or another command is changing it; correct it in "
+                    "that review, or end that first"
                 ) from None
-        yield
-
-
-def check_unreviewed(record: str | os.PathLike[str]) -> None:
-    """Refuse to replace a record that is open in a review, before any work is done.
-
-    Raises:
-        OutputError: it is.
-    """
-    with unreviewed(record):
-        pass
+            why = error.__cause__.strerror or str(error.__cause__)
+        yield why

@@ -21,7 +21,7 @@ from engine.errors import UsageError
 from engine.names import asked_name, same_person
 from engine.output_file import atomic_output, begin_output, check_output
 from stream.frames import TrackVerdict
-from stream.record_lock import unreviewed
+from stream.record_lock import held
 from stream.takes import cast, seen
 from stream.tracklines import Summary
 from stream.tracklines import encode as line
@@ -64,14 +64,15 @@ def rename(
     Raises:
         UsageError: there is no such track or name, or one person would be twice on a frame; nothing is changed.
         InputError: the record cannot be read.
-        OutputError: the output exists or cannot be written, or what would be changed is open in a review.
+        OutputError: the output exists or cannot be written, or what would be changed is open in a review or
+            being changed.
 
     Example:
         >>> rename("mv.tracks.jsonl", {12: "Yuri"}).changed             # doctest: +SKIP
         {12: (None, 'Yuri')}
     """
     path = Path(source)
-    with unreviewed(path if output is None else output):
+    with held(path if output is None else output):
         record = read(path)
         if output is not None:
             check_output(Path(output), overwrite, [path, record.header.path])

@@ -11,13 +11,16 @@ import pytest
 from engine.detector import Detector
 from engine.errors import OutputError
 from stream import label_video
-from stream.record_lock import PATIENCE, unreviewed
+from stream.record_lock import PATIENCE, held
 from stream.renaming import rename
 from stream.review.review import Review
 from stream.tracks import read
 from tests.stream.review import stage
 
-WORDS = r"mv\.tracks\.jsonl: a review of it is open; correct it there, or end that review first$"
+WORDS = (
+    r"mv\.tracks\.jsonl: it is open in a review, or another command is changing it; correct it in that review, or end "
+    r"that first$"
+)
 
 
 @pytest.fixture
@@ -57,9 +60,27 @@ def test_a_record_is_not_made_anew_under_a_review(path: Path, detector: Detector
     assert sorted(each.name for each in path.parent.iterdir()) == ["mv.mp4", "mv.tracks.jsonl"]
 
 
+def test_a_record_that_is_made_anew_is_not_reviewed_meanwhile(path: Path, detector: Detector) -> None:
+    """What would be corrected there would be gone."""
+    tried: list[int] = []
+
+    def progress(done: int, total: int | None) -> None:
+        if not tried:
+            tried.append(done)
+            with pytest.raises(OutputError, match=WORDS):
+                Review(path)
+
+    label_video(
+        path.with_name("mv.mp4"), tracks=path, video=False, overwrite=True, detector=detector, progress=progress
+    )
+    assert tried
+    with Review(path) as review:
+        assert review.notes == []
+
+
 def test_two_commands_wait_for_each_other(path: Path) -> None:
     """Neither undoes what the other corrects."""
-    with unreviewed(path):
+    with held(path):
         other = threading.Thread(target=rename, args=(path, {2: None}))
         other.start()
         other.join(PATIENCE / 5)
@@ -73,7 +94,7 @@ def test_two_commands_wait_for_each_other(path: Path) -> None:
 def test_the_record_behind_a_link_is_the_one_that_is_open(path: Path) -> None:
     link = path.with_name("link.jsonl")
     link.symlink_to(path)
-    with Review(link), pytest.raises(OutputError, match="a review of it is open"):
+    with Review(link), pytest.raises(OutputError, match="it is open in a review"):
         rename(path, {0: "Chaewon"})
 
 

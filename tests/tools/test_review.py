@@ -151,14 +151,14 @@ def test_a_process_that_is_killed_loses_nothing(path: Path) -> None:
 def test_a_record_is_changed_by_one_at_a_time(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     first = Running(str(path))
     assert run(["review", str(path), "--serve", "127.0.0.1:0"]) == 5
-    assert f"{path}: another review of it is running" in capfd.readouterr().err
+    assert f"{path}: it is open in a review, or another command is changing it" in capfd.readouterr().err
     before = path.read_bytes()
     for command in (
         ["tracks", "rename", str(path), "4=Yuri"],
         ["label", str(path.with_name("mv.mp4")), "--no-video", "--tracks", str(path), "--overwrite"],
     ):
         assert run(command) == 5
-        assert f"{path}: a review of it is open; correct it there, or end that review first" in capfd.readouterr().err
+        assert f"{path}: it is open in a review, or another command is changing it" in capfd.readouterr().err
     assert path.read_bytes() == before
     first.end()
     Running(str(path)).end()

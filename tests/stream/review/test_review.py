@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from engine.errors import InputError, IznetError, OutputError, UsageError
+from stream import renaming
 from stream.encoding import EncoderSettings
 from stream.render import render_video
 from stream.result import LabelResult
@@ -80,40 +81,6 @@ def test_saving_nothing_touches_nothing(path: Path) -> None:
         assert review.save() == 0
     assert path.stat().st_mtime_ns == before
     assert not path.with_name("mv.tracks.jsonl.bak").exists()
-
-
-def test_what_somebody_else_wrote_meanwhile_is_left_alone(path: Path) -> None:
-    from stream.renaming import rename
-
-    with Review(path) as review:
-        review.name(4, "Minju", new=True)
-        rename(path, {4: "Yuri"})
-        theirs = path.read_bytes()
-        with pytest.raises(InputError, match="changed by something else"):
-            review.save()
-        assert path.read_bytes() == theirs
-        path.unlink()
-        with pytest.raises(InputError, match="changed by something else"):
-            review.save()
-        assert not path.exists()
-
-
-def test_a_disk_that_is_full_leaves_the_record_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stream import renaming
-
-    def full(*arguments: Any, **settings: Any) -> None:
-        raise OutputError("no space left")
-
-    before = path.read_bytes()
-    with Review(path) as review:
-        review.name(4, "Minju", new=True)
-        monkeypatch.setattr(renaming, "_rewrite", full)
-        with pytest.raises(OutputError):
-            review.save()
-        assert path.read_bytes() == before
-        assert review.unsaved == 1
-        monkeypatch.undo()
-        assert review.save() == 1
 
 
 def draws(review: Review, path: Path, gate: threading.Event | None = None) -> Path:
@@ -189,6 +156,33 @@ def test_a_review_that_ends_stops_drawing(path: Path) -> None:
     assert rendering.state in ("stopped", "done")
 
 
+def test_a_review_ends_when_what_is_being_saved_is_saved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then no other may begin."""
+    begun, gate, real = threading.Event(), threading.Event(), renaming.correct
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert gate.wait(30)
+        return real(*arguments)
+
+    monkeypatch.setattr("stream.review.record_file.correct", slow)
+    review = Review(path)
+    review.name(4, "Minju", new=True)
+    saving = threading.Thread(target=review.save)
+    ending = threading.Thread(target=review.__exit__, args=(None, None, None))
+    saving.start()
+    assert begun.wait(30)
+    ending.start()
+    ending.join(0.2)
+    assert ending.is_alive()
+    with pytest.raises(OutputError, match="open in a review"):
+        Review(path)
+    gate.set()
+    ending.join()
+    assert (review.unsaved, review.corrected, review.kept, names(path)[4]) == (0, 1, None, "Minju")
+    saving.join()
+
+
 def test_why_a_copy_was_not_drawn_is_told(path: Path) -> None:
     with Review(path) as review:
         draws(review, path)
@@ -200,27 +194,22 @@ def test_why_a_copy_was_not_drawn_is_told(path: Path) -> None:
         assert "mv.mp4" in review.rendering.words
 
 
-def test_a_page_is_told_what_the_record_says(path: Path) -> None:
+def test_a_page_is_told_what_there_is_and_what_becomes_of_it(path: Path) -> None:
     with Review(path, people=["Minju"]) as review:
-        scenes = review.scenes()
-        assert (scenes["width"], scenes["height"]) == (stage.WIDTH, stage.HEIGHT)
-        assert len(scenes["times"]) == stage.FRAMES
-        (track,) = (each for each in scenes["tracks"] if each["track"] == 3)
-        assert track["frames"] == list(range(15, 30))
-        box = [value / scenes["units"] for value in track["boxes"][:4]]
-        assert box == pytest.approx([200 / 320, 40 / 180, 250 / 320, 110 / 180], abs=1e-4)
-        state = review.state()
-        assert [group["label"] for group in state["groups"]] == ["Chaewon", "Yuri", "unknown 1", "unknown 2"]
-        assert state["people"] == ["Minju", "Chaewon", "Yuri"]
-        assert [lane["name"] for lane in state["timeline"]["lanes"]] == ["Chaewon", "Yuri", "unknown 1", "unknown 2"]
-        assert len(state["timeline"]["shots"]["spans"]) == 3
-        assert state["undo"] is None
+        scenes, state = review.scenes(), review.state()
+        assert {key: scenes[key] for key in ("record", "video", "output", "gallery", "run")} == {
+            "record": "mv.tracks.jsonl",
+            "video": "mv.mp4",
+            "output": None,
+            "gallery": None,
+            "run": review.run,
+        }
+        assert (scenes["times"][:2], state["people"]) == ([0.0, 0.04], ["Minju", "Chaewon", "Yuri"])
+        assert (state["run"], state["unsaved"], state["undo"], state["kept"]) == (review.run, 0, None, True)
         made = review.name(4, "Minju")
         later = review.state()
         assert later["version"] > state["version"]
-        assert later["undo"] == {"number": made.number, "words": "Track 4: Minju"}
-        assert later["unsaved"] == 1
-        assert [group["name"] for group in later["groups"]] == ["Chaewon", "Minju", "Yuri", None]
+        assert (later["undo"]["number"], later["unsaved"]) == (made.number, 1)
 
 
 @pytest.mark.parametrize("how", ["short", "half", "empty", "text"])

@@ -108,7 +108,7 @@ def test_what_cannot_be_kept_is_told(run: Served, browser: Browser, monkeypatch:
     notes = visit.page.get_by_role("alert").filter(has_text="lost if the review is cut short")
     expect(notes).to_have_count(0)
     with monkeypatch.context() as patched:
-        patched.setattr("stream.review.unsaved.begin_output", full)
+        patched.setattr("stream.review.unsaved_file.begin_output", full)
         run.review.name(4, "Yuri")
         expect(notes).to_contain_text("mv.tracks.jsonl.unsaved: the disk is full; free some space")
     run.review.name(0, "Chaewon")

@@ -534,7 +534,7 @@ def test_many_people_and_what_is_taken_up_fit_and_can_be_used_by_everybody(
     with Review(path) as review:
         review.name(3, "Yuri C", new=True)
     with served(path) as run:
-        run.review._aside = "something is kept as /a/long/path/mv.tracks.jsonl.unsaved.01234567"
+        run.review._draft._aside = "something is kept as /a/long/path/mv.tracks.jsonl.unsaved.01234567"
         visit = Visit(browser, run.url, viewport={"width": width, "height": height}, color_scheme=scheme)
         for typed in ("yuri", "nobody", ""):
             visit.page.locator("#filter").fill(typed)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.embedder import Embedder
-from engine.errors import InputError, IznetError, OutputError, UsageError
+from engine.errors import OutputError, UsageError
 from engine.gallery import Gallery
 from engine.gallery_edit import edit
 from stream.renaming import rename
-from stream.review.corrections import Corrections, Look
 from stream.review.review import Review
-from stream.review.teaching import LOOKS, Kept, Taught, Teacher
-from stream.review.unsaved import Unsaved, decoded, encoded
+from stream.review.teaching import LOOKS, Teacher
 from stream.tracks import read
 from tests.stream.review import stage
 
@@ -103,6 +99,25 @@ def test_what_was_taken_back_after_it_was_saved_is_taken_back(path: Path) -> Non
         review.undo(review.state()["undo"]["number"])
         review.save()
     assert read(path).tracks == before.tracks  # likeness and strangers' numbers too
+
+
+def test_what_was_taken_up_and_then_taken_back_is_told_of_no_longer(
+    path: Path, group: Path, taught: Callable[[], Review]
+) -> None:
+    with Review(path) as review:
+        made = review.name(4, "Minju", new=True)
+    with Review(path) as review:
+        assert review.state()["taken_up"] == "1 corrected track, which an earlier review did not save, is taken up"
+        review.undo(made.number)
+        assert (review.state()["taken_up"], tuple(review.taken_up)) == (None, (0, 0))
+    with taught() as review:
+        made = review.name(0, "Yuri", learn=True)
+    with taught() as review:
+        assert tuple(review.taken_up) == (0, LOOKS)
+        review.undo(made.number)
+        review.name(4, "Minju", new=True)
+        review.save()
+        assert (review.state()["taken_up"], tuple(review.taken_up)) == (None, (0, 0))
 
 
 def test_what_is_taken_up_can_be_discarded(path: Path, unsaved: Path) -> None:
@@ -304,117 +319,6 @@ def test_what_is_damaged_is_told_and_left_aside(
         assert review.unsaved == 0
         review.name(2, "Yuri")
         assert review.kept == unsaved
-
-
-def test_a_disk_that_is_full_is_told_and_the_correction_is_made(
-    path: Path, unsaved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with Review(path) as review:
-        review.name(4, "Minju", new=True)
-        before = unsaved.read_bytes()
-        with monkeypatch.context() as patched:
-            patched.setattr("stream.review.unsaved.begin_output", full)
-            review.name(0, "Chaewon")
-        assert review.unsaved == 2
-        assert unsaved.read_bytes() == before
-        assert (review.kept, review.state()["kept"]) == (None, False)
-        (note,) = review.state()["notes"]
-        assert f"cannot be kept: {unsaved}: the disk is full; free some space" in note
-        review.name(2, "Yuri")  # there is room again
-        assert review.kept == unsaved
-        assert review.notes == review.state()["notes"] == []
-    with Review(path) as review:
-        assert tuple(review.taken_up) == (3, 0)
-
-
-def test_a_folder_that_takes_no_files_is_told_at_once(
-    path: Path, unsaved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Review(path) as review:
-        review.name(4, "Minju", new=True)
-    left = unsaved.read_bytes()
-
-    def refuse(*arguments: object) -> int:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr("engine.file_lock._take", refuse)
-    with Review(path) as review:
-        assert tuple(review.taken_up) == (1, 0)
-        (note,) = review.notes
-        assert f"{unsaved}: nothing can be written there (Read-only file system); move the record" in note
-        review.name(0, "Chaewon")
-        assert (review.unsaved, review.kept, review.notes) == (2, None, [note])
-        review.discard()
-        assert unsaved.read_bytes() == left  # another review may be at it
-    unsaved.write_bytes(b"")
-    with Review(path) as review:
-        assert "is not taken up" in review.notes[0]
-        assert review.unsaved == 0
-
-
-@pytest.mark.parametrize("length", [240, 255])
-def test_a_record_whose_name_leaves_no_room_is_reviewed_and_that_is_told(length: int, path: Path) -> None:
-    record = path.rename(path.with_name("mv.tracks.jsonl".rjust(length, "-")))
-    with Review(record) as review:
-        assert review.notes == []
-        review.name(4, "Minju", new=True)
-        assert "too many; give a shorter one" in review.notes[0]
-        assert (review.kept, review.unsaved) == (None, 1)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_told_at_once(path: Path) -> None:
-    path.parent.chmod(0o500)
-    try:
-        with Review(path) as review:
-            review.name(4, "Minju", new=True)
-            assert "Permission denied" in review.notes[0]
-    finally:
-        path.parent.chmod(0o700)
-
-
-def test_one_review_of_a_record_at_a_time_whatever_it_is_called(path: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.jsonl"
-    link.symlink_to(path.name)
-    with Review(path) as review:
-        for name in (path, link):
-            with pytest.raises(OutputError, match=rf"{name.name}: another review of it is running"):
-                Review(name)
-        review.name(4, "Minju", new=True)
-    with Review(link) as review:
-        assert (review.unsaved, review.kept) == (1, path.with_name(NAME))
-    with pytest.raises(IznetError):
-        Review(tmp_path / "gone.jsonl")
-    (tmp_path / "mv.mp4").unlink()
-    for _ in range(2):  # what is refused holds nothing
-        with pytest.raises(InputError):
-            Review(path)
-    assert not list(tmp_path.glob("*.lock")) + list(tmp_path.glob(".*"))
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
-@pytest.mark.parametrize("length", [200, 255])
-def test_another_record_beside_it_is_reviewed_at_the_same_time_however_alike_their_names(
-    length: int, path: Path
-) -> None:
-    one, other = (path.with_name(f"{digit}.tracks.jsonl".rjust(length, "-")) for digit in "12")
-    one.write_bytes(path.read_bytes())
-    path.rename(other)
-    with Review(one), Review(other) as review:
-        assert review.notes == []
-        with pytest.raises(OutputError, match="another review of it is running"):
-            Review(one)
-
-
-def test_nobody_may_read_it_who_may_not_read_the_record(path: Path, unsaved: Path) -> None:
-    path.chmod(0o600)
-    with Review(path) as review:
-        review.name(4, "Minju", new=True)
-        review.name(0, "Chaewon")
-        assert unsaved.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_a_gallery_is_to_learn_is_learned_by_the_next_review(
@@ -636,6 +540,26 @@ def test_somebody_whom_the_gallery_calls_otherwise_since_is_not_learned_twice_an
     assert photos(group) == {"ann": before["ann"], "Benjamin": before["ben"]}
 
 
+def test_a_disk_that_is_full_when_the_gallery_is_to_learn_is_told_of_both(
+    unsaved: Path, taught: Callable[[], Review], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **settings: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with taught() as review:
+        review.name(0, "Yuri", learn=True)
+        assert review.state()["notes"] == []
+        with monkeypatch.context() as patched:
+            for place in ("stream.review.unsaved_file", "engine.output_file"):
+                patched.setattr(f"{place}.begin_output", full)
+            with pytest.raises(OutputError, match="gallery: the disk is full"):
+                review.save()
+        (note,) = review.state()["notes"]
+        assert f"cannot be kept: {unsaved}: the disk is full" in note
+        review.save()
+        assert (review.state()["notes"], unsaved.exists()) == ([], False)
+
+
 def test_a_gallery_that_cannot_be_written_still_has_to_learn_after_the_record_is_saved(
     group: Path, taught: Callable[[], Review], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -652,17 +576,3 @@ def test_a_gallery_that_cannot_be_written_still_has_to_learn_after_the_record_is
         assert tuple(review.taken_up) == (0, LOOKS)
         review.save()
     assert photos(group)["ben"] == 1 + LOOKS
-
-
-def test_what_is_written_is_what_is_read(path: Path) -> None:
-    corrections = Corrections(read(path))
-    corrections.name((1, 3, 5), "Minju", new=True)
-    corrections.name((4,), "Yuri")
-    corrections.undo(2)
-    one, other = Look(4, 30), Look(4, 33)
-    taught = Taught("/a/\udcff.gallery", {one: Kept("ann", "a")}, {one: Kept("ben", "b"), other: Kept("ben", "c")})
-    unsaved = Unsaved("0" * 64, corrections.history, taught)
-    for each in (unsaved, replace(unsaved, taught=None)):
-        assert decoded(json.loads(json.dumps(encoded(each)))) == each
-    again = Corrections(read(path), (), unsaved.history)
-    assert (again.history, again.verdicts) == (corrections.history, corrections.verdicts)

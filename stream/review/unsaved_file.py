@@ -21,9 +21,9 @@ from typing import Any
 
 from engine.checksum import sha256_of
 from engine.errors import InputError, OutputError
-from engine.file_lock import locked
 from engine.output_file import atomic_output, begin_output, is_temporary, real_path, sync_folder, writing
 from stream.frames import TrackVerdict
+from stream.record_lock import held
 from stream.review.corrections import Correction, History, Look
 from stream.review.teaching import Kept, Taught
 from stream.tracklines import decode, encode
@@ -138,7 +138,7 @@ class UnsavedFile:
         record: behind a link it is the record itself that counts.
 
     Raises:
-        OutputError: another review of the record is running.
+        OutputError: another review of the record is open, or a command is changing it.
 
     Example:
         >>> with contextlib.closing(UnsavedFile(Path("mv.tracks.jsonl"))) as file:  # doctest: +SKIP
@@ -152,25 +152,19 @@ class UnsavedFile:
         self.fault: str | None = None
         """Why the latest state is not kept; None if it is."""
         self._lock = contextlib.ExitStack()
-        self._held = False
+        why = self._lock.enter_context(held(record))
+        self._held = why is None
         """Otherwise it is left as it is: another review may be writing it."""
-        try:
-            self._lock.enter_context(locked(self._record, patience=0))
-            self._held = True
-        except OutputError as error:
-            if not isinstance(error.__cause__, OSError):
-                raise OutputError(
-                    f"{os.fspath(record)}: another review of it is running; correct it there, or end that one first"
-                ) from None
-            why = error.__cause__.strerror
+        if self._held:
+            self._sweep()
+        else:
             self.fault = (
                 f"{self.path}: nothing can be written there ({why}); move the record to a folder that takes files"
             )
-        if self._held:
-            self._sweep()
 
     def close(self) -> None:
-        """Leave it to the next review."""
+        """Leave it to the next review; nothing is written there any more."""
+        self._held = False
         self._lock.close()
 
     def read(self) -> Unsaved | None:
