@@ -1,38 +1,16 @@
-"""The examples in the docstrings are true."""
+"""The examples in the docstrings are true; those of trainings are tried in `tests.train`, which loads Keras anyway."""
 
 from __future__ import annotations
-
-import doctest
-import importlib
-from pathlib import Path
 
 import pytest
 
 import engine
-from engine.errors import MissingError
-
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("engine", "stream", "tools", "train")
-MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for package in PACKAGES
-    for path in (ROOT / package).rglob("*.py")
-)
+from tests import examples
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for part in ("engine", "stream", "tools") for name in examples.modules(part)])
 def test_examples(name: str) -> None:
-    try:
-        module = importlib.import_module(name)
-    except MissingError as missing:  # what drives a GPU is not installed everywhere
-        assert "cuda" in name
-        pytest.skip(str(missing))
-    except ModuleNotFoundError as missing:  # nor is what an extra installs
-        if (missing.name or "").partition(".")[0] in PACKAGES:
-            raise
-        pytest.skip(str(missing))
-    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-    assert result.failed == 0
+    examples.check(name)
 
 
 def test_every_public_name_is_there() -> None:

@@ -23,8 +23,8 @@ def saved_network(path: Path, wanted: str) -> Iterator[keras.Model]:
         InputError: there is no such file, it is damaged, or the block asks for what this network does not have.
 
     Example:
-        >>> with saved_network(Path("embedder.keras"), "an embedder; give one of --arch dlib") as earlier:
-        ...     network.set_weights(earlier.get_weights())                  # doctest: +SKIP
+        >>> with saved_network(Path("embedder.keras"), "an embedder") as earlier:  # doctest: +SKIP
+        ...     network.set_weights(earlier.get_weights())
     """
     try:
         yield keras.saving.load_model(path, compile=False)
