@@ -19,11 +19,11 @@ from engine.cohort import Cohort, cohort_for
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.enrolment_report import EnrolmentReport, PersonReport, Skipped, describe
-from engine.errors import InputError, IznetError
+from engine.errors import InputError, IznetError, UsageError
 from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery
 from engine.images import SUFFIXES
-from engine.names import LONGEST_FILE_NAME, clean_name, is_strangers, same_person
+from engine.names import LONGEST_FILE_NAME, asked_name, same_person
 from engine.network import opened
 from engine.outliers import same_pictures, typical_distances, wrong_photos
 from engine.photofaces import look_at, thumbnail
@@ -401,9 +401,10 @@ def _people(root: Path) -> dict[str, Path]:
     for path in _entries(root):
         if not path.is_dir():
             continue
-        name = clean_name(path.name)
-        if is_strangers(name):
-            raise InputError(f"{path}: {name!r} is what people without a name are called; give the folder another name")
+        try:
+            name = asked_name(path.name)
+        except UsageError as error:
+            raise InputError(f"{root}: the folder {path.name!r}: {error}") from None
         twin = next((other for other in found if same_person(other, name)), None)
         if twin is not None:
             raise InputError(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from engine.errors import InputError, UsageError
 
 LONGEST_NAME = 300
-"""Characters of a name that is typed."""
+"""Characters of a name that is given."""
 LONGEST_FILE_NAME = 255
 """Bytes of a file's or folder's name, in all usual file systems."""
 
@@ -48,7 +48,7 @@ def clean_name(name: str) -> str:
 
 
 def asked_name(name: str) -> str:
-    """The same for a name that somebody has typed, and which nobody need bear so far.
+    """The same for a name that is given anew, typed or as a folder's; those that are borne already may be older.
 
     Raises:
         UsageError: nothing is left of it, it is longer than `LONGEST_NAME`, people without a name are called so
@@ -66,7 +66,7 @@ def asked_name(name: str) -> str:
     if turn := _DIRECTION.search(clean):
         raise UsageError(
             f"the name holds an unseen character that turns the direction of writing (U+{ord(turn[0]):04X}); "
-            "type it without"
+            "write it without"
         )
     return clean
 

@@ -278,11 +278,13 @@ def test_folders_that_hold_no_people(detector: Detector, embedder: Embedder, tmp
     (tmp_path / " ann").rmdir()
     for strangers in ("unknown", "Unknown 3"):
         (tmp_path / strangers).mkdir()
-        attempt(tmp_path, rf"/{strangers}: '{strangers}' is what people without a name are called; .* another name")
+        attempt(tmp_path, rf"folder '{strangers}': .* is what people without a name are called; choose another name")
         (tmp_path / strangers).rmdir()
     (tmp_path / "\u3000").mkdir()
-    with pytest.raises(InputError, match="is no name"):
-        enroll(tmp_path, detector, embedder)
+    attempt(tmp_path, "is no name")
+    (tmp_path / "\u3000").rmdir()
+    (tmp_path / "Ann\u202eneB").mkdir()
+    attempt(tmp_path, r"folder 'Ann\\u202eneB': the name holds an unseen character .* \(U\+202E\); write it without")
 
 
 def test_the_ground_is_no_face() -> None:
