@@ -7,7 +7,7 @@ the same or wrong, what the threshold is. So a gallery is locked for moments onl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def add(
     """
     known = Gallery.load(path)
     check_far(rules.far or known.calibration.far or FAR)
-    embedder = open_embedder(folder, rules, embedder)
+    embedder = open_embedder(folder, rules, embedder, first(known).people)
     known.check_embedder(embedder, path)
     looked = look(folder, detector, embedder, progress, thumbnails=thumbnails)
     reports: list[EnrolmentReport] = []
@@ -188,8 +188,11 @@ def add(
     return reports[0]
 
 
-def open_embedder(folder: Path | str, rules: Rules, embedder: Embedder | Callable[[], Embedder]) -> Embedder:
-    """The embedder, opened once all has been checked that can be refused without looking at a photo.
+def open_embedder(
+    folder: Path | str, rules: Rules, embedder: Embedder | Callable[[], Embedder], known: Sequence[str] = ()
+) -> Embedder:
+    """The embedder, opened once all has been checked that can be refused without looking at a photo; `known` are those
+    in the gallery that the folder's people join.
 
     Raises:
         UsageError: as `enroll`, for the false-accept rate.
@@ -197,7 +200,7 @@ def open_embedder(folder: Path | str, rules: Rules, embedder: Embedder | Callabl
     """
     if rules.far is not None:
         check_far(rules.far)
-    _people(Path(folder))
+    _people(Path(folder), known)
     if rules.cohort is None:
         return opened(embedder)
     cohort = Cohort.load(rules.cohort)
@@ -258,12 +261,7 @@ def assemble(
     if base is not None:
         base.check_embedder(embedder)
         known = {name: base.photos(n) for n, name in enumerate(base.people)}
-    for name in looked.people:
-        near = [other for other in known if other != name and same_person(other, name)]
-        if near:
-            raise InputError(
-                f"{looked.root}: the folder {name!r} and {near[0]!r} in the gallery are the same name; rename one"
-            )
+    _refuse(looked.root, _taken(looked.people, tuple(known)))
     skipped, notes = list(looked.skipped), list[Skipped]()
     photos, duplicates = _without_copies(looked.photos, skipped)
     fresh = {name: Photos.none(embedder.dimension) for name in looked.people}
@@ -391,26 +389,28 @@ def _drop_wrong(name: str, photos: Photos, threshold: float, skipped: list[Skipp
     return photos.select(~wrong)
 
 
-def _people(root: Path) -> dict[str, Path]:
-    """The people's folders by name, sorted."""
+def _people(root: Path, known: Sequence[str] = ()) -> dict[str, Path]:
+    """The people's folders by name, sorted; they may join a gallery of those who are `known`."""
     if not root.exists():
         raise InputError(f"{root}: no such folder; name one that holds a sub-folder of photos for each person")
     if not root.is_dir():
         raise InputError(f"{root}: is a file; name the folder that holds a sub-folder of photos for each person")
     found: dict[str, Path] = {}
+    faults: list[str] = []
     for path in _entries(root):
         if not path.is_dir():
             continue
         try:
             name = asked_name(path.name)
         except UsageError as error:
-            raise InputError(f"{root}: the folder {path.name!r}: {error}") from None
+            faults.append(f"the folder {path.name!r}: {error}")
+            continue
         twin = next((other for other in found if same_person(other, name)), None)
         if twin is not None:
-            raise InputError(
-                f"{root}: the folders {found[twin].name!r} and {path.name!r} are the same name; put them together"
-            )
+            faults.append(f"the folders {found[twin].name!r} and {path.name!r} are the same name; put them together")
+            continue
         found[name] = path
+    _refuse(root, [*faults, *_taken(found, known)])
     if not found:
         loose = sum(path.suffix.lower() in SUFFIXES for path in _entries(root))
         what = f"holds {count(loose, 'picture')} but no sub-folders" if loose else "holds no sub-folders"
@@ -419,6 +419,24 @@ def _people(root: Path) -> dict[str, Path]:
             f"{root}/yuri/1.jpg, {root}/yuri/2.jpg, {root}/minju/1.jpg …"
         )
     return dict(sorted(found.items()))
+
+
+def _taken(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    """What is wrong with names that differ from one in the gallery only in case."""
+    return [
+        f"the folder {name!r} and {other!r} in the gallery are the same name; rename one"
+        for name in names
+        for other in known
+        if other != name and same_person(other, name)
+    ]
+
+
+def _refuse(root: Path, faults: Sequence[str]) -> None:
+    """Raise one `InputError` that tells all faults of the folders' names, so that they are mended in one go."""
+    if len(faults) == 1:
+        raise InputError(f"{root}: {faults[0]}")
+    if faults:
+        raise InputError(f"{root}: {len(faults)} names cannot stay as they are:\n  " + "\n  ".join(faults))
 
 
 def _loose(root: Path) -> list[Skipped]:

@@ -101,3 +101,20 @@ def test_analyses_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert cli.run(words.split()) == code
         assert "a network was opened" not in capsys.readouterr().err
+
+
+def test_names_of_folders_that_cannot_stay_are_told_all_at_once(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ANN", "Unknown 2", "B\u202een", "Cho", " Cho", "dora"):
+        (place / "more" / name).mkdir(parents=True)
+    assert cli.run(["enroll", "more", "--add", "g.gallery"]) == 3
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first == "iznet: error: more: 4 names cannot stay as they are:"
+    direction = "an unseen character that turns the direction of writing (U+202E)"
+    assert sorted(rest) == [
+        "  the folder 'ANN' and 'ann' in the gallery are the same name; rename one",
+        f"  the folder 'B\\u202een': the name holds {direction}; write it without",
+        "  the folder 'Unknown 2': 'Unknown 2' is what people without a name are called; choose another name",
+        "  the folders ' Cho' and 'Cho' are the same name; put them together",
+    ]
