@@ -2,8 +2,9 @@
 
 OpenCV 5 carries its own fonts: `sans` (Latin, Greek, Cyrillic, Hebrew; variable weight) falls through to `uni`
 (Hangul, kana, Han). For what they lack, joined Arabic above all, there is DejaVu Sans, which Matplotlib brings along.
-What neither has, such as Thai, Devanagari or emoji, comes out as `?`; `unsupported` tells beforehand, and a TrueType
-file given as `font` cures it.
+What neither has, such as 𝕱𝖆𝖓, is drawn as the plain letters that Unicode says it stands for; where it stands for none,
+as Thai, Devanagari and emoji do, it comes out as `?`; `unsupported` tells beforehand, and a TrueType file given as
+`font` cures it.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Glyphs:
             return "".join(sorted(missing, key=text.find))
 
     def remarks(self, names: Iterable[str]) -> list[str]:
-        """One sentence for each name that cannot be drawn as it is written.
+        """One sentence for each name with letters that cannot be drawn.
 
         Example:
             >>> Glyphs().remarks(["유리", "ณิชา"])
@@ -119,13 +120,15 @@ class Glyphs:
 
     def _written(self, text: str) -> tuple[str, _Face]:
         """The characters to set from left to right, and in which face: the first that has all of them, joined as they
-        should be; where there is none, what comes nearest.
+        should be, as they are or else in plain letters; where there is none, what comes nearest.
         """
-        letters = visual_order(text)
-        for face in self._all_faces():
-            if all(map(face.has, letters)):
-                return letters, face
-        return visual_order(text, joined=False), self._faces[0]
+        for plain in (False, True):
+            for face in self._all_faces():
+                letters = visual_order(face.plain(text) if plain else text)
+                if all(map(face.has, letters)):
+                    return letters, face
+        face = self._faces[0]
+        return visual_order(face.plain(text), joined=False), face
 
     def _all_faces(self) -> Iterator[_Face]:
         yield self._faces[0]
@@ -159,7 +162,7 @@ class Glyphs:
     def _trimmed(self, text: str, size: int) -> tuple[NDArray[np.uint8], int]:
         """The raster without empty rows and columns, and the row its baseline lies on."""
         letters, face = self._written(text)
-        raster = face.raster(letters, size, _wide(text))
+        raster = face.raster(letters, size, _wide(letters))
         rows, columns = np.flatnonzero(raster.any(1)), np.flatnonzero(raster.any(0))
         if not len(rows):
             return np.zeros((1, max(1, size // 2)), np.uint8), 1
@@ -182,6 +185,14 @@ class _Face:
             unknown = self.raster("?", 32, wide=False)
             self._had[character] = not np.array_equal(self.raster(character, 32, wide=False), unknown)
         return self._had[character]
+
+    def plain(self, text: str) -> str:
+        """`text` with what is missing here replaced by the letters it stands for (Unicode's NFKC), if they are not."""
+        return unicodedata.normalize("NFC", "".join(c if self.has(c) else self._plain(c) for c in text))
+
+    def _plain(self, character: str) -> str:
+        letters = unicodedata.normalize("NFKC", character)
+        return letters if all(map(self.has, letters)) else character
 
     def raster(self, text: str, size: int, wide: bool) -> NDArray[np.uint8]:
         """White text on black with its baseline on row `2 * size`, and room to spare on every side."""

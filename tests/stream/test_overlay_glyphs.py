@@ -64,7 +64,22 @@ def test_letters_without_a_glyph_are_told(glyphs: Glyphs) -> None:
     assert glyphs.unsupported("why?") == ""
 
 
-def test_names_that_cannot_be_drawn_as_written_are_remarked_on(glyphs: Glyphs) -> None:
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("𝕱𝖆𝖓", "Fan"), ("𝖓\u0303", "ñ"), ("🄰 유리", "A 유리"), ("㍿", "株式会社"), ("ﷺ", "صلى الله عليه وسلم")],
+)
+def test_letters_without_a_glyph_are_drawn_plain_where_unicode_says_how(glyphs: Glyphs, name: str, plain: str) -> None:
+    np.testing.assert_array_equal(glyphs.mask(name, 40, 900), glyphs.mask(plain, 40, 900))
+    assert glyphs.remarks([name]) == []
+
+
+def test_letters_are_drawn_as_they_are_where_a_font_has_them(glyphs: Glyphs) -> None:
+    for name, plain in (("Ｆａｎ", "Fan"), ("①", "1")):
+        assert glyphs.mask(name, 40, 900).shape != glyphs.mask(plain, 40, 900).shape
+    assert glyphs.unsupported("𝕱🙂") == "🙂"
+
+
+def test_names_with_letters_that_cannot_be_drawn_are_remarked_on(glyphs: Glyphs) -> None:
     (remark,) = glyphs.remarks(["유리", "ไท", "Ann"])
     assert "'ไท'" in remark
     assert "another script" in remark
