@@ -32,6 +32,7 @@ from av.video.stream import VideoStream
 
 from engine.errors import InputError
 from stream.frames import Rotation, VideoInfo
+from stream.series import series_remark
 
 FIELD_ORDERS = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 """FFmpeg's AVFieldOrder values that mean interlaced, by the name its `field_order` option takes."""
@@ -169,9 +170,9 @@ def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iter
     name = os.fspath(path)
     place = Path(name)
     if not os.path.exists(name):
-        raise InputError(f"{name}: there is no such file; check the spelling and the folder")
+        raise InputError(series_remark(place) or f"{name}: there is no such file; check the spelling and the folder")
     if place.is_dir():
-        raise InputError(f"{name} is a folder, not a video; give the file inside it")
+        raise InputError(series_remark(place) or f"{name} is a folder, not a video; give the file inside it")
     if not place.is_file():
         raise InputError(f"{name} is a pipe or a device, which is read once only; save what comes from it in a file")
     if place.stat().st_size == 0:
