@@ -37,7 +37,11 @@ def rows(record: Tracks) -> Iterator[tuple[Value, ...]]:
 
 
 def encode(record: Tracks, video: Path) -> bytes:
-    """UTF-8 with a heading; a frame without a face has no row."""
+    """UTF-8 with a heading; a frame without a face has no row.
+
+    No byte order mark, though Excel wants one: readers of plain UTF-8 take it for a part of the heading. And names are
+    not altered so that no spreadsheet takes them for formulas: other readers could not undo it.
+    """
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(COLUMNS)

@@ -58,6 +58,14 @@ def test_a_name_may_hold_anything_in_csv(tmp_path: Path) -> None:
     assert row["name"] == odd
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+82", "-최예나", "@yena"])
+def test_csv_is_plain_utf8_with_names_as_they_are(tmp_path: Path, name: str) -> None:
+    path = records.write(tmp_path / "a.tracks.jsonl", [(0, [records.face(0, name)])], {0: name})
+    data = table.encode(read(path), VIDEO)
+    assert data.startswith(b"frame,")
+    assert f",{name},".encode() in data
+
+
 def test_parquet_says_the_same_as_csv(record: Tracks) -> None:
     data = pq.read_table(io.BytesIO(parquet.encode(record, VIDEO)))
     assert data.column_names == list(table.COLUMNS)
