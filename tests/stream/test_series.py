@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import subprocess
 from pathlib import Path
@@ -31,6 +32,7 @@ def series(folder: Path, ending: str = ".jpg", first: int = 8) -> Path:
     return folder
 
 
+@pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="no ffmpeg program: iznet[bench]")
 @pytest.mark.parametrize(
     ("name", "ending"),
     [("", ".png"), ("%04d.jpg", ".jpg"), ("%d.webp", ".webp"), ("*.TIF", ".TIF"), ("10*.bmp", ".bmp")],
