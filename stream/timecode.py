@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -39,12 +40,19 @@ def nominal_rate(pts: Sequence[int], time_base: Fraction) -> Fraction:
     mean = _standard(len(steps) / span)
     # Missing frames lower the mean; rounding to ticks alone leaves it beside the usual step.
     rounding = min(Fraction(1), usual * _COARSE)
-    if abs(usual - 1 / (mean * time_base)) <= max(rounding, usual * _SLACK):
+
+    def is_usual(rate: Fraction) -> bool:
+        return abs(usual - 1 / (rate * time_base)) <= max(rounding, usual * _SLACK)
+
+    if is_usual(mean):
         return mean
     # Coarse ticks round a step either way (33 or 34 ms at 30 a second): only all together, and those missing, tell it.
-    alike = [step for step in steps if abs(step - usual) <= rounding]
-    one = Fraction(sum(alike), len(alike))
-    return _standard(sum(max(1, round(step / one)) for step in steps) / span)
+    often = Counter(steps)
+    alike = {step: often[step] for step in often if abs(step - usual) <= rounding}
+    one = Fraction(sum(step * times for step, times in alike.items()), sum(alike.values()))
+    filled = _standard(sum(max(1, round(step / one)) * times for step, times in often.items()) / span)
+    # Unless the other steps are no whole numbers of it, and nothing is missing.
+    return filled if is_usual(filled) else _standard(1 / (one * time_base))
 
 
 def is_steady(pts: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:

@@ -37,6 +37,14 @@ def test_neither_do_many_that_are_missing(rate: Fraction, scale: int | None) -> 
     assert nominal_rate(pts, base) == rate
 
 
+@pytest.mark.parametrize("other", [50, 55, 66])
+def test_a_camera_that_slows_down_in_the_dark_leaves_nothing_out(other: int) -> None:
+    """Two pictures 50 ms apart are no two steps of 33 ms."""
+    for steps, ticks in (([33, 33, 34] * 20 + [other] * 40, 1000), ([3000] * 60 + [90 * other] * 40, 90_000)):
+        pts = [sum(steps[:i]) for i in range(len(steps) + 1)]
+        assert nominal_rate(pts, Fraction(1, ticks)) == 30
+
+
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from(RATES), st.integers(1, 90000))
 def test_steady_is_less_than_half_a_frame_from_its_place(steps: list[int], rate: Fraction, scale: int) -> None:
     pts, base = [sum(steps[:i]) for i in range(len(steps) + 1)], Fraction(1, scale)
