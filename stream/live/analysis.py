@@ -200,15 +200,17 @@ class LiveAnalyser(Analyser):
         assignment(np.zeros((2, 2)))  # two that want the same: what settles that takes a second to import
         self.looker.prepare(self._most)
         self.looker.rehearse(self._most)
+        self._rehearse()
         if self._embedder is not None:
             for count in range(1, self._most + 1):
                 self._embedder.prepare(count)
                 crops = self._embedder.job(count)
                 crops.faces[...] = 0
-                crops.start().result()
-        self._rehearse(gallery)
+                embeddings = crops.start().result()
+            if gallery is not None:
+                gallery.identify(embeddings)
 
-    def _rehearse(self, gallery: Gallery | None) -> None:
+    def _rehearse(self) -> None:
         """See a face where there is none and draw it: the machine code for pictures of this kind is loaded, and made
         if this machine never had it."""
         picture = av.VideoFrame(self._info.coded_width, self._info.coded_height, self._info.pixel_format)
@@ -220,10 +222,10 @@ class LiveAnalyser(Analyser):
         landmarks = ARCFACE_TEMPLATE * (min(width, height) / SIZE)
         self._eyes.cells(frame)
         self._eyes.patches(frame, box[None])
-        if self._embedder is not None:
-            embeddings, _ = self._eyes.embeddings(frame, [landmarks])
-            if gallery is not None:
-                gallery.identify(embeddings)
+        if self._embedder is not None:  # not by the eyes: the clock counts pictures that came
+            crop = np.empty((SIZE, SIZE, 3), np.uint8)
+            cut_aligned(picture, landmarks, self._info, crop)
+            sharpness(crop)
         box /= 2
         Overlay(self._info, unknown="box").draw(picture, [Face(0, box, 1.0, landmarks, name="-")])
 
