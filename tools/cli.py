@@ -7,6 +7,7 @@ training needs. Errors go to stderr as `iznet: error: …`; with `--json`, to st
 
 from __future__ import annotations
 
+import codecs
 import errno
 import importlib
 import io
@@ -120,10 +121,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # SIGTERM ends a run as Ctrl-C does: what was finished is kept.
     signal.signal(signal.SIGTERM, _interrupt)
-    # What this terminal or file cannot hold (a Hangul name in Windows' cp1252) is a ? there, and no fault.
-    for stream in (sys.stdout, sys.stderr):
+    # What this terminal or file cannot hold (a Hangul name in Windows' cp1252) is a ? there, and no fault; JSON holds
+    # everything.
+    codecs.register_error("iznet.json", _escaped)
+    for stream, errors in ((sys.stdout, "iznet.json" if "--json" in arguments else "replace"), (sys.stderr, "replace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=errors)
     code = run(arguments)
     try:
         sys.stdout.flush()
@@ -173,6 +176,13 @@ def _failed(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror}{where}; free some space or choose another folder", CANNOT_WRITE, as_json)
     return _bug(error, arguments, as_json)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Letters that an encoding lacks, as JSON writes them in ASCII."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

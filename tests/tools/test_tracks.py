@@ -205,6 +205,20 @@ def test_summary_in_a_narrow_window_and_in_ascii(record: Path) -> None:
     assert {"Yuri", "???"} <= set(starts)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_programs_get_every_name_whole_in_whatever_encoding(encoding: str, record: Path) -> None:
+    assert run("tracks", "rename", record, "0=유리 😀", "--new") == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "tracks", "summary", str(record), "--json"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        cwd=Path(cli.__file__).parents[1],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
+    assert "유리 😀" in {person["name"] for person in json.loads(done.stdout)["people"]}
+
+
 def test_summary_for_programs(record: Path, tmp_path: Path, capsys: Out) -> None:
     assert run("tracks", "summary", record, "--json", "--plot", tmp_path / "a.png") == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
