@@ -40,7 +40,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
         ...     write_output("izone.gallery", change(Path("izone.gallery").read_bytes()), overwrite=True)
     """
     real = real_path(path)
-    beside = real.with_name(_lock_name(real.name))
+    beside = real.parent / _lock_name(real.name)  # also of a folder that has no name, such as the one we are in
     try:
         descriptor = _take(beside, time.monotonic() + patience)
     except OSError as error:

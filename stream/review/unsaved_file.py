@@ -148,7 +148,7 @@ class UnsavedFile:
 
     def __init__(self, record: str | os.PathLike[str]) -> None:
         self._record = real_path(record)
-        self.path = self._record.with_name(self._record.name + ENDING)
+        self.path = self._record.parent / (self._record.name + ENDING)
         self.fault: str | None = None
         """Why the latest state is not kept; None if it is."""
         self._lock = contextlib.ExitStack()

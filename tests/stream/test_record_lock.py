@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.detector import Detector
-from engine.errors import OutputError
+from engine.errors import InputError, OutputError
 from stream import label_video
-from stream.record_lock import PATIENCE, held
+from stream.record_lock import held
 from stream.renaming import rename
 from stream.review.review import Review
 from stream.tracks import read
@@ -78,12 +78,13 @@ def test_a_record_that_is_made_anew_is_not_reviewed_meanwhile(path: Path, detect
         assert review.notes == []
 
 
-def test_two_commands_wait_for_each_other(path: Path) -> None:
+def test_two_commands_wait_for_each_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither undoes what the other corrects."""
+    monkeypatch.setattr("stream.record_lock.PATIENCE", 60.0)  # also where all is slow
     with held(path):
         other = threading.Thread(target=rename, args=(path, {2: None}))
         other.start()
-        other.join(PATIENCE / 5)
+        other.join(0.2)
         assert other.is_alive()
         assert {verdict.track: verdict.name for verdict in read(path).tracks}[2] == "Chaewon"
     other.join()
@@ -108,3 +109,15 @@ def test_where_nothing_can_be_locked_the_file_itself_says_what_cannot_be(
     assert rename(path, {0: None}).changed == {0: ("Yuri", None)}
     with pytest.raises(OutputError, match=r"the folder .*none does not exist"):
         rename(path, {0: "Yuri"}, path.with_name("none") / "x.jsonl")
+
+
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_folder_without_a_name_of_its_own_is_told_as_one(
+    folder: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(OutputError, match="is a folder; give a file name"):
+        rename(path, {0: None}, folder)
+    with pytest.raises(InputError, match=r"cannot be read \(.+\); check its name"):
+        Review(folder)
+    assert sorted(each.name for each in path.parent.iterdir()) == ["mv.mp4", "mv.tracks.jsonl"]
