@@ -11,7 +11,11 @@ from pathlib import Path
 from engine.images import SUFFIXES
 from engine.wording import count
 
+_SERIES = SUFFIXES - {".gif", ".avif", ".heic", ".heif", ".hif"}
+"""Endings of pictures that FFmpeg reads a series of."""
 _NUMBER = re.compile(r"%0?\d*d")
+_GLOB = re.compile(r"[][*?{}\\]")
+"""What means more than itself in a pattern of this type."""
 
 
 def series_remark(place: Path) -> str | None:
@@ -22,13 +26,13 @@ def series_remark(place: Path) -> str | None:
         endings = Counter(file.suffix for file in _pictures(place))
         if not endings:
             return None
-        usual = place / f"*{endings.most_common(1)[0][0]}"
-        return (
-            f"{place} is a folder with {count(endings.total(), 'picture')}, not a video; label photos one at a time, "
-            f"or make a video of a series, in the order of their names: {_ffmpeg(usual)}"
-        )
+        words = f"{place} is a folder with {count(endings.total(), 'picture')}, not a video; label photos one at a time"
+        usual = next((ending for ending, _ in endings.most_common() if ending.lower() in _SERIES), None)
+        if usual is None:
+            return words
+        return f"{words}, or make a video of a series, in the order of their names: {_ffmpeg(place / f'*{usual}')}"
     command = None
-    if place.suffix.lower() in SUFFIXES:
+    if place.suffix.lower() in _SERIES:
         others = [file.name for file in _pictures(place.parent)]
         if _NUMBER.search(place.name):
             before, after = map(re.escape, _NUMBER.split(place.name, maxsplit=1))
@@ -50,5 +54,8 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _ffmpeg(pattern: Path, start: int | None = None) -> str:
     """The command, without loss whatever the kind of picture and its size; `start` for a pattern with a number."""
-    how = "-pattern_type glob" if start is None else f"-start_number {start}"
-    return f"ffmpeg -framerate 25 {how} -i {shlex.quote(str(pattern))} -c:v ffv1 series.mkv"
+    how, folder = "-pattern_type glob", _GLOB.sub(r"\\\g<0>", str(pattern.parent))
+    if start is not None:
+        how, folder = f"-start_number {start}", str(pattern.parent).replace("%", "%%")
+    pictures = shlex.quote(str(Path(folder, pattern.name)))
+    return f"ffmpeg -f image2 -framerate 25 {how} -i {pictures} -c:v ffv1 series.mkv"

@@ -35,10 +35,10 @@ def series(folder: Path, ending: str = ".jpg", first: int = 8) -> Path:
 @pytest.mark.skipif(importlib.util.find_spec("imageio_ffmpeg") is None, reason="no ffmpeg program: iznet[bench]")
 @pytest.mark.parametrize(
     ("name", "ending"),
-    [("", ".png"), ("%04d.jpg", ".jpg"), ("%d.webp", ".webp"), ("*.TIF", ".TIF"), ("10*.bmp", ".bmp")],
+    [("", ".png"), ("", ".jfif"), ("%04d.jpg", ".jpg"), ("%d.webp", ".webp"), ("*.TIF", ".TIF"), ("10*.bmp", ".bmp")],
 )
 def test_the_command_makes_a_video_of_them(tmp_path: Path, name: str, ending: str) -> None:
-    place = series(tmp_path / "my series", ending, first=1008) / name
+    place = series(tmp_path / "my [series] at 100%", ending, first=1008) / name
     message = refused(place)
     assert message.startswith(str(place))
     _, command = message.rsplit(": ", 1)
@@ -50,6 +50,12 @@ def test_the_command_makes_a_video_of_them(tmp_path: Path, name: str, ending: st
 
 def test_a_folder_of_photos_says_what_can_be_done_with_them(tmp_path: Path) -> None:
     assert "is a folder with 3 pictures, not a video; label photos one at a time, or" in refused(series(tmp_path / "s"))
+
+
+def test_where_ffmpeg_reads_no_series_of_such_pictures_none_is_advised(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", ".gif")
+    assert refused(folder).endswith("is a folder with 3 pictures, not a video; label photos one at a time")
+    assert "no such file" in refused(folder / "*.gif")
 
 
 @pytest.mark.parametrize("name", ["%04d.png", "b%04d.jpg", "*.png", "b*.jpg", "**", "11.jpg", "none/%04d.jpg"])
