@@ -57,9 +57,8 @@ def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Even
     sides: dict[str, int] = {}
     done: list[Event] = []
     running: dict[tuple[int, int], tuple[Event, int]] = {}  # track and layer → the event and its last frame
-    end = ruler.start(0) if record.frames else Fraction(0)
     for frame in record.frames:
-        start, end = end, ruler.end(frame.index)
+        start, end = ruler.start(frame.index), ruler.end(frame.index)
         drawn = marks(frame.faces, width, height, glyphs, style="names", sides=sides)
         labels = {mark.name: mark for mark in drawn if isinstance(mark, Label)}
         sides = {name: label.side for name, label in labels.items()}

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+from fractions import Fraction
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -116,6 +117,19 @@ def test_what_stands_still_is_one_event(record: Tracks) -> None:
     shown = events(record, Style())
     assert sum(event.name == "최예나" for event in shown) == 2  # ten frames
     assert sum(event.name == "Yuri" for event in shown) == 2 * (25 + 1)
+
+
+def test_nothing_is_shown_while_a_camera_was_gone(tmp_path: Path) -> None:
+    path = records.write(
+        tmp_path / "a.tracks.jsonl",
+        [(shot, [records.face(shot, "Yuri")]) for shot in (0, 0, 1, 1)],
+        {0: "Yuri", 1: "Yuri"},
+        pts=[0, 3600, 5_400_000, 5_403_600],
+        time_base=Fraction(1, 90_000),
+        duration=None,
+    )
+    shown = {(float(event.start), float(event.end)) for event in events(read(path), Style())}
+    assert shown == {(0.0, 0.08), (60.0, 60.08)}
 
 
 def test_names_stand_where_a_drawn_copy_has_them(tmp_path: Path) -> None:
