@@ -159,6 +159,20 @@ def bfloat16_option(command: Command) -> Command:
     return option(command)
 
 
+def mix_option(command: Command) -> Command:
+    """`--mix` of a training, as `mixed=`."""
+    option = click.option(
+        "--mix",
+        "mixed",
+        type=Number(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="How much of the trained network is left, the rest being the .keras file of --warm-start: between the two "
+        "lie better ones.",
+    )
+    return option(command)
+
+
 def workers_option(command: Command) -> Command:
     """`--workers` of a training."""
     option = click.option(

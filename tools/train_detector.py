@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from engine.errors import InterruptedByUser, UsageError
-from tools.options import Number, bfloat16_option, workers_option
+from tools.options import Number, bfloat16_option, mix_option, workers_option
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
@@ -39,6 +39,7 @@ PRECISION = 0.95
 @click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
 @click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
+@mix_option
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
@@ -57,6 +58,7 @@ def detector(
     decay_from: float | None,
     learning_rate: float | None,
     warm_start: Path | None,
+    mixed: float,
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -64,6 +66,8 @@ def detector(
     """Train a face detector; every run resumes from its last checkpoint."""
     if arch not in DETECTORS:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
+    if mixed < 1 and warm_start is None:
+        raise UsageError("--mix is for a training that began with an earlier one: name its --warm-start detector.keras")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, on_tensorflow, use_threads
@@ -113,6 +117,8 @@ def detector(
         workers=workers,
         say=click.echo,
     )
+    if warm_start is not None and mixed < 1:
+        trainer.mix_with(warm_start, mixed)
     if export_to is not None and not on_tensorflow():
         click.echo(EXPORTED_LATER.format(keras.backend.backend()))
     elif export_to is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from engine.errors import UsageError
-from tools.options import Number, bfloat16_option, workers_option
+from tools.options import Number, bfloat16_option, mix_option, workers_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -33,15 +33,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.  [default: the recipe's]")
-@click.option(
-    "--mix",
-    "mixed",
-    type=Number(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="How much of the trained network is left, the rest being the embedder.keras of --warm-start: between the two "
-    "lie better ones.",
-)
+@mix_option
 @click.option("--seed", type=int, default=1, show_default=True)
 @bfloat16_option
 @workers_option

@@ -44,6 +44,7 @@ from train.data.pseudo_labels import (
 from train.detections import find_faces
 from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
+from train.mixing import mixed
 from train.models.detector import STRIDES, build_detector
 from train.models.layers import arithmetic
 from train.output import write_whole
@@ -244,6 +245,15 @@ class Trainer(Kept):
         with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             for model in (self.model, self.average):
                 model.set_weights(earlier.get_weights())
+
+    def mix_with(self, path: Path, share: float) -> None:
+        """Leave `share` (0…1) of the averaged weights, the rest being those of the `detector.keras` that it began with.
+
+        Raises:
+            InputError: it is missing, damaged, or of another architecture.
+        """
+        with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
+            self.average.set_weights(mixed(self.average.get_weights(), earlier.get_weights(), share))
 
     @property
     def architecture(self) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from train.data.dlib_network import DlibNetwork
 from train.embedder import embed
+from train.mixing import mixed
 from train.models.dlib_resnet import load_dlib_weights
 from train.models.layers import HEAD
 from train.saved_network import saved_network
@@ -70,10 +71,7 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
 def mix(
     network: keras.Model, earlier: Path, share: float, faces: NDArray[np.uint8], targets: NDArray[np.float32]
 ) -> None:
-    """Move `network` in place towards the one that its training began with, and fit its last layer anew.
-
-    Between two networks of which one was trained on from the other lie better ones than both: what was learned is
-    there, and less of what was known is forgotten (WiSE-FT; Wortsman et al., arXiv 2109.01903).
+    """Move `network` in place towards the one that its training began with (`mixed`), and fit its last layer anew.
 
     Args:
         network: trained.
@@ -88,8 +86,7 @@ def mix(
     with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as before:
         for layer in network.layers:
             if layer.weights and layer.name != HEAD:
-                pairs = zip(layer.get_weights(), before.get_layer(layer.name).get_weights(), strict=True)
-                layer.set_weights([share * new + (1 - share) * old for new, old in pairs])
+                layer.set_weights(mixed(layer.get_weights(), before.get_layer(layer.name).get_weights(), share))
     fit_head(network, faces, targets)
 
 

@@ -111,6 +111,18 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
         train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
     with pytest.raises(InputError, match="is not a detector of architecture small"):
         Trainer(Recipe()).begin_with(tmp_path / "a" / "detector.keras")
+    warm.average.set_weights([weight + 1 for weight in earlier.get_weights()])
+    warm.mix_with(tmp_path / "a" / "detector.keras", 0.25)
+    for ours, theirs in zip(warm.average.get_weights(), earlier.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs + 0.25, atol=1e-5)
+
+
+def test_mixing_needs_something_to_mix_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tools.cli import run
+
+    folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run(["train", "detector", *folders, "--mix", "0.4"]) == 2
+    assert "--warm-start detector.keras" in capsys.readouterr().err
 
 
 class Stubborn:
