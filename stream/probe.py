@@ -32,7 +32,6 @@ from av.video.stream import VideoStream
 
 from engine.errors import InputError
 from stream.frames import Rotation, VideoInfo
-from stream.series import series_remark
 
 FIELD_ORDERS = {2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 """FFmpeg's AVFieldOrder values that mean interlaced, by the name its `field_order` option takes."""
@@ -156,6 +155,12 @@ def for_ffmpeg(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(path)
 
 
+def _series(place: Path) -> str | None:
+    from stream.series import series_remark  # imports what opens photos: a run that goes well need not wait for that
+
+    return series_remark(place)
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iterator[InputContainer]:
     """Open a media file for reading; whatever is wrong with it becomes an `InputError` that says what to do.
@@ -170,9 +175,9 @@ def opened(path: str | os.PathLike[str], hwaccel: HWAccel | None = None) -> Iter
     name = os.fspath(path)
     place = Path(name)
     if not os.path.exists(name):
-        raise InputError(series_remark(place) or f"{name}: there is no such file; check the spelling and the folder")
+        raise InputError(_series(place) or f"{name}: there is no such file; check the spelling and the folder")
     if place.is_dir():
-        raise InputError(series_remark(place) or f"{name} is a folder, not a video; give the file inside it")
+        raise InputError(_series(place) or f"{name} is a folder, not a video; give the file inside it")
     if not place.is_file():
         raise InputError(f"{name} is a pipe or a device, which is read once only; save what comes from it in a file")
     if place.stat().st_size == 0:
