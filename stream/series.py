@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections import Counter
@@ -22,7 +23,7 @@ def series_remark(place: Path) -> str | None:
     """What to say of a folder with pictures, or of a pattern of picture names (`%04d.jpg`, `*.jpg`) that some have;
     None of anything else.
     """
-    if place.is_dir():
+    if os.path.isdir(place):  # a name that no file can have is none
         endings = Counter(file.suffix for file in _pictures(place))
         if not endings:
             return None
