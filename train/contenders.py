@@ -91,7 +91,7 @@ def also(words: Sequence[str]) -> list[Contender]:
         if parts is None:
             raise UsageError(f"--also {word}: give NAME=FILE.onnx, or NAME=FILE.onnx@416 with the size it is made for")
         name, file, size = parts.groups()
-        detector = Detector.open(Path(file), threads=1)
+        detector = Detector.open(Path(file), threads=1, precision="f32")
         pointed = detector.session.model.metadata.get("iznet.landmarks") != "usual"
         made.append(replace(of_detector(detector, name), sizes=(int(size),) if size else (), landmarks=pointed))
     return made

@@ -107,7 +107,7 @@ class _Run:
         if plan.dev:
             pictures = split_dev(pictures, DEV_PICTURES)[1]
         self.pictures = pictures[:: plan.every]
-        self.detector = Detector.open(plan.model, threads=1)
+        self.detector = Detector.open(plan.model, threads=1, precision="f32")
         self.ours = of_detector(self.detector)
         self.others = [*also(plan.also), *rivals(plan.teachers)]
         self.teachers = Teachers(plan.teachers, plan.cache or scratch, say) if plan.teachers is not None else None

@@ -147,6 +147,28 @@ def test_without_teachers_there_is_the_table(detector_file: Path, tmp_path: Path
     assert evaluate(Plan(data, detector_file, sizes=(640,), bootstrap=0, every=3), silent).values["pictures"] == 1
 
 
+def test_figures_are_those_of_32_bits_whatever_the_cpu_would_take(
+    detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    plain = Detector.open
+
+    def noted(*args: Any, **options: Any) -> Detector:
+        opened.append(options.get("precision"))
+        return plain(*args, **options)
+
+    monkeypatch.setattr(Detector, "open", noted)
+    plan = Plan(
+        write_rectangles(tmp_path / "set.zip"),
+        detector_file,
+        also=(f"other={detector_file}",),
+        sizes=(640,),
+        bootstrap=0,
+    )
+    evaluate(plan, silent)
+    assert opened == ["f32", "f32"]
+
+
 def test_the_command_prints_and_writes(detector_file: Path, tmp_path: Path) -> None:
     data = write_rectangles(tmp_path / "set.zip")
     options = ["--data", str(data), "--detector", str(detector_file), "--size", "640", "--write", str(tmp_path / "out")]
