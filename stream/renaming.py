@@ -76,7 +76,7 @@ def rename(
         record = read(path)
         if output is not None:
             check_output(Path(output), overwrite, [path, record.header.path])
-        before = {verdict.track: verdict for verdict in record.tracks}
+        before = record.verdicts
         known = cast(record)
         names = {t: name if name is None or name in known else asked_name(name) for t, name in names.items()}
         _check(path, record, names, new)

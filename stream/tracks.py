@@ -70,6 +70,11 @@ class Tracks:
     summary: Summary | None
     """None where the record is still being written or was cut off."""
 
+    @property
+    def verdicts(self) -> dict[int, TrackVerdict]:
+        """What became of every track, by its number."""
+        return {verdict.track: verdict for verdict in self.tracks}
+
 
 def partial_path(path: Path) -> Path:
     """The name a record has until it is complete, and keeps when it never is.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from engine.checksum import sha256_of
 from train.output import replaced, write_whole
 
 
@@ -32,10 +32,11 @@ def write_onnx(model: Any, path: Path, metadata: Mapping[str, str], check: Calla
     model.graph.doc_string = ""
     model.graph.name = metadata.get("iznet.kind", "network")
     onnx.checker.check_model(model)
+    data = model.SerializeToString(deterministic=True)
     with replaced(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.write_bytes(data)
         if check is not None:
             check(temporary)
-    digest = sha256_of(path)
+    digest = hashlib.sha256(data).hexdigest()
     write_whole(path.with_suffix(".sha256"), f"{digest}  {path.name}\n")
     return digest

@@ -20,7 +20,7 @@ from engine.embedder import Embedder
 from engine.gallery import Gallery
 from engine.types import Detections
 from stream.analysis import Analyser
-from stream.eyes import cut_aligned, sharpness
+from stream.eyes import HostEyes, cut_aligned, sharpness
 from stream.frames import Face, Frame, LabelledFrame, TrackVerdict, VideoInfo
 from stream.identity import Identity, Look, Naming
 from stream.looking import find_together
@@ -137,7 +137,7 @@ class LiveAnalyser(Analyser):
         clock: StageClock | None = None,
         most: int = 1,
     ) -> None:
-        self._most = most
+        self._most, self._detector = most, detector
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
         self._ended: list[TrackVerdict] = []
 
@@ -200,17 +200,15 @@ class LiveAnalyser(Analyser):
         assignment(np.zeros((2, 2)))  # two that want the same: what settles that takes a second to import
         self.looker.prepare(self._most)
         self.looker.rehearse(self._most)
-        self._rehearse()
         if self._embedder is not None:
             for count in range(1, self._most + 1):
                 self._embedder.prepare(count)
                 crops = self._embedder.job(count)
                 crops.faces[...] = 0
-                embeddings = crops.start().result()
-            if gallery is not None:
-                gallery.identify(embeddings)
+                crops.start().result()
+        self._rehearse(gallery)
 
-    def _rehearse(self) -> None:
+    def _rehearse(self, gallery: Gallery | None) -> None:
         """See a face where there is none and draw it: the machine code for pictures of this kind is loaded, and made
         if this machine never had it."""
         picture = av.VideoFrame(self._info.coded_width, self._info.coded_height, self._info.pixel_format)
@@ -220,12 +218,15 @@ class LiveAnalyser(Analyser):
         width, height = self._info.width, self._info.height
         box = np.array([0, 0, width, height], np.float32)
         landmarks = ARCFACE_TEMPLATE * (min(width, height) / SIZE)
-        self._eyes.cells(frame)
-        self._eyes.patches(frame, box[None])
-        if self._embedder is not None:  # not by the eyes: the clock counts pictures that came
-            crop = np.empty((SIZE, SIZE, 3), np.uint8)
-            cut_aligned(picture, landmarks, self._info, crop)
-            sharpness(crop)
+        eyes = HostEyes(
+            self._info, self._detector, self._embedder
+        )  # not the run's: its clock counts pictures that came
+        eyes.cells(frame)
+        eyes.patches(frame, box[None])
+        if self._embedder is not None:
+            embeddings, _ = eyes.embeddings(frame, [landmarks])
+            if gallery is not None:
+                gallery.identify(embeddings)
         box /= 2
         Overlay(self._info, unknown="box").draw(picture, [Face(0, box, 1.0, landmarks, name="-")])
 

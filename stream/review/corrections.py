@@ -100,7 +100,7 @@ class Corrections:
 
     def __init__(self, record: Tracks, people: Sequence[str] = (), earlier: History | None = None) -> None:
         before = earlier or History()
-        verdicts = {v.track: v for v in record.tracks} | dict(before.original)
+        verdicts = record.verdicts | dict(before.original)
         self._original: Mapping[int, TrackVerdict] = MappingProxyType(verdicts)
         self._ground = Ground(record)
         self._people = tuple(people)
@@ -116,7 +116,7 @@ class Corrections:
     @property
     def verdicts(self) -> dict[int, TrackVerdict]:
         """The verdict on every track as it is now."""
-        return {verdict.track: verdict for verdict in self.record.tracks}
+        return self.record.verdicts
 
     @property
     def latest(self) -> Correction | None:

@@ -36,7 +36,7 @@ class RecordFile:
     @property
     def verdicts(self) -> Mapping[int, TrackVerdict]:
         """On every track."""
-        return _by_track(self.record)
+        return self.record.verdicts
 
     @property
     def corrected(self) -> int:
@@ -46,7 +46,7 @@ class RecordFile:
     def differing(self, record: Tracks) -> dict[int, TrackVerdict]:
         """The verdicts of the corrected `record` that do not stand in the file."""
         there = self.verdicts
-        return {track: verdict for track, verdict in _by_track(record).items() if verdict != there[track]}
+        return {track: verdict for track, verdict in record.verdicts.items() if verdict != there[track]}
 
     def save(self, record: Tracks) -> int:
         """Write the corrected `record`; returns how many tracks are called otherwise now.
@@ -68,10 +68,6 @@ class RecordFile:
             self._stamp, self.digest = _stamp(self.path), sha256_of(self.path)
             self.record = record
         return len(changed)
-
-
-def _by_track(record: Tracks) -> dict[int, TrackVerdict]:
-    return {verdict.track: verdict for verdict in record.tracks}
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

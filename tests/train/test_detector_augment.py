@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from train.data.boxes import Picture, unknown_landmarks
+from train.data.boxes import Picture, large_faces, unknown_landmarks
 from train.data.detection_augment import (
     ROWS,
     AugmentSettings,
@@ -18,7 +18,6 @@ from train.data.detection_augment import (
     assemble,
     crop_faces,
     half_sizes,
-    large_faces,
     make_sample,
     transform_faces,
 )

@@ -44,6 +44,16 @@ class Picture:
         return replace(self, landmarks=landmarks)
 
 
+LARGE = 64.0
+"""Pixels of the shorter side of a face that may fill a picture: smaller ones would show nothing but blur."""
+
+
+def large_faces(picture: Picture) -> NDArray[np.intp]:
+    """Which faces are `LARGE`, ignored ones left out."""
+    sides = picture.boxes[:, 2:] - picture.boxes[:, :2]
+    return np.nonzero(~picture.ignore & (sides.min(1, initial=np.inf) >= LARGE))[0]
+
+
 @dataclass(slots=True)
 class LoadReport:
     """What the loader left out, by cause, with the file names."""

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.data.boxes import Picture, unknown_landmarks
+from train.data.boxes import Picture, large_faces, unknown_landmarks
 
-SMALLEST = 64.0
-"""Pixels of the shorter side of a face that is cropped to: smaller ones would show nothing but blur."""
 SHARES = (0.5, 1.4)
 """Height of the whole face in parts of the frame's height."""
 VISIBLE = 0.7
@@ -56,12 +54,7 @@ def close_ups(pictures: Sequence[Picture], count: int, source: str = "", seed: i
     long as `VISIBLE` of its box is inside and what is inside is taller than half of the frame. A frame is moved, never
     padded, at the picture's edges.
     """
-    faces = [
-        (picture, k)
-        for picture in pictures
-        for k, box in enumerate(picture.boxes)
-        if not picture.ignore[k] and (box[2:] - box[:2]).min() >= SMALLEST
-    ]
+    faces = [(picture, k) for picture in pictures for k in large_faces(picture).tolist()]
     np.random.default_rng(seed).shuffle(faces)
     made: dict[str, CloseUp] = {}
     crops_of: Counter[int] = Counter()

@@ -39,8 +39,8 @@ class Opinions:
     """`[B,A]`: 1 in faces whose boxes are known, where the teacher may miss what is there."""
 
 
-SEEN = 0.3
-"""Score of the teacher from which its box is compared with those that are known."""
+TAUGHT = 0.3
+"""Score of the teacher from which its boxes count."""
 SAME = 0.4
 """Intersection over union from which both mean one face."""
 
@@ -57,7 +57,7 @@ def settled(seen: Floats, scores: Floats, known: Floats) -> Floats:
         [[0, 2, 10, 12], [40, 40, 50, 50]]
     """
     boxes = seen.copy()
-    sure = np.flatnonzero(scores >= SEEN)
+    sure = np.flatnonzero(scores >= TAUGHT)
     if len(sure) and len(known):
         overlap = box_iou(seen[sure], known)
         meant = overlap.max(1) >= SAME

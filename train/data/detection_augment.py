@@ -15,12 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.boxes import Floats, Picture, candidate_cells, cells_inside, unknown_landmarks
+from train.data.boxes import Floats, Picture, candidate_cells, cells_inside, large_faces, unknown_landmarks
 
 Image = NDArray[np.uint8]
 LEFT_RIGHT = [1, 0, 2, 4, 3]
-LARGE = 64.0
-"""Pixels of the shorter side of a face that may fill a canvas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +136,6 @@ def crop_faces(
     points = landmarks.copy()
     points[outside] = np.nan
     return clipped[keep], unlearnable[keep], points[keep]
-
-
-def large_faces(picture: Picture) -> NDArray[np.intp]:
-    """Which faces show more than blur where they fill a canvas."""
-    return np.nonzero(
-        ~picture.ignore & ((picture.boxes[:, 2:] - picture.boxes[:, :2]).min(1, initial=np.inf) >= LARGE)
-    )[0]
 
 
 def _zoom_map(

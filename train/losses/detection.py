@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from train.data.dense_teacher import TAUGHT
+
 Tensor = Any
 
 
@@ -134,10 +136,6 @@ def detection_loss(
     }
     details = {**parts, "iou": ops.sum(known_iou * picked) / count, "positives": count}
     return parts["score"] + parts["box"] + parts["landmarks"], details
-
-
-TAUGHT = 0.3
-"""Score of the teacher from which its boxes count."""
 
 
 def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, strides: Tensor) -> dict[str, Tensor]:

@@ -28,16 +28,6 @@ NAME = "mv.tracks.jsonl.unsaved"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return stage.both(tmp_path)
-
-
-@pytest.fixture
-def unsaved(path: Path) -> Path:
-    return path.with_name(NAME)
-
-
-@pytest.fixture
 def taught(path: Path, group: Path, embedder: Embedder) -> Callable[[], Review]:
     """Opens the review with a gallery that can learn."""
     return lambda: Review(path, teacher=lambda source: Teacher(group, lambda: embedder, source))

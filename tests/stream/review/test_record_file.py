@@ -12,12 +12,6 @@ from stream import renaming
 from stream.review.corrections import Corrections
 from stream.review.record_file import RecordFile
 from stream.tracks import Tracks, read
-from tests.stream.review import stage
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return stage.both(tmp_path)
 
 
 def corrected(file: RecordFile, *tracks: int) -> Tracks:

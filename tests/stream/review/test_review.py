@@ -24,11 +24,6 @@ from tests.stream.live import feeds
 from tests.stream.review import stage
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return stage.both(tmp_path)
-
-
 def names(path: Path) -> dict[int, str | None]:
     return {verdict.track: verdict.name for verdict in read(path).tracks}
 

@@ -19,12 +19,6 @@ from stream.review.teaching import LOOKS, Teacher
 from stream.source import FileSource
 from stream.tracks import read
 from tests import networks
-from tests.stream.review import stage
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return stage.both(tmp_path)
 
 
 @pytest.fixture

@@ -19,19 +19,8 @@ from stream.review.review import Review
 from stream.review.teaching import Kept, Taught
 from stream.review.unsaved_file import Unsaved, decoded, encoded
 from stream.tracks import read
-from tests.stream.review import stage
 
 NAME = "mv.tracks.jsonl.unsaved"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return stage.both(tmp_path)
-
-
-@pytest.fixture
-def unsaved(path: Path) -> Path:
-    return path.with_name(NAME)
 
 
 def test_what_is_written_is_what_is_read(path: Path) -> None:
