@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from engine.errors import UsageError
+
 if TYPE_CHECKING:
     from engine.detector import Detector
     from engine.devices import Backend, Device
@@ -171,6 +173,21 @@ def mix_option(command: Command) -> Command:
         "lie better ones.",
     )
     return option(command)
+
+
+def check_mix(mixed: float, warm_start: Path | None, wanted: str) -> None:
+    """Refuse `--mix` without an earlier network to mix with, before anything is loaded.
+
+    Args:
+        mixed: what `--mix` says.
+        warm_start: what `--warm-start` says.
+        wanted: what such a file is called.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if mixed < 1 and (warm_start is None or warm_start.suffix != ".keras"):
+        raise UsageError(f"--mix is for a training that began with an earlier one: name its --warm-start {wanted}")
 
 
 def workers_option(command: Command) -> Command:

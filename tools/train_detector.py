@@ -11,12 +11,24 @@ from typing import Any, NoReturn
 import click
 
 from engine.errors import InterruptedByUser, UsageError
-from tools.options import Number, bfloat16_option, mix_option, workers_option
+from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
 PRECISION = 0.95
 """Wanted on the dev part at the default threshold, for faces of 16 px and more."""
+
+
+class Emphasis(click.ParamType[tuple[str, float]]):
+    """`SOURCE=TIMES`."""
+
+    name = "source=times"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        source, _, times = str(value).rpartition("=")
+        if not source:
+            self.fail(f"{value}: give SOURCE=TIMES, as in wider=2.5", param, ctx)
+        return source, Number(0, min_open=True).convert(times, param, ctx)
 
 
 @click.command("detector")
@@ -38,8 +50,16 @@ PRECISION = 0.95
 @workers_option
 @click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
-@click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
+@click.option(
+    "--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch, or a smaller one, to begin with."
+)
 @mix_option
+@click.option(
+    "--emphasis",
+    type=Emphasis(),
+    multiple=True,
+    help="SOURCE=TIMES: draw the pictures of a source of boxes.json so many times as often; several may be given.",
+)
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
@@ -59,6 +79,7 @@ def detector(
     learning_rate: float | None,
     warm_start: Path | None,
     mixed: float,
+    emphasis: tuple[tuple[str, float], ...],
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -66,14 +87,12 @@ def detector(
     """Train a face detector; every run resumes from its last checkpoint."""
     if arch not in DETECTORS:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
-    if mixed < 1 and warm_start is None:
-        raise UsageError("--mix is for a training that began with an earlier one: name its --warm-start detector.keras")
+    check_mix(mixed, warm_start, "detector.keras")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, on_tensorflow, use_threads
     from train.data.canvas_sheet import canvas_sheet
     from train.data.dense_teacher import DenseTeacher
-    from train.data.detection_augment import Pool
     from train.detector import Recipe, dev_curves, load_data, train_detector
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
@@ -87,6 +106,8 @@ def detector(
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         if warm_start is not None:
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
+        if emphasis:
+            raise UsageError(f"--emphasis: not for --arch {arch}, which draws all sources alike")
         if bfloat16:
             raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
         signal.signal(signal.SIGINT, _stop)
@@ -96,12 +117,12 @@ def detector(
         )
         train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume, workers=workers)
         return
-    recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, **given)
+    recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, emphasis=dict(emphasis), **given)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     pictures.report.write(out / "data.json")
+    _check_sources(emphasis, {p.source for p in pictures.true}, data)
     if show_batch is not None:
-        pool = Pool(pictures.true, pictures.pseudo, recipe.true_share, pictures.portraits, recipe.portrait_share)
-        write_png(show_batch, canvas_sheet(pool, recipe.augment, seed=seed))
+        write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.augment, seed=seed))
         click.echo(f"{show_batch}: faces green, ignored ones grey")
         return
     signal.signal(signal.SIGINT, _stop)
@@ -113,12 +134,11 @@ def detector(
         out,
         resume=resume,
         warm_start=warm_start,
+        share=mixed,
         teacher=teacher,
         workers=workers,
         say=click.echo,
     )
-    if warm_start is not None and mixed < 1:
-        trainer.mix_with(warm_start, mixed)
     if export_to is not None and not on_tensorflow():
         click.echo(EXPORTED_LATER.format(keras.backend.backend()))
     elif export_to is not None:
@@ -130,6 +150,17 @@ def detector(
             f"{export_to / 'detector.onnx'}: {digest[:16]}…, threshold {threshold} "
             f"(dev part: AP {curve.ap:.3f}, precision {precision:.3f}, recall {recall:.3f})"
         )
+
+
+def _check_sources(emphasis: tuple[tuple[str, float], ...], sources: set[str], data: Path) -> None:
+    """Refuse a source that no picture has, which would silently change nothing.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for source, _ in emphasis:
+        if source not in sources:
+            raise UsageError(f"--emphasis {source}: {data} has no such source; one of {', '.join(sorted(sources))}")
 
 
 def _stop(number: int, _: object) -> NoReturn:

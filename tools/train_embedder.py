@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from engine.errors import UsageError
-from tools.options import Number, bfloat16_option, mix_option, workers_option
+from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 
 FOLDER = click.Path(path_type=Path)
 
@@ -56,8 +56,7 @@ def embedder(
     """Train the face embedder; every run resumes from its last checkpoint."""
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
-    if mixed < 1 and (warm_start is None or warm_start.suffix != ".keras"):
-        raise UsageError("--mix is for a training that began with an earlier one: name its --warm-start embedder.keras")
+    check_mix(mixed, warm_start, "embedder.keras")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, use_threads

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
@@ -42,6 +43,7 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
+from train.growth import Growth, grow
 from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.mixing import mixed
@@ -71,8 +73,10 @@ class Recipe:
     """Decay a step of the averaged weights, which are what is exported."""
     shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.5), (7, 384, 0.25), (4, 512, 0.25))
     """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
-    true_share: float = 0.65
+    true_share: float = 0.75
     """Odds of a picture with true boxes against one with pseudo-labels."""
+    emphasis: dict[str, float] = field(default_factory=dict)
+    """How many times as often pictures of a source (`Picture.source`) are drawn as else they would be."""
     portraits: int = 8000
     """Face crops to take from an archive of portraits, where one is given."""
     portrait_share: float = 0.08
@@ -101,6 +105,12 @@ class DetectionData:
     portraits: list[Picture]
     dev: list[Picture]
     report: LoadReport
+
+    def pool(self, recipe: Recipe) -> Pool:
+        """What canvases are made from, in the odds of the recipe."""
+        return Pool(
+            self.true, self.pseudo, recipe.true_share, self.portraits, recipe.portrait_share, emphasis=recipe.emphasis
+        )
 
 
 def load_data(
@@ -236,24 +246,28 @@ class Trainer(Kept):
             head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
         return heads
 
-    def begin_with(self, path: Path) -> None:
-        """Take the weights of a `detector.keras` of the same architecture.
+    def begin_with(self, path: Path) -> Growth:
+        """Take what a `detector.keras` has learned, of the same architecture or a smaller one of the same family.
+
+        Raises:
+            InputError: it is missing, damaged, or has layers that are larger than those here.
+        """
+        with saved_network(path, f"a detector that one of architecture {self.recipe.arch} can begin with") as earlier:
+            growth = grow(self.model, earlier)
+        self.average.set_weights(self.model.get_weights())
+        return growth
+
+    def weights_of(self, path: Path) -> list[NDArray[Any]]:
+        """Of a `detector.keras` of the same architecture, to mix with.
 
         Raises:
             InputError: it is missing, damaged, or of another architecture.
         """
-        with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
-            for model in (self.model, self.average):
-                model.set_weights(earlier.get_weights())
-
-    def mix_with(self, path: Path, share: float) -> None:
-        """Leave `share` (0…1) of the averaged weights, the rest being those of the `detector.keras` that it began with.
-
-        Raises:
-            InputError: it is missing, damaged, or of another architecture.
-        """
-        with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
-            self.average.set_weights(mixed(self.average.get_weights(), earlier.get_weights(), share))
+        with saved_network(path, f"a detector of architecture {self.recipe.arch}, to mix with") as earlier:
+            weights: list[NDArray[Any]] = earlier.get_weights()
+            if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
+                raise ValueError("its layers have other sizes")
+        return weights
 
     @property
     def architecture(self) -> str:
@@ -292,6 +306,7 @@ def train_detector(
     *,
     resume: bool = False,
     warm_start: Path | None = None,
+    share: float = 1.0,
     teacher: DenseTeacher | None = None,
     workers: int = 0,
     save_every: float = 180.0,
@@ -305,7 +320,9 @@ def train_detector(
         recipe: how.
         folder: for checkpoints and log.
         resume: go on from the checkpoint in `folder`.
-        warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
+        warm_start: a `detector.keras` of the same architecture, or of a smaller one of the family (`grow`), to begin
+            with, instead of random weights.
+        share: what is left of the averaged weights in the end, the rest being those of `warm_start` (`mixed`).
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         workers: processes that make batches beside this one; 0: this one makes them.
         save_every: seconds.
@@ -314,18 +331,19 @@ def train_detector(
 
     Raises:
         InputError: `resume` without a checkpoint, or with one of another architecture; `warm_start` is missing,
-            damaged, or of another architecture.
+            damaged, or has layers that are larger, or another form where it is to be mixed with.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     prepare_folder(folder, resume=resume)
     trainer = Trainer(recipe)
     spent = go_on(trainer, folder, say) if resume else 0.0
+    # What cannot be mixed should be known before hours are spent.
+    earlier = trainer.weights_of(warm_start) if warm_start is not None and share < 1 else None
     if warm_start is not None and not resume:
-        trainer.begin_with(warm_start)
-    pool = Pool(data.true, data.pseudo, recipe.true_share, data.portraits, recipe.portrait_share)
+        say(f"{warm_start}: {trainer.begin_with(warm_start)}")
     write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
 
-    batches = ahead(Canvases(pool, recipe, teacher), trainer.step, recipe.steps, workers)
+    batches = ahead(Canvases(data.pool(recipe), recipe, teacher), trainer.step, recipe.steps, workers)
 
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {"rate": round(recipe.rate(trainer.step), 6), "seconds": round(due.seconds, 1)}
@@ -346,4 +364,6 @@ def train_detector(
         spent=spent,
         say=say,
     )
+    if earlier is not None:
+        trainer.average.set_weights(mixed(trainer.average.get_weights(), earlier, share))
     return trainer
