@@ -19,18 +19,6 @@ PRECISION = 0.95
 """Wanted on the dev part at the default threshold, for faces of 16 px and more."""
 
 
-class Emphasis(click.ParamType[tuple[str, float]]):
-    """`SOURCE=TIMES`."""
-
-    name = "source=times"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        source, _, times = str(value).rpartition("=")
-        if not source:
-            self.fail(f"{value}: give SOURCE=TIMES, as in wider=2.5", param, ctx)
-        return source, Number(0, min_open=True).convert(times, param, ctx)
-
-
 @click.command("detector")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Box set: zip or folder with boxes.json.")
 @click.option("--unlabelled", type=click.Path(path_type=Path), help="Pictures for pseudo-labels: zip or folder.")
@@ -50,16 +38,8 @@ class Emphasis(click.ParamType[tuple[str, float]]):
 @workers_option
 @click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
-@click.option(
-    "--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch, or a smaller one, to begin with."
-)
+@click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
 @mix_option
-@click.option(
-    "--emphasis",
-    type=Emphasis(),
-    multiple=True,
-    help="SOURCE=TIMES: draw the pictures of a source of boxes.json so many times as often; several may be given.",
-)
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
@@ -79,7 +59,6 @@ def detector(
     learning_rate: float | None,
     warm_start: Path | None,
     mixed: float,
-    emphasis: tuple[tuple[str, float], ...],
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -106,8 +85,6 @@ def detector(
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         if warm_start is not None:
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
-        if emphasis:
-            raise UsageError(f"--emphasis: not for --arch {arch}, which draws all sources alike")
         if bfloat16:
             raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
         signal.signal(signal.SIGINT, _stop)
@@ -117,10 +94,9 @@ def detector(
         )
         train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume, workers=workers)
         return
-    recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, emphasis=dict(emphasis), **given)
+    recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, **given)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     pictures.report.write(out / "data.json")
-    _check_sources(emphasis, {p.source for p in pictures.true}, data)
     if show_batch is not None:
         write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.augment, seed=seed))
         click.echo(f"{show_batch}: faces green, ignored ones grey")
@@ -150,17 +126,6 @@ def detector(
             f"{export_to / 'detector.onnx'}: {digest[:16]}…, threshold {threshold} "
             f"(dev part: AP {curve.ap:.3f}, precision {precision:.3f}, recall {recall:.3f})"
         )
-
-
-def _check_sources(emphasis: tuple[tuple[str, float], ...], sources: set[str], data: Path) -> None:
-    """Refuse a source that no picture has, which would silently change nothing.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for source, _ in emphasis:
-        if source not in sources:
-            raise UsageError(f"--emphasis {source}: {data} has no such source; one of {', '.join(sorted(sources))}")
 
 
 def _stop(number: int, _: object) -> NoReturn:

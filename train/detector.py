@@ -43,7 +43,6 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
-from train.growth import Growth, grow
 from train.loop import Logged, Say, go_on, prepare_folder, run_steps
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.mixing import mixed
@@ -73,10 +72,8 @@ class Recipe:
     """Decay a step of the averaged weights, which are what is exported."""
     shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.5), (7, 384, 0.25), (4, 512, 0.25))
     """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
-    true_share: float = 0.75
+    true_share: float = 0.65
     """Odds of a picture with true boxes against one with pseudo-labels."""
-    emphasis: dict[str, float] = field(default_factory=dict)
-    """How many times as often pictures of a source (`Picture.source`) are drawn as else they would be."""
     portraits: int = 8000
     """Face crops to take from an archive of portraits, where one is given."""
     portrait_share: float = 0.08
@@ -108,9 +105,7 @@ class DetectionData:
 
     def pool(self, recipe: Recipe) -> Pool:
         """What canvases are made from, in the odds of the recipe."""
-        return Pool(
-            self.true, self.pseudo, recipe.true_share, self.portraits, recipe.portrait_share, emphasis=recipe.emphasis
-        )
+        return Pool(self.true, self.pseudo, recipe.true_share, self.portraits, recipe.portrait_share)
 
 
 def load_data(
@@ -246,24 +241,23 @@ class Trainer(Kept):
             head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
         return heads
 
-    def begin_with(self, path: Path) -> Growth:
-        """Take what a `detector.keras` has learned, of the same architecture or a smaller one of the same family.
-
-        Raises:
-            InputError: it is missing, damaged, or has layers that are larger than those here.
-        """
-        with saved_network(path, f"a detector that one of architecture {self.recipe.arch} can begin with") as earlier:
-            growth = grow(self.model, earlier)
-        self.average.set_weights(self.model.get_weights())
-        return growth
-
-    def weights_of(self, path: Path) -> list[NDArray[Any]]:
-        """Of a `detector.keras` of the same architecture, to mix with.
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of a `detector.keras` of the same architecture.
 
         Raises:
             InputError: it is missing, damaged, or of another architecture.
         """
-        with saved_network(path, f"a detector of architecture {self.recipe.arch}, to mix with") as earlier:
+        weights = self.weights_of(path)
+        for model in (self.model, self.average):
+            model.set_weights(weights)
+
+    def weights_of(self, path: Path) -> list[NDArray[Any]]:
+        """Of a `detector.keras` of the same architecture.
+
+        Raises:
+            InputError: it is missing, damaged, or of another architecture.
+        """
+        with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             weights: list[NDArray[Any]] = earlier.get_weights()
             if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
                 raise ValueError("its layers have other sizes")
@@ -320,8 +314,7 @@ def train_detector(
         recipe: how.
         folder: for checkpoints and log.
         resume: go on from the checkpoint in `folder`.
-        warm_start: a `detector.keras` of the same architecture, or of a smaller one of the family (`grow`), to begin
-            with, instead of random weights.
+        warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
         share: what is left of the averaged weights in the end, the rest being those of `warm_start` (`mixed`).
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         workers: processes that make batches beside this one; 0: this one makes them.
@@ -331,7 +324,7 @@ def train_detector(
 
     Raises:
         InputError: `resume` without a checkpoint, or with one of another architecture; `warm_start` is missing,
-            damaged, or has layers that are larger, or another form where it is to be mixed with.
+            damaged, or of another architecture.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     prepare_folder(folder, resume=resume)
@@ -340,7 +333,7 @@ def train_detector(
     # What cannot be mixed should be known before hours are spent.
     earlier = trainer.weights_of(warm_start) if warm_start is not None and share < 1 else None
     if warm_start is not None and not resume:
-        say(f"{warm_start}: {trainer.begin_with(warm_start)}")
+        trainer.begin_with(warm_start)
     write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
 
     batches = ahead(Canvases(data.pool(recipe), recipe, teacher), trainer.step, recipe.steps, workers)

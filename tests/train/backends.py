@@ -34,7 +34,7 @@ DESIGN = EmbedderDesign(stem=4, channels=(4, 4, 4, 4), blocks=(0, 0, 0, 1), dime
 RECIPE = Recipe(steps=2, design=DESIGN, frozen=("stem*",))
 FACES = np.random.default_rng(4).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
 TARGETS = np.eye(4, 8, dtype=np.float32)
-TINY = networks.Width(stem=(4, 4), stem_blocks=0, stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
+TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
 
 
 def filled(model: keras.Model) -> keras.Model:

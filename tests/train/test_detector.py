@@ -26,7 +26,7 @@ from train.detector_export import export_detector  # noqa: E402
 from train.losses.detection import LossWeights  # noqa: E402
 from train.models import detector as networks  # noqa: E402
 
-TINY = networks.Width(stem=(4, 4), stem_blocks=0, stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
+TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
 RECIPE = Recipe(arch="tiny", steps=4, shapes=((2, 64, 1.0),), warmup=1)
 
 
@@ -77,7 +77,7 @@ def test_heads_have_the_shapes_of_the_convention() -> None:
 
 @pytest.mark.parametrize("arch", ["small", "nano"])
 def test_the_production_networks_stay_within_their_budget(arch: str) -> None:
-    assert networks.multiply_adds(networks.build_detector(arch), 384, 640) <= 0.51e9
+    assert networks.multiply_adds(networks.build_detector(arch), 384, 640) <= 0.5e9
 
 
 def test_another_architecture_is_refused_by_name() -> None:
@@ -107,12 +107,10 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
     warm = train_detector(some_data(), still, tmp_path / "b", warm_start=tmp_path / "a" / "detector.keras", say=quiet)
     for ours, theirs in zip(warm.model.trainable_variables, earlier.trainable_variables, strict=True):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
-    with pytest.raises(InputError, match=r"none\.keras is not a detector that one of architecture tiny can begin with"):
+    with pytest.raises(InputError, match=r"none\.keras is not a detector of architecture tiny"):
         train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
     Trainer(Recipe()).average.save(tmp_path / "large.keras")
-    with pytest.raises(
-        InputError, match=r"large\.keras is not a detector that one of architecture tiny can begin with"
-    ):
+    with pytest.raises(InputError, match=r"large\.keras is not a detector of architecture tiny"):
         warm.begin_with(tmp_path / "large.keras")
 
 
@@ -130,7 +128,7 @@ def test_a_trained_network_is_mixed_with_the_one_it_began_with(tmp_path: Path) -
 def test_what_cannot_be_mixed_is_refused_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Trainer(RECIPE).average.save(tmp_path / "narrow.keras")
     monkeypatch.setitem(networks.ARCHITECTURES, "tiny", replace(TINY, neck=12))
-    with pytest.raises(InputError, match=r"narrow\.keras is not a detector of architecture tiny, to mix with"):
+    with pytest.raises(InputError, match=r"narrow\.keras is not a detector of architecture tiny"):
         train_detector(
             some_data(), RECIPE, tmp_path / "out", warm_start=tmp_path / "narrow.keras", share=0.5, say=quiet
         )
@@ -143,32 +141,6 @@ def test_mixing_needs_something_to_mix_with(tmp_path: Path, capsys: pytest.Captu
     folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
     assert run(["train", "detector", *folders, "--mix", "0.4"]) == 2
     assert "--warm-start detector.keras" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("emphasis", "told"),
-    [
-        ("wider", "give SOURCE=TIMES"),
-        ("=2", "give SOURCE=TIMES"),
-        ("wider=0", "0.0 is not in the range x>0"),
-        ("wider=nan", "not a finite number"),
-        ("crowds=2", "has no such source; one of mask, wider"),
-    ],
-)
-def test_an_emphasis_that_would_change_nothing_is_refused(
-    emphasis: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tools.cli import run
-
-    sources = [replace(face_picture(n), source=source) for n, source in enumerate(("mask", "wider"))]
-    monkeypatch.setattr("train.compiled_step.use_threads", lambda _: None)  # too late in a process that has computed
-    monkeypatch.setattr(
-        "train.detector.load_data", lambda *_: DetectionData(sources, [], [], [face_picture(50)], LoadReport())
-    )
-    monkeypatch.setattr("train.detector.train_detector", lambda *_, **__: pytest.fail("it trains"))
-    folders = ["--data", "boxes.zip", "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert run(["train", "detector", *folders, "--emphasis", emphasis]) == 2
-    assert told in capsys.readouterr().err
 
 
 class Stubborn:

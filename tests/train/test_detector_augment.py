@@ -19,7 +19,6 @@ from train.data.detection_augment import (
     crop_faces,
     half_sizes,
     make_sample,
-    picture_odds,
     transform_faces,
 )
 
@@ -80,28 +79,6 @@ def test_small_faces_can_be_made_common() -> None:
 
     assert (sizes(1.0) < 3 * 12 * 1.3).mean() > 0.6  # the others stand in pictures that fill the canvas as they are
     assert (sizes(0.0) < 3 * 12 * 1.3).mean() < 0.4
-
-
-def test_a_source_can_be_made_common() -> None:
-    """Drawn by their odds, a thousand times: an emphasis of three makes one in four one in two."""
-    parade, masks = (
-        [replace(picture_with_disc(seed), name=f"{source}{seed}", source=source) for seed in range(4)]
-        for source in ("parade", "mask")
-    )
-    crowds = [  # 18 against 2: three times the root
-        replace(p, boxes=p.boxes.repeat(17, 0), ignore=p.ignore.repeat(17), landmarks=p.landmarks.repeat(17, 0))
-        for p in masks
-    ]
-    pictures = [*parade, *crowds]
-
-    def share(emphasis: dict[str, float]) -> float:
-        rng, pool = np.random.default_rng(0), Pool(pictures, emphasis=emphasis)
-        return sum(pool.draw(rng)[0].source == "parade" for _ in range(2000)) / 2000
-
-    assert picture_odds(pictures).sum() == pytest.approx(1)
-    assert share({}) == pytest.approx(0.25, abs=0.03)
-    assert share({"parade": 3.0}) == pytest.approx(0.5, abs=0.03)
-    assert share({"parade": 3.0, "mask": 3.0}) == pytest.approx(0.25, abs=0.03)
 
 
 def test_close_ups_can_be_made_common() -> None:

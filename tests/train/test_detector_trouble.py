@@ -25,7 +25,7 @@ from train.data.boxes import LoadReport  # noqa: E402
 from train.detector import DetectionData, Recipe, train_detector  # noqa: E402
 from train.models import detector as networks  # noqa: E402
 
-TINY = networks.Width(stem=(4, 4), stem_blocks=0, stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
+TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
 RECIPE = Recipe(arch="tiny", steps=2, shapes=((1, 64, 1.0),), warmup=1)
 
 

@@ -8,7 +8,7 @@ a resumed run sees what an uninterrupted one would have seen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -297,14 +297,13 @@ def _finish(sample: Sample, settings: AugmentSettings, rng: np.random.Generator)
     return Sample(rgb, sample.boxes, sample.ignore, sample.landmarks)
 
 
-def picture_odds(pictures: Sequence[Picture], emphasis: Mapping[str, float] | None = None) -> NDArray[np.float64]:
+def picture_odds(pictures: Sequence[Picture]) -> NDArray[np.float64]:
     """Odds of drawing each picture: more for crowds, and rare sources more often than their number says.
 
-    Proportional to the root of its faces, and to one over the root of the number of pictures of its source; and to
-    the `emphasis` of that source, 1 where it has none.
+    Proportional to the root of its faces, and to one over the root of the number of pictures of its source.
     """
-    sources, emphasis = Counter(p.source for p in pictures), emphasis or {}
-    odds = np.array([emphasis.get(p.source, 1.0) * np.sqrt((1 + len(p.boxes)) / sources[p.source]) for p in pictures])
+    sources = Counter(p.source for p in pictures)
+    odds = np.array([np.sqrt((1 + len(p.boxes)) / sources[p.source]) for p in pictures])
     return np.asarray(odds / odds.sum(), np.float64)
 
 
@@ -318,13 +317,10 @@ class Pool:
         share: float = 0.65,
         portraits: Sequence[Picture] = (),
         portrait_share: float = 0.08,
-        emphasis: Mapping[str, float] | None = None,
     ) -> None:
         self._groups = [[(p, half_sizes(p.rgb)) for p in group] for group in (true, pseudo, portraits)]
         self._close = [[each for each in group if len(large_faces(each[0]))] for group in self._groups[:2]]
-        self._odds = [
-            np.cumsum(picture_odds(group, emphasis)) if group else np.ones(1) for group in (true, pseudo, portraits)
-        ]
+        self._odds = [np.cumsum(picture_odds(group)) if group else np.ones(1) for group in (true, pseudo, portraits)]
         self._share = share if true and pseudo else float(bool(true))
         self._portrait_share = portrait_share if portraits else 0.0
 

@@ -27,9 +27,6 @@ class Width:
     """Channels and depth of one network size."""
 
     stem: tuple[int, int]
-    """Channels at strides 2 and 4."""
-    stem_blocks: int
-    """At stride 4: what tells the smallest faces, which are one cell of the finest level, from the rest."""
     stages: tuple[int, int, int, int]
     """Channels at strides 8, 16, 32, 64."""
     blocks: tuple[int, int, int, int]
@@ -37,8 +34,8 @@ class Width:
 
 
 ARCHITECTURES = {
-    "small": Width(stem=(16, 32), stem_blocks=1, stages=(48, 64, 96, 128), blocks=(1, 2, 2, 1), neck=48),
-    "nano": Width(stem=(12, 24), stem_blocks=0, stages=(32, 64, 96, 96), blocks=(2, 2, 1, 1), neck=32),
+    "small": Width(stem=(16, 24), stages=(48, 64, 96, 128), blocks=(2, 2, 2, 1), neck=48),
+    "nano": Width(stem=(12, 24), stages=(32, 64, 96, 96), blocks=(2, 2, 1, 1), neck=32),
 }
 
 
@@ -71,8 +68,6 @@ def build_detector(arch: str = "small") -> keras.Model:
     x = layers.Rescaling(1 / 64, offset=-2.0, dtype=EXACT, name="normalise")(images)
     x = _conv(x, width.stem[0], 3, "stem1", 2)
     x = _conv(x, width.stem[1], 3, "stem2", 2)
-    for number in range(width.stem_blocks):
-        x = _block(x, width.stem[1], f"s4_block{number + 1}")
     features = []
     for stride, channels, blocks in zip(STRIDES, width.stages, width.blocks, strict=True):
         x = _conv(x, channels, 3, f"s{stride}_down", 2)
