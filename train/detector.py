@@ -241,18 +241,13 @@ class Trainer(Kept):
             head[..., 0] = 1 / (1 + np.exp(-head[..., 0]))
         return heads
 
-    def begin_with(self, path: Path) -> None:
-        """Take the weights of a `detector.keras` of the same architecture.
-
-        Raises:
-            InputError: it is missing, damaged, or of another architecture.
-        """
-        weights = self.weights_of(path)
+    def begin_with(self, weights: Sequence[NDArray[Any]]) -> None:
+        """Take weights of a network of the same architecture (`weights_of`)."""
         for model in (self.model, self.average):
             model.set_weights(weights)
 
     def weights_of(self, path: Path) -> list[NDArray[Any]]:
-        """Of a `detector.keras` of the same architecture.
+        """Of a `detector.keras` of the same architecture, to begin with or to mix with.
 
         Raises:
             InputError: it is missing, damaged, or of another architecture.
@@ -331,9 +326,10 @@ def train_detector(
     trainer = Trainer(recipe)
     spent = go_on(trainer, folder, say) if resume else 0.0
     # What cannot be mixed should be known before hours are spent.
-    earlier = trainer.weights_of(warm_start) if warm_start is not None and share < 1 else None
-    if warm_start is not None and not resume:
-        trainer.begin_with(warm_start)
+    needed = share < 1 or not resume
+    earlier = trainer.weights_of(warm_start) if warm_start is not None and needed else None
+    if earlier is not None and not resume:
+        trainer.begin_with(earlier)
     write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
 
     batches = ahead(Canvases(data.pool(recipe), recipe, teacher), trainer.step, recipe.steps, workers)
@@ -357,6 +353,6 @@ def train_detector(
         spent=spent,
         say=say,
     )
-    if earlier is not None:
+    if earlier is not None and share < 1:
         trainer.average.set_weights(mixed(trainer.average.get_weights(), earlier, share))
     return trainer

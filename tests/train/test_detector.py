@@ -111,7 +111,7 @@ def test_a_training_can_begin_with_an_earlier_network(tmp_path: Path) -> None:
         train_detector(some_data(), RECIPE, tmp_path / "c", warm_start=tmp_path / "none.keras", say=quiet)
     Trainer(Recipe()).average.save(tmp_path / "large.keras")
     with pytest.raises(InputError, match=r"large\.keras is not a detector of architecture tiny"):
-        warm.begin_with(tmp_path / "large.keras")
+        warm.weights_of(tmp_path / "large.keras")
 
 
 def test_a_trained_network_is_mixed_with_the_one_it_began_with(tmp_path: Path) -> None:
