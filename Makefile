@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 DEMO ?= demo
+BENCH ?= $(if $(VIDEO),benchmarks/results.json,build/bench.json)
 
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed
@@ -31,8 +32,10 @@ format: $(STAMP)-test ## let ruff put the sources in order
 	$(BIN)/ruff format .
 
 bench: $(STAMP)-test ## speed against a plain transcode, and what changed since the last time; VIDEO=clip.mp4 and ARGS
-	$(BIN)/iznet bench $(VIDEO) $(ARGS) --compare benchmarks/results.json -o benchmarks/results.json --overwrite
-	$(BIN)/python -m benchmarks.results
+	@mkdir -p $(dir $(BENCH))
+	$(BIN)/iznet bench $(VIDEO) $(ARGS) $(if $(wildcard $(BENCH)),--compare $(BENCH)) -o $(BENCH).new --overwrite
+	@mv $(BENCH).new $(BENCH)
+	$(if $(filter benchmarks/results.json,$(BENCH)),$(BIN)/python -m benchmarks.results)
 
 wheel: $(STAMP)-test ## dist/iznet-….whl
 	$(BIN)/python -m pip $(PIP_FLAGS) wheel --no-deps --wheel-dir dist .

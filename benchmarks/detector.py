@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from benchmarks.help_text import shown
 from train.detector_text import card_figures, card_head, card_use, page, replaced, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ def texts(values: dict[str, Any]) -> dict[Path, str]:
     return {PAGE: page(values), CARD: card, README: readme}
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 def main() -> None:
     for path, text in texts(json.loads(RESULT.read_text("utf-8"))).items():
         path.write_text(text, "utf-8")

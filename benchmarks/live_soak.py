@@ -33,6 +33,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from benchmarks.help_text import shown
 from benchmarks.soak import WARM, growth
 from stream.bench.costs import ffmpeg_program, machine, run, versions
 from stream.bench.drawing import FAINT, INK, PALE, Line, Shape, Text, paint
@@ -240,7 +241,7 @@ def _panel(
     return shapes
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("clip", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-g", "--gallery", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--minutes", type=click.FloatRange(0.2), default=30.0, show_default=True)

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.help_text import shown
 from engine.alignment import align_face
 from engine.types import Detections
 from stream.accuracy import PanelShot, name_accuracy, read_panels
@@ -131,7 +132,7 @@ def stepped(shots: tuple[PanelShot, ...], step: int) -> tuple[PanelShot, ...]:
     return tuple(shot for shot in some if shot.first <= shot.last)
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("loop", type=click.Choice(LOOPS))
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from benchmarks.help_text import shown
 from stream.accuracy import name_accuracy, read_panels
 from stream.bench.costs import machine, run, versions
 from stream.tracks import read
@@ -35,7 +36,7 @@ def judged(video: Path, truth: Path, gallery: Path, more: list[str]) -> dict[str
     return {**shown, "frames": printed["frames"], "detector_inferences_per_frame": round(looks, 3)}
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--truth", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("-g", "--gallery", type=click.Path(exists=True, path_type=Path), required=True)

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.help_text import shown
 from engine.nms import nms
 from stream.bench.costs import machine
 from train.detector_cost import time_in_turns
@@ -130,7 +131,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.option("--rounds", type=click.IntRange(1), default=101, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=RESULT, show_default=True)
 def main(rounds: int, output: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+from benchmarks.help_text import shown
 from benchmarks.loops import LOOPS
 from benchmarks.names import judged
 from stream.bench.costs import ffmpeg_program, machine, run, versions
@@ -31,7 +32,7 @@ OURS, PLAIN = "iznet label", "ffmpeg transcode"
 FILE = click.Path(exists=True, path_type=Path)
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("video", type=FILE)
 @click.option("-g", "--gallery", type=FILE, required=True)
 @click.option("--people", type=FILE, required=True, help="The photos that the gallery was made of.")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.help_text import shown
 from stream.bench.report import table
 
 RESULT = Path(__file__).with_suffix(".md")
@@ -58,7 +59,7 @@ def text(threads: dict[str, Counter[str]]) -> str:
     return table(("thread", "function", "of the thread", "of all"), rows)
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-g", "--gallery", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=RESULT, show_default=True)

@@ -3,8 +3,8 @@
     iznet bench clip.mp4 -g people.gallery -o benchmarks/results.json --overwrite
     python -m benchmarks.results
 
-Everything comes from the JSON files named below; what stands between the marks in the pages is replaced. A goal whose
-file is missing has not been measured, and the page says so.
+Everything comes from the JSON files in `benchmarks/`; what stands between the marks in the pages is replaced. A goal
+whose file is missing has not been measured, and the page says so.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from benchmarks.help_text import shown
 from engine.wording import count
 from stream.bench import report
 from stream.bench.plot import plot
@@ -151,7 +152,7 @@ def texts(results: dict[str, Any]) -> dict[Path, str]:
     return {README: readme, PAGE: page}
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 def main() -> None:
     results = stored()
     plot(results["720p"], PICTURE, overwrite=True)

@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from benchmarks.help_text import shown
 from stream.bench.costs import Cost, machine, ratios, run, summary, versions
 from stream.encoding import EncoderSettings
 from stream.joining import join
@@ -75,7 +76,7 @@ def gone_on_with(video: Path, gallery: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-g", "--gallery", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)

@@ -21,6 +21,7 @@ import click
 import numpy as np
 from PIL import Image
 
+from benchmarks.help_text import shown
 from stream.bench.costs import ffmpeg_program, machine, run, versions
 from stream.bench.drawing import FAINT, INK, PALE, Line, Shape, Text, paint
 from stream.styles import PALETTE
@@ -111,7 +112,7 @@ def picture(curve: list[tuple[float, float]], title: str) -> Image.Image:
     return Image.fromarray(paint(_WIDTH, _HEIGHT, shapes))
 
 
-@click.command(help=__doc__)
+@click.command(help=shown(__doc__))
 @click.argument("clip", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-g", "--gallery", type=click.Path(exists=True, path_type=Path), default=None)
 @click.option("--minutes", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Of video.")

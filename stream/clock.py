@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SPLICE = 1
+SPLICE = 1
 """Seconds: a clock set back by more than this was set anew; by less, it stumbled."""
 
 
@@ -31,7 +31,7 @@ class Clock:
     """
 
     def __init__(self, time_base: Fraction, step: int, least: int = 1) -> None:
-        self._splice = _SPLICE / time_base
+        self._splice = SPLICE / time_base
         self._step = max(1, step)
         self._least = least
         self._last: int | None = None

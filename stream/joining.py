@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
 from stream.segments import Coded, Segment, check_headers
 from stream.sink import SHOWN, StreamPlan, attach_cover, copy_stream, is_cover, plan_streams
+from stream.splices import find_splices
 from stream.tags import file_tags, track_tags
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ _RUN_UP = Fraction(1, 20)
 """Seconds of sound ahead of the first that is heard: encoders put some there, and decoders need some to begin."""
 _LONGEST_RUN_UP = Fraction(3, 20)
 """That of HE-AAC."""
+_FIRST_SOUND = 1000
+"""Packets among which the first of every track of sound is looked for."""
 
 
 @dataclass(slots=True)
@@ -99,17 +102,16 @@ def join(
         shift = _shift(container, streams, min(times.pts), plan.time_base)
         if shift:
             times = times.later(int(shift / plan.time_base))
-            report.notes.append(
-                f"everything is {float(shift):.3f} s later in the copy than in the source and its record, as "
-                f"{Path(source).name} begins before zero, where {SHOWN[streams.format]} shows nothing"
-            )
+            report.notes.append(_shift_words(shift, container, streams.format))
+        moved = muxers_shift(container, streams, min(times.pts) * plan.time_base)
+        report.notes += shift_notes(moved, container)
         covered = any(is_cover(container.streams[i]) for i in streams.copied)
         tags = file_tags(container.metadata, streams.format, covered)
         options = tags.options | _exact_starts(container, streams, times.pts, plan.time_base, shift)
         try:
             with av.open(os.fspath(temporary), "w", format=streams.format, options=options) as target:
                 target.metadata.update(tags.tags)
-                _mux(container, target, segments, plan, streams, times, shift, report, partial)
+                _mux(container, target, segments, plan, streams, times, shift, moved, report, partial)
         except (av.error.ArgumentError, av.error.InvalidDataError) as error:
             raise OutputError(
                 f"{os.fspath(output)}: {streams.format} does not take these tracks ({error.strerror}); "
@@ -179,6 +181,7 @@ def _mux(
     streams: StreamPlan,
     times: Times,
     shift: Fraction,
+    moved: Fraction,
     report: JoinReport,
     partial: bool,
 ) -> None:
@@ -200,7 +203,7 @@ def _mux(
                 copies[stream.index] = copy_stream(target, stream)
     assert video is not None
     end = times.end * plan.time_base if partial else None
-    if chapters := chapters_of(container, end, shift):
+    if chapters := chapters_of(container, None if end is None else end + moved, shift + moved):
         target.set_chapters(chapters)
     target.start_encoding()
     if (video.codec_context.extradata or b"") != segments[0].extradata:
@@ -208,8 +211,13 @@ def _mux(
 
     pictures = _video_packets(segments, times, plan.time_base, video)
     upcoming = next(pictures, None)
-    clocks = {index: track_clock(container.streams[index], streams.format) for index in copies}
-    for packet, following in with_following(decodable(heard(packets_of(container, copies), streams.format))):
+    clocks = {index: track_clock(container.streams[index], copy, streams.format) for index, copy in copies.items()}
+    shown = sorted(pts - int(shift / plan.time_base) for pts in times.pts)
+    splices = find_splices(container.name, container.format.name, streams.picture, copies, shown)
+    packets = heard(packets_of(container, copies), streams.format)
+    if splices is not None:
+        packets = splices.rejoined(packets)
+    for packet, following in with_following(decodable(packets)):
         index = packet.stream.index
         when = settle(packet, following, clocks[index], shift)
         if end is not None and when >= end:
@@ -229,8 +237,10 @@ def _mux(
     while upcoming is not None:
         target.mux_one(upcoming[0])
         upcoming = next(pictures, None)
-    for index, count in report.refused.items():
-        report.notes.append(f"{count} damaged packets of {track_of(container.streams[index])} are left out")
+    for index, damaged in report.refused.items():
+        report.notes.append(f"{damaged} damaged packets of {track_of(container.streams[index])} are left out")
+    if splices is not None:
+        report.notes += splices.notes(container)
     for index, clock in clocks.items():
         if clock.moved:
             report.notes.append(
@@ -253,10 +263,11 @@ def chapters_of(container: InputContainer, end: Fraction | None, shift: Fraction
     return kept
 
 
-def track_clock(stream: Stream, format_name: str) -> Clock:
-    """Decoding times of a copied track; MKV takes equal ones, MP4 and MOV do not."""
+def track_clock(stream: Stream, copy: Stream, format_name: str) -> Clock:
+    """Decoding times of a copied track; MKV takes equal ones, MP4 and MOV those that differ by a tick of the copy's."""
     base = fraction(stream.time_base) or Fraction(1, 1000)
-    return Clock(base, step=round(Fraction(1, 50) / base), least=0 if format_name == "matroska" else 1)
+    least = 0 if format_name == "matroska" else math.ceil((fraction(copy.time_base) or base) / base)
+    return Clock(base, step=round(Fraction(1, 50) / base), least=least)
 
 
 def settle(packet: Packet[Any], following: Packet[Any] | None, clock: Clock, shift: Fraction = _NO_SHIFT) -> Fraction:
@@ -404,6 +415,55 @@ def _shift(container: InputContainer, streams: StreamPlan, first: int, time_base
     if shown >= 0 and heard_from >= -_LONGEST_RUN_UP:
         return _NO_SHIFT
     return math.ceil(-min(shown, heard_from) / time_base) * time_base
+
+
+def muxers_shift(container: InputContainer, streams: StreamPlan, first: Fraction) -> Fraction:
+    """Seconds by which MKV's muxer moves all packets, and no chapter, so that none begins before zero.
+
+    Args:
+        first: when the first picture is shown.
+    """
+    if streams.format != "matroska":
+        return _NO_SHIFT
+    starts = [_whole_milliseconds(first)]
+    with opened(container.name) as again:
+        copied = [s for s in map(again.streams.__getitem__, streams.copied) if s.type in ("audio", "video")]
+        wanted = {s.index: s for s in copied if not is_cover(s)}
+        begun: set[int] = set()
+        for packet in islice(heard(packets_of(again, wanted), streams.format), _FIRST_SOUND):
+            index, base = packet.stream.index, fraction(packet.time_base)
+            if index in begun or packet.pts is None or base is None:
+                continue
+            begun.add(index)
+            starts.append(_whole_milliseconds(packet.pts * base) + _whole_milliseconds(_delay(packet.stream)))
+            if len(begun) == len(wanted):
+                break
+    return Fraction(max(0, -min(starts)), 1000)
+
+
+def shift_notes(moved: Fraction, container: InputContainer) -> list[str]:
+    """What to say about packets that MKV's muxer moves: nothing if it is for an ordinary run-up."""
+    return [_shift_words(moved, container, "matroska")] if moved > _RUN_UP else []
+
+
+def _shift_words(shift: Fraction, container: InputContainer, format_name: str) -> str:
+    return (
+        f"everything is {float(shift):.3f} s later in the copy than in the source and its record, as "
+        f"{Path(container.name).name} begins before zero, where {SHOWN[format_name]} shows nothing"
+    )
+
+
+def _delay(stream: Stream) -> Fraction:
+    """Seconds that a sound's decoder needs to begin, where the file says so; MKV writes that down."""
+    context: Any = stream.codec_context
+    rate = context.sample_rate if stream.type == "audio" and context is not None else 0
+    return Fraction(context.delay, rate) if rate else _NO_SHIFT
+
+
+def _whole_milliseconds(seconds: Fraction) -> int:
+    """As FFmpeg rounds: halves away from zero."""
+    whole = int(abs(seconds) * 1000 + Fraction(1, 2))
+    return -whole if seconds < 0 else whole
 
 
 def _exact_starts(

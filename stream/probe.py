@@ -42,6 +42,11 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if av.__version__.star
 _NOT_VIDEO_FORMATS = {"tty"}
 """Demuxers that turn plain text into pictures."""
 
+_BARE = {"h264", "hevc"}
+"""Demuxers of streams without a container, which may state their rate."""
+_MOST_BELIEVED = 300
+"""Frames a second; encoders of variable rates state the ticks of their clock."""
+
 _CHROMA_LOCATIONS = {"left", "center", "topleft", "top", "bottomleft", "bottom"}
 _describing = threading.Lock()
 """FFmpeg's log level is one for the whole program."""
@@ -267,7 +272,7 @@ def _facts(
     time_base = fraction(stream.time_base)
     if time_base is None:
         raise InputError(f"{container.name}: its video has no time base; rewrap it as MP4 or MKV first")
-    average = fraction(stream.average_rate)
+    average = _average_rate(stream, time_base, container.format.name)
     context = stream.codec_context
     field_order = _field_order(frame) if frame.interlaced_frame else FIELD_ORDERS.get(context.field_order)
     duration = (
@@ -313,6 +318,16 @@ def _facts(
         unwritable=tuple(sorted({words for key, words in _UNWRITABLE.items() if key in side_data})),
         tracks=tuple(track_of(s) for s in container.streams),
     )
+
+
+def _average_rate(stream: VideoStream, time_base: Fraction, format_name: str) -> Fraction | None:
+    """Frames a second over the whole file. FFmpeg gives the ticks of the clock in their place for raw DV, and 25 for
+    bare streams whatever they say themselves."""
+    average, guessed = fraction(stream.average_rate), fraction(stream.guessed_rate)
+    if average is None or guessed is None:
+        return average
+    stated = format_name in _BARE and guessed <= _MOST_BELIEVED
+    return guessed if stated or guessed < average == 1 / time_base else average
 
 
 def _pixel_aspect(stated: Fraction | None) -> Fraction:

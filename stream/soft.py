@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,10 @@ from stream.joining import (
     cover_picture,
     decodable,
     heard,
+    muxers_shift,
     packets_of,
     settle,
+    shift_notes,
     track_clock,
     with_following,
 )
@@ -36,6 +38,7 @@ from stream.probe import fraction, opened, track_of
 from stream.sink import StreamPlan, attach_cover, copy_stream, is_cover, plan_streams
 from stream.soft_boxes import Event, events, script
 from stream.source import FileSource
+from stream.splices import Splices, find_splices
 from stream.styles import Style, Unknown
 from stream.tags import file_tags
 from stream.tracks import Tracks
@@ -44,6 +47,8 @@ TITLE = "Faces"
 """Of the subtitle track, as players list it."""
 MILLISECOND = Fraction(1, 1000)
 """What MKV counts in."""
+_FIRST_PICTURES = 16
+"""Packets by which it is known whether pictures have times."""
 
 
 def check_soft(output: str | os.PathLike[str], style: Style) -> None:
@@ -73,6 +78,10 @@ def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collecti
                 f"{reader.path}: AVI stores no display times for {reader.facts.codec}, so its packets cannot be copied "
                 "into MKV; leave --soft out"
             )
+        if _untimed(reader.path, reader.facts.stream_index):
+            raise InputError(
+                f"{reader.path} stores no display times, so its packets cannot be copied into MKV; leave --soft out"
+            )
         if any(entry.is_discard for entry in container.streams[reader.facts.stream_index].index_entries):
             pictures = _pictures(reader.path, reader.facts.stream_index)
             if hidden := sum(pictures[i].hidden for i in _needed(pictures)):
@@ -81,6 +90,13 @@ def soft_plan(reader: FileSource, output: str | os.PathLike[str], omit: Collecti
                     f"{reader.path} cuts away and others are built on; leave --soft out"
                 )
     return plan_streams(reader.path, output, None, omit)
+
+
+def _untimed(path: str, index: int) -> bool:
+    """Whether the picture's packets say nothing about when they are shown, as those of a bare stream."""
+    with opened(path) as container:
+        first = list(islice(packets_of(container, {index: container.streams[index]}), _FIRST_PICTURES))
+        return all(packet.pts is None for packet in first)
 
 
 def soft_copy(
@@ -128,7 +144,8 @@ def soft_copy(
                 av.open(os.fspath(temporary), "w", format=plan.format, options=tags.options) as target,
             ):
                 target.metadata.update(tags.tags)
-                notes += _mux(container, target, plan, subtitles.streams[0], shown)
+                pts = [frame.pts for frame in record.frames]
+                notes += _mux(container, target, plan, subtitles.streams[0], shown, pts)
         except (av.error.ArgumentError, av.error.InvalidDataError) as error:
             raise OutputError(
                 f"{os.fspath(output)}: MKV does not take these tracks ({error.strerror}); leave --soft out"
@@ -137,7 +154,12 @@ def soft_copy(
 
 
 def _mux(
-    container: InputContainer, target: OutputContainer, plan: StreamPlan, subtitles: Stream, shown: list[Event]
+    container: InputContainer,
+    target: OutputContainer,
+    plan: StreamPlan,
+    subtitles: Stream,
+    shown: list[Event],
+    pts: Sequence[int],
 ) -> list[str]:
     copies: dict[int, Stream] = {}
     faces: Stream | None = None
@@ -155,19 +177,30 @@ def _mux(
             else:
                 copies[stream.index] = copy_stream(target, stream)
     assert faces is not None
-    if chapters := chapters_of(container, None):
+    splices = find_splices(container.name, container.format.name, plan.picture, copies, pts)
+    times = _picture_times(container.name, plan.picture, splices)
+    base = fraction(container.streams[plan.picture].time_base) or MILLISECOND
+    moved = muxers_shift(container, plan, min((time[0] for time in times if time is not None), default=0) * base)
+    if chapters := chapters_of(container, None, moved):
         target.set_chapters(chapters)
     target.start_encoding()
 
     waiting = _subtitle_packets(shown, faces)
     upcoming = next(waiting, None)
-    clocks = {index: track_clock(container.streams[index], plan.format) for index in copies if index != plan.picture}
-    times = iter(_picture_times(container.name, plan.picture))
+    clocks = {
+        index: track_clock(container.streams[index], copy, plan.format)
+        for index, copy in copies.items()
+        if index != plan.picture
+    }
+    upcoming_times = iter(times)
     refused: dict[int, int] = {}
-    for packet, following in with_following(decodable(heard(packets_of(container, copies), plan.format))):
+    packets = heard(packets_of(container, copies), plan.format)
+    if splices is not None:
+        packets = splices.rejoined(packets)
+    for packet, following in with_following(decodable(packets)):
         index = packet.stream.index
         if index == plan.picture:
-            if (time := next(times)) is None:
+            if (time := next(upcoming_times)) is None:
                 continue
             packet.pts, packet.dts = time
             when = packet.dts * (fraction(packet.time_base) or MILLISECOND)
@@ -184,15 +217,18 @@ def _mux(
     while upcoming is not None:
         target.mux_one(upcoming[0])
         upcoming = next(waiting, None)
-    return [
+    notes = shift_notes(moved, container) + (splices.notes(container) if splices is not None else [])
+    notes += [
         f"{count} damaged packets of {track_of(container.streams[index])} are left out"
         for index, count in refused.items()
-    ] + [
+    ]
+    notes += [
         f"{clock.moved} packets of {track_of(container.streams[index])} were out of order in time; "
         "each follows the one before"
         for index, clock in clocks.items()
         if clock.moved
     ]
+    return notes
 
 
 class _Picture(NamedTuple):
@@ -205,11 +241,12 @@ class _Picture(NamedTuple):
     """Whether an edit list cuts it away."""
 
 
-def _pictures(path: str, index: int) -> list[_Picture]:
+def _pictures(path: str, index: int, splices: Splices | None = None) -> list[_Picture]:
     """The picture's packets in file order. One without a time follows the one before."""
     pictures: list[_Picture] = []
     with opened(path) as container:
-        for packet in packets_of(container, {index: container.streams[index]}):
+        packets = packets_of(container, {index: container.streams[index]})
+        for packet in packets if splices is None else splices.rejoined(packets):
             when = packet.pts if packet.pts is not None else packet.dts
             if when is None:
                 when = pictures[-1].shown + 1 if pictures else 0
@@ -230,14 +267,14 @@ def _needed(pictures: Sequence[_Picture]) -> list[int]:
     ]
 
 
-def _picture_times(path: str, index: int) -> list[tuple[int, int] | None]:
+def _picture_times(path: str, index: int, splices: Splices | None) -> list[tuple[int, int] | None]:
     """When each packet of the picture is shown and when it is decoded at the latest, in file order; ticks of the track.
     None for a hidden one that nothing needs.
 
     MKV stores the former only. Its muxer wants the latter to rise and never to pass the former, and many sources do not
     say: it is the earliest display time that is still to come.
     """
-    pictures = _pictures(path, index)
+    pictures = _pictures(path, index, splices)
     needed = _needed(pictures)
     shown = [pictures[i].shown for i in needed]
     decoded = list(accumulate(reversed(shown), min))[::-1]

@@ -11,6 +11,7 @@ import click
 from engine.errors import MissingError, UsageError
 from engine.wording import install
 from tools.options import FILE, EngineOptions, Number, engine_options, json_option
+from tools.train import SEED
 
 if TYPE_CHECKING:
     from train.analysis.source import Loaded
@@ -31,7 +32,7 @@ NEEDED = ("matplotlib", "sklearn")
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="Of the photos to enrol.")
 @click.option("--perplexity", type=Number(1), default=150, show_default=True, help="Of t-SNE.")
 @click.option("--iterations", type=click.IntRange(250), default=5000, show_default=True, help="Of t-SNE, at most.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @engine_options
 @json_option
 def analyse(

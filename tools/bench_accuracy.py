@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import UsageError
+from engine.errors import InputError, UsageError
 from tools.options import FILE, EngineOptions, Number, engine_options
 from tools.progress import FrameProgress
 
@@ -100,8 +100,12 @@ def _judge(truth: Path, minimum: float) -> Judge:
 
     if truth.suffix == ".txt":
         boxes = read_mot(truth)
+        if not boxes:
+            raise InputError(f"{truth}: holds no box to judge by")
         return lambda record: {"tracks": track_accuracy(record_boxes(read(record), minimum), boxes)}
     shots = read_panels(truth)
+    if not shots:
+        raise InputError(f"{truth}: holds no shot to judge by")  # else nothing is wrong, and F1 is 1
     return lambda record: {
         "drawn": name_accuracy(read(record, drawn=True), shots),
         "final": name_accuracy(read(record), shots),

@@ -56,7 +56,7 @@ def speed(
     all alike; ratios are taken turn by turn, and medians reported. Nothing is kept but what -o and --plot name.
     """
     from engine.devices import choose
-    from engine.output_file import check_output, write_output
+    from engine.output_file import check_apart, check_output, write_output
     from stream.bench import measure, report
     from stream.bench.plot import plot as draw
     from stream.bench.sweep import sweep as vary
@@ -66,6 +66,7 @@ def speed(
     for file in (plot, output):
         if file is not None:
             check_output(file, overwrite, [read for read in (video, gallery, compare) if read is not None])
+    check_apart(*(file for file in (plot, output) if file is not None))
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"{plot}: where the time goes is drawn as .png; choose this ending")
     if sweep and (plot is not None or compare is not None):
@@ -128,6 +129,7 @@ def _material(video: Path | None, gallery: Path | None, engine: EngineOptions) -
 
 def _earlier(path: Path) -> dict[str, Any]:
     from stream.bench.measure import SCHEMA
+    from stream.bench.report import compare
 
     try:
         data = path.read_bytes()
@@ -135,8 +137,12 @@ def _earlier(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({error.strerror}); keep a result to compare with by -o") from error
     try:
         result = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         result = None
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         raise InputError(f"{path} is no result of `iznet bench` ({SCHEMA}); make one with -o")
+    try:
+        compare(result, result)  # before minutes are spent on what it is to be compared with
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no whole result of `iznet bench` ({error!r}); make one anew with -o") from None
     return result

@@ -13,6 +13,9 @@ from tools.cli import Entry, LazyGroup
 
 TRAINING_LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx")
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""What NumPy, Keras and scikit-learn all take."""
+
 ON_JAX = ("detector", "embedder", "rectangles")
 """Commands whose networks learn on JAX as well."""
 
@@ -61,4 +64,4 @@ def require_backend(command: str) -> None:
 
 @click.group(cls=TrainingGroup, entries=COMMANDS)
 def train() -> None:
-    """Train, evaluate and export the networks. Every run resumes from its last checkpoint."""
+    """Train, evaluate and export the networks. A training that was stopped goes on with --resume."""

@@ -12,6 +12,7 @@ import click
 
 from engine.errors import InterruptedByUser, UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
+from tools.train import SEED
 from tools.train_one_grid import train_one_grid
 from train.architectures import DETECTORS, ONE_GRID
 
@@ -32,12 +33,18 @@ PRECISION = 0.95
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"), show_default=True)
 @click.option("--arch", default="small", show_default=True, help=f"One of {', '.join(DETECTORS)}.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: the architecture's recipe]")
-@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--seed", type=SEED, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @bfloat16_option
 @workers_option
 @click.option("--decay-from", type=Number(0, 1, max_open=True), help="Part of the steps at full rate.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.")
+@click.option(
+    "--gentle-from",
+    type=Number(0, 1),
+    help="Part of the steps after which pictures are changed but little; 0: all, to go on from --warm-start.  "
+    "[default: the architecture's recipe]",
+)
 @click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
 @mix_option
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
@@ -57,16 +64,29 @@ def detector(
     workers: int,
     decay_from: float | None,
     learning_rate: float | None,
+    gentle_from: float | None,
     warm_start: Path | None,
     mixed: float,
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
 ) -> None:
-    """Train a face detector; every run resumes from its last checkpoint."""
+    """Train a face detector; one that was stopped goes on with --resume.
+
+    The box set's boxes.json is a list of its pictures, with the corners of their boxes in pixels; "ignore" may be left
+    out. Sixty pictures are kept aside to measure on, so there have to be more.
+
+    \b
+        [{"image": "a.jpg", "boxes": [[x1, y1, x2, y2], …], "ignore": [false, …]}, …]
+
+    Without a boxes.json, label files beside the pictures are taken: YOLO's NAME.txt, Pascal VOC's NAME.xml. What cannot
+    be used is left out and said.
+    """
     if arch not in DETECTORS:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
     check_mix(mixed, warm_start, "detector.keras")
+    if show_batch is not None and show_batch.suffix.lower() != ".png":
+        raise UsageError(f"--show-batch {show_batch}: canvases are drawn as .png; choose this ending")
     import keras
 
     from train.compiled_step import EXPORTED_LATER, on_tensorflow, use_threads
@@ -76,7 +96,10 @@ def detector(
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
     from train.detector_sheets import write_png
+    from train.loop import check_begin
 
+    if show_batch is None:
+        check_begin(out, resume=resume, warm_start=warm_start, export_to=export_to)
     use_threads(threads)
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -87,6 +110,8 @@ def detector(
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
         if bfloat16:
             raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
+        if gentle_from is not None:
+            raise UsageError(f"--gentle-from: not for --arch {arch}, which has phases of its own")
         signal.signal(signal.SIGINT, _stop)
         signal.signal(signal.SIGTERM, _stop)
         load = partial(
@@ -95,10 +120,12 @@ def detector(
         train_one_grid(arch, load, out, given=given, export_to=export_to, resume=resume, workers=workers)
         return
     recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, **given)
+    if gentle_from is not None:
+        recipe = recipe.gentle_from(gentle_from)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     pictures.report.write(out / "data.json")
     if show_batch is not None:
-        write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.augment, seed=seed))
+        write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.phase(0).augment, seed=seed))
         click.echo(f"{show_batch}: faces green, ignored ones grey")
         return
     signal.signal(signal.SIGINT, _stop)

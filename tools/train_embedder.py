@@ -14,6 +14,7 @@ import click
 
 from engine.errors import UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
+from tools.train import SEED
 
 FOLDER = click.Path(path_type=Path)
 
@@ -34,7 +35,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
 @click.option("--learning-rate", type=Number(0, min_open=True), help="The highest.  [default: the recipe's]")
 @mix_option
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @bfloat16_option
 @workers_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; --steps may be another one.")
@@ -53,7 +54,13 @@ def embedder(
     workers: int,
     resume: bool,
 ) -> None:
-    """Train the face embedder; every run resumes from its last checkpoint."""
+    """Train the face embedder; a training that was stopped goes on with --resume.
+
+    faces.zip holds aligned faces of 128×128 pixels, as `iznet train faces --side 128` cuts them, and people.csv, which
+    says of each its file, set, person and split. The set celeb is the large collection; some 8 % of its people, and
+    those whom people12.csv lists (person), are kept aside to choose settings on. In any other set the faces with the
+    split dev and test are. Who is not known has no person.
+    """
     if warm_start is not None and arch != "dlib":
         raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
     check_mix(mixed, warm_start, "embedder.keras")
@@ -61,7 +68,9 @@ def embedder(
 
     from train.compiled_step import EXPORTED_LATER, use_threads
     from train.embedder_recipe import recipe_for, train_and_export
+    from train.loop import check_begin
 
+    check_begin(out, resume=resume, warm_start=warm_start)
     use_threads(1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = replace(recipe_for(arch, steps, seed, batch), bfloat16=bfloat16)

@@ -52,11 +52,10 @@ def eval_detector(
 
     Close-ups, landmarks and clips need --teachers; clips need --clips, and INT8 and bf16 --calibrate.
     """
-    import json
-
     from engine.errors import UsageError
     from train.detector_report import SIZES, Plan, evaluate
     from train.detector_text import page
+    from train.output import json_text
 
     if clips is not None and teachers is None:
         raise UsageError("--clips: finds are judged by the teachers; give --teachers FOLDER")
@@ -78,7 +77,7 @@ def eval_detector(
         cache=cache,
     )
     report = evaluate(plan, say=_silent if as_json else _say)
-    text = json.dumps(report.values, indent=1, ensure_ascii=False)
+    text = json_text(report.values, indent=1)
     if results is not None:
         write_results(results, text + "\n", page(report.values))
         report.curves(results / "detector.png")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tools.options import FILE, Number
+from tools.train import SEED
 
 NAMES = [f"{n}-{loss}" for n in ("nn1", "nn2", "inception_v3") for loss in ("triplet", "binary")]
 
@@ -39,7 +40,7 @@ NAMES = [f"{n}-{loss}" for n in ("nn1", "nn2", "inception_v3") for loss in ("tri
 @click.option("--imagenet", type=FILE, default=None, help="ImageNet weights (.h5, no top) for InceptionV3.")
 @click.option("--embedder", type=FILE, default=None, help="The embedder to pretrain from; by default the shipped one.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--plan", "plan_only", is_flag=True, help="Time a step of each network, say what all take, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tools.options import FILE, EngineOptions, Number, engine_options, json_option
+from tools.train import SEED
 
 
 @click.command("members")
@@ -19,7 +20,7 @@ from tools.options import FILE, EngineOptions, Number, engine_options, json_opti
 @click.option("--views", type=click.IntRange(0), default=6, show_default=True, help="Changed views of every photo.")
 @click.option("--far", type=Number(0, 1, min_open=True, max_open=True), default=0.01, show_default=True)
 @click.option("--cohort", type=FILE, default=None, help="Strangers of your own embedder, see `iznet train cohort`.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @engine_options
 @json_option
 def members(

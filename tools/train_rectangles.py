@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tools.options import FILE, bfloat16_option, json_option
+from tools.train import SEED
 
 
 @click.command("rectangles")
@@ -14,7 +15,7 @@ from tools.options import FILE, bfloat16_option, json_option
 @click.option("--steps", type=click.IntRange(1), default=None, help="Training steps.  [default: the recipe's]")
 @click.option("--plots", type=click.IntRange(1), default=1000, show_default=True, help="Unseen plots to judge by.")
 @click.option("--batch", type=click.IntRange(1), default=None, help="Plots a step.  [default: the recipe's]")
-@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--seed", type=SEED, default=7, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @bfloat16_option
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")

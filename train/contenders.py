@@ -44,6 +44,16 @@ class Contender:
     landmarks: bool = True
     """Whether it gives five points a face."""
 
+    def at(self, size: int) -> int:
+        """The size that it looks at where `size` is asked for: a file that is made for one size takes no other.
+
+        Example:
+            >>> none = Contender("SCRFD", lambda rgb, size: Detections.empty(), 0.5, Path("scrfd.onnx"), (640,))
+            >>> none.at(320), none.at(640)
+            (640, 640)
+        """
+        return size if not self.sizes or size in self.sizes else self.sizes[0]
+
 
 def clipped(found: Detections, rgb: NDArray[np.uint8]) -> Detections:
     """The detections with boxes cut off at the picture's edges; what lies outside is left out."""

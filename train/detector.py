@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,47 @@ from train.models.layers import arithmetic
 from train.output import write_whole
 from train.saved_network import saved_network
 
-AUGMENT = AugmentSettings(
-    smallest=8.0, small=0.35, close=0.12, learnable=5.0, soft=0.35, paste=0.4, pasted=10, paste_sizes=(8.0, 72.0)
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How canvases are made from some step on."""
+
+    start: float
+    """Part of all steps after which it begins."""
+    shapes: tuple[tuple[int, int, float], ...]
+    """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
+    augment: AugmentSettings
+
+
+ROUGH = Phase(
+    0.0,
+    ((16, 256, 0.5), (7, 384, 0.25), (4, 512, 0.25)),
+    AugmentSettings(
+        smallest=8.0, small=0.35, close=0.12, learnable=5.0, soft=0.35, paste=0.4, pasted=10, paste_sizes=(8.0, 72.0)
+    ),
 )
 """Small faces in soft pictures are what such a detector misses first, and close-ups of masked ones."""
+GENTLE = Phase(
+    0.7,
+    ((16, 256, 0.25), (7, 384, 0.3), (4, 512, 0.2), (3, 640, 0.25)),
+    replace(
+        ROUGH.augment,
+        mosaic=0.35,
+        background=0.3,
+        turned=0.12,
+        paste=0.2,
+        tint=0.06,
+        haze=0.02,
+        strobe=0.01,
+        grey=0.03,
+        blur=0.05,
+        noise=0.04,
+        jpeg=0.08,
+        occlude=0.04,
+    ),
+)
+"""The end of a training sees pictures nearly as they are, and more of each (as YOLOX ends without mosaics, arXiv
+2107.08430, section 2.2): whoever has only seen them distorted takes signs and hands for distorted faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +107,8 @@ class Recipe:
     weight_decay: float = 0.02
     average: float = 0.998
     """Decay a step of the averaged weights, which are what is exported."""
-    shapes: tuple[tuple[int, int, float], ...] = ((16, 256, 0.5), (7, 384, 0.25), (4, 512, 0.25))
-    """(pictures, side in pixels, odds) of a batch: the same number of pixels, larger sides for larger faces."""
+    phases: tuple[Phase, ...] = (ROUGH, GENTLE)
+    """In the order of their starts, the first of which is 0."""
     true_share: float = 0.65
     """Odds of a picture with true boxes against one with pseudo-labels."""
     portraits: int = 8000
@@ -82,8 +119,25 @@ class Recipe:
     seed: int = 7
     bfloat16: bool = False
     """Whether the layers between pixels and heads compute in bfloat16 while they learn."""
-    weights: LossWeights = field(default_factory=lambda: LossWeights(landmarks=1.5, teacher=1.0))
-    augment: AugmentSettings = AUGMENT
+    weights: LossWeights = field(default_factory=lambda: LossWeights(landmarks=1.5, negative=1.5, teacher=1.0))
+
+    def phase(self, step: int) -> Phase:
+        """The one that a step (0-based) belongs to.
+
+        Example:
+            >>> [Recipe(steps=10).phase(step).start for step in (0, 6, 7)]
+            [0.0, 0.0, 0.7]
+        """
+        return [phase for phase in self.phases if phase.start * self.steps <= step][-1]
+
+    def gentle_from(self, part: float) -> Recipe:
+        """The recipe with `GENTLE` from that part of the steps on, and `ROUGH` before.
+
+        Example:
+            >>> [phase.start for phase in Recipe().gentle_from(0.25).phases]
+            [0.0, 0.25]
+        """
+        return replace(self, phases=(ROUGH, replace(GENTLE, start=part)))
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0-based)."""
@@ -184,9 +238,10 @@ class Canvases:
         """The batch as arrays: that of `assemble`, where its cells lie, and the teacher's opinions, if any."""
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, step))
-        odds = np.array([shape[2] for shape in recipe.shapes])
-        count, side, _ = recipe.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
-        samples = [make_sample(self.pool, side, recipe.augment, rng) for _ in range(count)]
+        phase = recipe.phase(step)
+        odds = np.array([shape[2] for shape in phase.shapes])
+        count, side, _ = phase.shapes[int(rng.choice(len(odds), p=odds / odds.sum()))]
+        samples = [make_sample(self.pool, side, phase.augment, rng) for _ in range(count)]
         centres, strides = cell_centres(side, side, STRIDES)
         batch = {**vars_of(assemble(samples, STRIDES)), "centres": centres, "strides": strides}
         if self.teacher is not None and recipe.weights.teacher:

@@ -60,6 +60,8 @@ def quantize_detector(
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     file = ModelFile.read(source, "detector")
+    if any(node.op_type == "QuantizeLinear" for node in onnx.load(source).graph.node):
+        raise InputError(f"{source}: is quantised already; give the network in f32 that it was made from")
     if not pictures:
         raise InputError(f"{source}: no pictures to calibrate on; give a box set with --data")
     multiple = max(int(word) for word in file.metadata["iznet.strides"].split(","))

@@ -199,7 +199,7 @@ class _Run:
         figures = {}
         for contender in (self.ours, *self.others):
             self.say(f"{contender.name}: {len(crops)} close-ups")
-            met = close_up_eval.hits(contender, crops, self.plan.sizes[0])
+            met = close_up_eval.hits(contender, crops, contender.at(self.plan.sizes[0]))
             figures[contender.name] = close_up_eval.by_kind(crops, met)
             if contender is self.ours and self.plan.sheets is not None:
                 write_png(self.plan.sheets / "close_ups.png", close_up_sheet(crops, met, contender))
@@ -224,7 +224,7 @@ class _Run:
                 def detect(
                     number: int, group: Sequence[Picture] = group, contender: Contender = contender
                 ) -> Detections:
-                    return contender.detect(group[number].rgb, size)
+                    return contender.detect(group[number].rgb, contender.at(size))
 
                 results += landmark_eval.errors(detect, known, min(contender.threshold, 0.3))
             figures[contender.name] = landmark_eval.by_kind(results)

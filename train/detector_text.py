@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,19 @@ from engine.errors import InputError
 from train.detector_eval import BOXES, GRID, MAIN, MINIMUM, WIDE
 
 Values = Mapping[str, Any]
+
+
+NONE = "–"
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash where there was no face to be found.
+
+    Example:
+        >>> number(0.5), number(float("nan")), number(None)
+        ('0.500', '–', '–')
+    """
+    return NONE if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def table(values: Values) -> list[str]:
@@ -23,10 +37,9 @@ def table(values: Values) -> list[str]:
         cells = [row["detector"], str(row["size"])]
         for name in names:
             interval = row["interval"].get(name)
-            spread = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
-            cells.append(f"{row['ap'][name]:.3f}{spread}")
-        cells.append(f"{row[f'recall_of_{BOXES}_boxes']:.3f}")
-        cells += [f"{row['precision']:.3f}", f"{row['recall']:.3f}"]
+            known = interval and number(row["ap"][name]) != NONE
+            cells.append(number(row["ap"][name]) + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if known else ""))
+        cells += [number(row[key]) for key in (f"recall_of_{BOXES}_boxes", "precision", "recall")]
         cells += [f"{row['parameters_m']:.2f} M", f"{row['gflop']:.2f}"]
         if timed:
             taken = values["time"]["openvino"].get(row["detector"])

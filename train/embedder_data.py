@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from engine.output_file import atomic_output
+from engine.wording import count, count_people
 from train.data.faces import FaceSet, Split, read_faces, read_names, split_faces
 from train.output import write_arrays
 from train.teachers import Teachers, fit_projection, project
@@ -24,6 +26,22 @@ def prepare(data: Path) -> Split:
         InputError: a file is missing or damaged.
     """
     return split_faces(read_faces(data / "faces.zip"), read_names(data / "people12.csv"))
+
+
+DEV = "the faces of the set celeb that are kept aside, those of some 8 % of its people and of people12.csv,"
+GROUP = "the faces of the other sets with the split {}"
+
+
+def check_measurable(faces: FaceSet, what: str) -> None:
+    """Refuse faces that have no pairs of one person or none of two, before hours are spent on what they should tell.
+
+    Raises:
+        InputError: it says `what` they are.
+    """
+    sizes = Counter(name for name in faces.people if name)
+    if len(sizes) < 2 or max(sizes.values()) < 2:
+        there = f"{count(len(faces), 'face')} of {count_people(len(sizes))}"
+        raise InputError(f"{what} are {there}: to measure anything on them takes two people and two faces of one")
 
 
 FITTED = 2048

@@ -19,7 +19,17 @@ from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
 from train.embedder import Recipe, embed, train_embedder
-from train.embedder_data import FITTED, Targets, prepare, some_rows, weights_of, write_pictures
+from train.embedder_data import (
+    DEV,
+    FITTED,
+    GROUP,
+    Targets,
+    check_measurable,
+    prepare,
+    some_rows,
+    weights_of,
+    write_pictures,
+)
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_warm import go_on, mix, warm_start
@@ -119,6 +129,8 @@ def train_and_export(
         OutputError: `work` cannot be written.
     """
     split, asked = prepare(data), Teachers(teachers)
+    check_measurable(split.dev, f"{data}: {DEV}")
+    check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")
     learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
     check_whitening(tuple(np.array(learn.people)[named(learn)]), recipe.design.dimension)
     if resume:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.embedder import Embedder
 from train.data.faces import read_pairs
-from train.embedder_data import prepare
+from train.embedder_data import DEV, GROUP, check_measurable, prepare
 from train.embedder_eval import Embed, Figure, all_figures
 from train.experiments_networks import finished_networks
 from train.teachers import Teachers
@@ -33,9 +33,11 @@ def evaluate(
         say: where progress goes, a line at a time.
 
     Raises:
-        InputError: a network or an archive is missing or damaged.
+        InputError: a network or an archive is missing or damaged, or nothing could be measured on what it holds.
     """
     split, lfw = prepare(data), read_pairs(data / "lfw.zip")
+    check_measurable(split.dev, f"{data}: {DEV}")
+    check_measurable(split.group_test, f"{data}: {GROUP.format('test')}")
 
     def contenders() -> Iterator[tuple[str, Embed]]:
         student = Embedder.open(network)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from train.data.archive import rows_of
 from train.data.faces import CROP, FACE, FaceSet, read_faces
 
 SPLITS = ("train", "dev", "test")
@@ -37,10 +37,11 @@ def read_table(path: Path) -> list[tuple[str, str, str]]:
         InputError: it is missing, has other columns, or names another split than train, dev and test.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [(row["person"], row["file"], row["split"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no table with the columns person, file and split: {error}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a table of people") from None
+    columns = ("person", "file", "split")
+    rows = [(row["person"], row["file"], row["split"]) for row in rows_of(data, columns, str(path))]
     if wrong := sorted({split for _, _, split in rows} - set(SPLITS)):
         raise InputError(f"{path}: the split {wrong[0]!r} is none of {', '.join(SPLITS)}")
     if not rows:

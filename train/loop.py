@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.errors import OutputError
+from engine.errors import InputError, InterruptedByUser, OutputError
+from engine.output_file import writing
+from train.output import write_whole
 
 Say = Callable[[str], None]
+
+CHECKPOINT = "checkpoint.npz"
 
 
 class Steps(Protocol):
@@ -49,22 +53,66 @@ def prepare_folder(folder: Path, *, resume: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("checkpoint.npz", "log.jsonl"):
+        for name in (CHECKPOINT, "log.jsonl"):
             if not resume and (old := folder / name).exists():
                 os.replace(old, old.with_suffix(f".earlier{old.suffix}"))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
 
 
+def check_begin(folder: Path, *, resume: bool, warm_start: Path | None = None, export_to: Path | None = None) -> None:
+    """Refuse what cannot come to anything before pictures are read and teachers asked, which may take hours.
+
+    Args:
+        folder: of the training.
+        resume: whether it is to go on from its checkpoint.
+        warm_start: the network that it is to begin with.
+        export_to: the folder for what comes out.
+
+    Raises:
+        InputError: there is no checkpoint to go on from, or no network to begin with.
+        OutputError: a file stands where a folder is to be.
+    """
+    for place in (folder, export_to):
+        if place is not None and place.exists() and not place.is_dir():
+            raise OutputError(f"{place}: is a file; name a folder")
+    if resume and not (folder / CHECKPOINT).is_file():
+        raise InputError(f"there is no checkpoint {folder / CHECKPOINT}; start without --resume")
+    if warm_start is not None and not warm_start.is_file():
+        raise InputError(f"--warm-start {warm_start}: no such file")
+
+
 def go_on(trainer: Steps, folder: Path, say: Say) -> float:
     """Have `trainer` go on from the checkpoint in `folder`: the seconds that were spent on it so far.
+
+    What the log says of later steps, which a kill has made undone, goes out of it, and so do lines that are not whole.
 
     Raises:
         InputError: there is no checkpoint, or one of another network.
     """
-    spent = float(trainer.load(folder / "checkpoint.npz").get("seconds", 0.0))
+    spent = float(trainer.load(folder / CHECKPOINT).get("seconds", 0.0))
+    _shorten(folder / "log.jsonl", trainer.step)
     say(f"resumed at step {trainer.step}")
     return spent
+
+
+def _shorten(log: Path, step: int) -> None:
+    """Leave the whole lines of a log up to `step`."""
+    if not log.is_file():
+        return
+    with writing(log):
+        lines = log.read_text("utf-8", "replace").splitlines()
+    kept = [line for line in lines if 0 < _step_of(line) <= step]
+    if kept != lines:
+        write_whole(log, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> int:
+    """Which step a line of a log is of; 0 where it is not whole."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return 0
 
 
 @contextmanager
@@ -124,9 +172,10 @@ def run_steps(
         say: is told every line.
 
     Raises:
+        InterruptedByUser: Ctrl-C or SIGTERM came after the first step.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
-    path, log = folder / "checkpoint.npz", folder / "log.jsonl"
+    path, log = folder / CHECKPOINT, folder / "log.jsonl"
     started = saved = time.monotonic()
     sums: dict[str, float] = {}
     since = 0
@@ -149,6 +198,10 @@ def run_steps(
             if now - saved > save_every:
                 trainer.save(path, {"seconds": spent + now - started})
                 saved = time.monotonic()
+    except KeyboardInterrupt:
+        if not trainer.step:
+            raise
+        raise InterruptedByUser("stopped; every step made is in the checkpoint, go on with --resume") from None
     finally:
         if trainer.step:
             trainer.save(path, {"seconds": spent + time.monotonic() - started})

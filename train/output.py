@@ -6,6 +6,8 @@ Their folders are made where they are missing; `engine.output_file` says what el
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +53,21 @@ def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """
     with replaced(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON that every program reads: a figure that is no number is null, for JSON has no NaN.
+
+    Example:
+        >>> json_text({"ap": [float("nan"), 0.5]})
+        '{"ap": [null, 0.5]}'
+    """
+    return json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

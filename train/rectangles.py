@@ -148,15 +148,15 @@ class RectanglesFigures:
     ap: float
     """Average precision at IoU 0.5."""
 
-    def row(self) -> dict[str, float]:
-        """The figures, as JSON takes them."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
+    def row(self) -> dict[str, float | None]:
+        """The figures, as JSON takes them: it has no NaN."""
+        return {name: None if np.isnan(value) else round(value, 4) for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
+        crossing = f"{self.accuracy_overlapping:.3f} on the {self.overlapping} with overlapping rectangles"
         return (
             f"{self.plots} unseen plots: IoU-weighted accuracy {self.accuracy:.3f} "
-            f"({self.accuracy_overlapping:.3f} on the {self.overlapping} with overlapping rectangles), "
-            f"AP at IoU 0.5 {self.ap:.3f}"
+            f"({crossing if self.overlapping else 'no rectangles overlap'}), AP at IoU 0.5 {self.ap:.3f}"
         )
 
 

@@ -20,6 +20,7 @@ from tests.stream import media
 from tests.stream.test_render import FRAMES, HEIGHT, WIDTH, boxes_at, stage, write_record
 
 MILLISECOND = Fraction(1, 1000)
+TICK = Fraction(1, 90000)
 
 
 def rounded(time: Fraction) -> Fraction:
@@ -64,7 +65,7 @@ def test_every_packet_is_the_sources(suffix: str, tmp_path: Path) -> None:
     for before, after in zip(was.packets, now.packets, strict=True):
         for (then, _), (when, _) in zip(before, after, strict=True):
             assert abs(when - shift - then) <= MILLISECOND / 2
-    assert now.chapters == was.chapters
+    assert [(start - shift, end - shift, title) for start, end, title in now.chapters] == was.chapters
     assert now.metadata["title"] == "La Vie"
     assert [s.get("language") for s in now.stream_metadata][2:4] == ["eng", "kor"]
 
@@ -111,6 +112,27 @@ def test_the_subtitles_are_on_before_zero(tmp_path: Path) -> None:
     assert record.frames[0].pts < 0 < record.frames[-1].pts
     for i, shown in enumerate(shown_at(record, soft(path))):
         assert [text.rpartition("}")[2] for layer, _, text in shown if layer == 1] == ["ann"], i
+
+
+def test_a_clock_that_begins_anew(tmp_path: Path) -> None:
+    """Two broadcasts put one behind the other: pictures went back to the start, and boxes did not."""
+    path = source(
+        tmp_path / "mv.ts", [media.audio(codec="mp2", seconds=2.4)], pts=media.vfr(FRAMES, 3600), time_base=TICK
+    )
+    path.write_bytes(path.read_bytes() * 2)
+    record_output(path).unlink()
+    write_record(path, record_output(path))
+    record, out = read(record_output(path)), soft(path)
+    assert len(record.frames) == 2 * FRAMES
+    copy = media.read(out)
+    seen = [frame.pts * record.header.time_base for frame in record.frames]
+    shift = copy.times[0] - seen[0]
+    assert all(abs(now - then - shift) <= MILLISECOND for now, then in zip(copy.times, seen, strict=True))
+    for i, shown in enumerate(shown_at(record, out)):
+        assert [text.rpartition("}")[2] for layer, _, text in shown if layer == 1] == ["ann"], i
+    sound = copy.packets[2]
+    again = [when for when, data in sound if data == sound[0][1]]
+    assert abs((again[1] - again[0]) - (seen[FRAMES] - seen[0])) <= MILLISECOND
 
 
 def test_the_track_is_one_that_players_show(tmp_path: Path) -> None:
@@ -165,6 +187,10 @@ def test_what_cannot_be_soft_is_said_before_any_work(tmp_path: Path) -> None:
     avi = media.write(tmp_path / "b.avi", media.Video(frames=8))
     with pytest.raises(InputError, match="leave --soft out"):
         label_video(avi, soft=True)
+    bare = media.write(tmp_path / "b.h264", media.Video(frames=8))
+    with pytest.raises(InputError, match=r"b\.h264 stores no display times, .*leave --soft out"):
+        label_video(bare, soft=True)
+    bare.unlink()
     gif = tmp_path / "c.gif"
     Image.new("RGB", (64, 48)).save(gif, save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
     with pytest.raises(OutputError, match=r"cannot hold video track #0 \(gif\), the picture itself; leave --soft out"):

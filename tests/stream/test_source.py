@@ -304,6 +304,25 @@ def test_an_avi_whose_header_counts_more_than_there_is(tmp_path: Path, codec: st
         assert not source.damage
 
 
+def test_the_rate_of_raw_dv_is_that_of_its_pictures(tmp_path: Path) -> None:
+    """FFmpeg gives the ticks of its clock as the average."""
+    ntsc = Fraction(30000, 1001)
+    video = Video(4, 720, 480, "dvvideo", "yuv411p", time_base=1 / ntsc, rate=ntsc, pts=range(4), options={})
+    facts = probe(write(tmp_path / "a.dv", video))
+    assert facts.info.average_rate == facts.rate == ntsc
+    assert facts.info.frames == 4
+
+
+@pytest.mark.parametrize("rate", [Fraction(30), Fraction(24000, 1001)])
+def test_a_bare_stream_is_as_fast_as_it_says(tmp_path: Path, rate: Fraction) -> None:
+    """FFmpeg gives 25, at which thirty pictures a second would last a fifth longer."""
+    path = write(tmp_path / "a.h264", Video(30, time_base=1 / rate, rate=rate, pts=range(30)))
+    source = FileSource(path)
+    last = list(source.frames())[-1]
+    assert source.facts.rate == rate
+    assert abs(last.time - 29 / rate) < 1e-3
+
+
 def test_a_stream_of_jpegs_is_a_video(tmp_path: Path) -> None:
     jpeg = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 30)).save(jpeg, "JPEG")

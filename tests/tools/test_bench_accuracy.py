@@ -65,6 +65,8 @@ def test_box_truth_gives_idf1_and_hota(tmp_path: Path, capsys: pytest.CaptureFix
         (["{record}", "--truth", "{folder}/truth.csv"], 2, "truth.csv"),
         (["{record}", "--truth", "{truth}", "-g", "x.gallery"], 2, "record already"),
         (["{folder}/none.mp4", "--truth", "{truth}"], 3, "none.mp4"),
+        (["{record}", "--truth", "{folder}/empty.json"], 3, "holds no shot to judge by"),
+        (["{record}", "--truth", "{folder}/empty.txt"], 3, "holds no box to judge by"),
     ],
 )
 def test_bad_input_is_named(
@@ -75,5 +77,7 @@ def test_bad_input_is_named(
         "truth": str(panels(tmp_path / "truth.json")),
         "folder": str(tmp_path),
     }
+    (tmp_path / "empty.json").write_text('{"shots": []}', "utf-8")
+    (tmp_path / "empty.txt").write_text("# nobody\n", "utf-8")
     assert run(["bench", "accuracy", *(a.format(**names) for a in arguments)]) == code
     assert says in capsys.readouterr().err

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tests.tools.test_label import FRAMES, write_video
 from tools import bench_speed, cli
 
 Out = pytest.CaptureFixture[str]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -87,12 +91,16 @@ def test_what_cannot_be_measured_is_told_before_anything_runs(
     video, photo = str(write_video(tmp_path / "mv.mp4")), tmp_path / "stage.jpg"
     Image.new("RGB", (64, 48)).save(photo)
     (tmp_path / "old.json").write_bytes(b"\xff")
+    (tmp_path / "half.json").write_text(json.dumps({"schema": measure.SCHEMA, "commands": {}}), "utf-8")
+    where = str(tmp_path / "where.png")
     for arguments, code, words in (
         ([str(photo)], 3, "stage.jpg is a photo"),
         ([video, "--preset", "hasty"], 2, "encoder x264 refuses preset hasty"),
         ([video, "--plot", str(tmp_path / "where.txt")], 2, "where.txt: where the time goes is drawn as .png"),
         ([video, "--compare", str(tmp_path / "none.json")], 3, "none.json cannot be read (No such file or directory)"),
         ([video, "--compare", str(tmp_path / "old.json")], 3, "old.json is no result of `iznet bench`"),
+        ([video, "--compare", str(tmp_path / "half.json")], 3, "half.json is no whole result of `iznet bench`"),
+        ([video, "--plot", where, "-o", where], 2, "would be one file"),
     ):
         assert cli.run(["bench", *arguments]) == code
         assert words in capsys.readouterr().err
@@ -113,3 +121,22 @@ def test_a_clip_is_made_if_none_is_named(short_demo: None) -> None:
         assert gallery is not None
         assert gallery.is_file()
     assert not clip.exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_make_measures_and_compares(tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time there is nothing to compare with; afterwards the result before is, and gives way."""
+    stored = json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
+    monkeypatch.setattr(measure, "measure", lambda *_: stored)
+    video, kept = write_video(tmp_path / "mv.mp4"), tmp_path / "kept" / "bench.json"
+    kept.parent.mkdir()
+    for turn in range(3):
+        steps = ["make", "--no-print-directory", "--dry-run", "bench", f"VIDEO={video}", f"BENCH={kept}"]
+        printed = subprocess.run(steps, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
+        lines = [shlex.split(line) for line in printed.splitlines()]
+        (words,) = [line for line in lines if line[0].endswith("/iznet")]
+        assert cli.run(words[1:]) == 0
+        assert ("| change" in capsys.readouterr().out) == (turn > 0)
+        (moved,) = [line for line in lines if line[0] == "mv"]
+        Path(moved[1]).replace(moved[2])
+        assert json.loads(kept.read_text("utf-8")) == stored

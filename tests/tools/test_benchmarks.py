@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,19 @@ SPEED = {
 def row(table: str, work: str) -> list[str]:
     line = next(line for line in table.splitlines() if line.startswith(f"| {work}"))
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+FOLDER = Path(results.__file__).parent
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_shows_commands_as_they_are_typed(script: str) -> None:
+    module = importlib.import_module(f"benchmarks.{script}")
+    commands = [line for line in (module.__doc__ or "").splitlines() if line.startswith("    ")]
+    shown = CliRunner().invoke(module.main, ["--help"]).output.splitlines()
+    assert commands
+    assert [line for line in commands if f"  {line}" not in shown] == []
 
 
 def test_goals_are_judged_one_by_one() -> None:

@@ -21,13 +21,13 @@ from train.data.boxes import LoadReport, Picture  # noqa: E402
 from train.data.dense_teacher import DenseTeacher, Opinions  # noqa: E402
 from train.data.detection_augment import Pool, Sample  # noqa: E402
 from train.detections import decode_heads  # noqa: E402
-from train.detector import Canvases, DetectionData, Recipe, Trainer, train_detector  # noqa: E402
+from train.detector import GENTLE, ROUGH, Canvases, DetectionData, Phase, Recipe, Trainer, train_detector  # noqa: E402
 from train.detector_export import export_detector  # noqa: E402
 from train.losses.detection import LossWeights  # noqa: E402
 from train.models import detector as networks  # noqa: E402
 
 TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
-RECIPE = Recipe(arch="tiny", steps=4, shapes=((2, 64, 1.0),), warmup=1)
+RECIPE = Recipe(arch="tiny", steps=4, phases=(Phase(0.0, ((2, 64, 1.0),), ROUGH.augment),), warmup=1)
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +172,20 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     deaf = replace(RECIPE, weights=LossWeights())
     assert "taught_score" not in Trainer(deaf).train_step(Canvases(pool, deaf, cast("DenseTeacher", teacher))(0))
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
+
+
+def test_a_step_sees_the_canvases_of_its_phase() -> None:
+    late = replace(ROUGH.augment, mosaic=0.0)
+    recipe = replace(RECIPE, phases=(*RECIPE.phases, Phase(0.5, ((1, 128, 1.0),), late)))
+    canvases = Canvases(Pool(some_data().true), recipe)
+    assert [canvases(step)["images"].shape for step in range(4)] == [(2, 64, 64, 3)] * 2 + [(1, 128, 128, 3)] * 2
+    assert [recipe.phase(step).augment.mosaic for step in range(4)] == [ROUGH.augment.mosaic] * 2 + [0.0] * 2
+
+
+def test_from_the_beginning_or_never_gentle() -> None:
+    recipe = Recipe(steps=10)
+    assert {recipe.gentle_from(0.0).phase(step).augment for step in range(10)} == {GENTLE.augment}
+    assert {recipe.gentle_from(1.0).phase(step).augment for step in range(10)} == {ROUGH.augment}
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

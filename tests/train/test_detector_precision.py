@@ -14,7 +14,7 @@ from engine.errors import InputError
 from engine.metrics import box_iou
 from engine.modelfile import ModelFile
 from tests.networks import PEOPLE, scene
-from tests.train.faces import FACES, write_rectangles
+from tests.train.faces import FACES, blank, write_rectangles
 from tools.train_eval_detector import quantize
 from train.data.boxes import load_box_set
 from train.detector_precision import bfloat16_detector, quantize_detector
@@ -82,6 +82,12 @@ def test_what_cannot_be_quantised_is_refused(
     with pytest.raises(InputError, match="embedder"):
         quantize_detector(embedder_file, load_box_set(int8.parent / "set.zip"), tmp_path / "x.onnx")
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_what_is_quantised_already_is_refused(int8: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is quantised already; give the network in f32"):
+        quantize_detector(int8, [blank()], tmp_path / "again.onnx", size=64)
+    assert not (tmp_path / "again.onnx").exists()
 
 
 def test_the_command_writes_once(detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

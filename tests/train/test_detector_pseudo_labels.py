@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
+from engine.modelfile import ModelFile
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
 from train.data.dense_teacher import DenseTeacher, settled
@@ -176,6 +177,30 @@ def test_what_teachers_saw_is_kept(tmp_path: Path) -> None:
     assert [d.boxes.tolist() for d in first] == [d.boxes.tolist() for d in again]
     assert sorted(first[0].boxes[:, 0].tolist()) == [10, 60], "the mirrored view is mirrored back"
     assert len(look(teacher, blank(), views, 0.1)) == 2  # type: ignore[arg-type]
+
+
+def test_what_teachers_saw_on_other_pictures_is_not_taken(tmp_path: Path) -> None:
+    """Frames of two videos have the same names and sizes."""
+    teacher, views = FakeTeacher(), (View(10),)
+    cached_views([blank()], teacher, views, tmp_path)  # type: ignore[arg-type]
+    other = blank()
+    other.rgb[5, 5] = 9
+    cached_views([other], teacher, views, tmp_path)  # type: ignore[arg-type]
+    assert teacher.looks == 2
+    for kept in tmp_path.iterdir():
+        kept.write_bytes(kept.read_bytes()[:50])
+    (found,) = cached_views([other], teacher, views, tmp_path)  # type: ignore[arg-type]
+    assert (teacher.looks, len(found)) == (3, 1), "a damaged file is made anew"
+
+
+def test_a_network_that_is_no_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"yunet_n\.onnx: no such file"):
+        FaceTeacher.yunet(tmp_path / "yunet_n.onnx")
+    (tmp_path / "yunet_n.onnx").write_bytes(b"not a network")
+    with pytest.raises(InputError, match=r"yunet_n\.onnx cannot be opened as the YuNet-n network"):
+        FaceTeacher.yunet(tmp_path / "yunet_n.onnx")
+    with pytest.raises(InputError, match=r"is not the CenterFace network: it has no output 537, 538"):
+        FaceTeacher.centerface(ModelFile.shipped("embedder").path)
 
 
 @pytest.mark.shared

@@ -40,6 +40,7 @@ class Rectangles:
     file: Path
 
     def detect(self, rgb: np.ndarray, size: int, threshold: float) -> Detections:
+        assert size == 640 or not self.name.startswith("SCRFD"), "its file takes one size"
         found = self._detector.detect([rgb], threshold=threshold, size=size)[0]
         right = found.boxes[:, 0] > rgb.shape[1] / 2
         scores = np.where(right & self._unsure, 0.3, found.scores).astype(np.float32)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import detector as benchmark
 from engine.modelfile import SHIPPED
-from train.detector_text import card_figures, card_head, card_use, page, replaced
+from train.detector_text import card_figures, card_head, card_use, page, replaced, table
 
 
 def row(name: str, size: int, ap: float) -> dict[str, Any]:
@@ -28,6 +28,15 @@ def row(name: str, size: int, ap: float) -> dict[str, Any]:
         "parameters_m": 0.55,
         "gflop": 0.888,
     }
+
+
+@pytest.mark.parametrize("none", [None, float("nan")])
+def test_a_size_that_no_face_has_is_a_dash(none: float | None) -> None:
+    nothing = row("iznet", 320, 0.5)
+    nothing["ap"]["32"], nothing["interval"]["32"], nothing["recall"] = none, [none, none], none
+    cells = table({"table": [nothing]})[-1].split(" | ")
+    assert cells[2] == "0.500 (0.450–0.550)"
+    assert (cells[4], cells[8]) == ("–", "–")
 
 
 def bins(value: float) -> dict[str, Any]:

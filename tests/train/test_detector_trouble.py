@@ -22,11 +22,11 @@ from tools import cli  # noqa: E402
 from tools.train_detector import detector  # noqa: E402
 from train import checkpoint  # noqa: E402
 from train.data.boxes import LoadReport  # noqa: E402
-from train.detector import DetectionData, Recipe, train_detector  # noqa: E402
+from train.detector import ROUGH, DetectionData, Phase, Recipe, train_detector  # noqa: E402
 from train.models import detector as networks  # noqa: E402
 
 TINY = networks.Width(stem=(4, 4), stages=(8, 8, 8, 8), blocks=(0, 0, 0, 0), neck=8)
-RECIPE = Recipe(arch="tiny", steps=2, shapes=((1, 64, 1.0),), warmup=1)
+RECIPE = Recipe(arch="tiny", steps=2, phases=(Phase(0.0, ((1, 64, 1.0),), ROUGH.augment),), warmup=1)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from engine.errors import InputError, OutputError  # noqa: E402
 from train.data.faces import FaceSet  # noqa: E402
-from train.embedder_data import Targets, weights_of, write_pictures  # noqa: E402
+from train.embedder_data import Targets, check_measurable, weights_of, write_pictures  # noqa: E402
 from train.teachers import Teachers, TeacherSpec  # noqa: E402
 
 COUNT = 20
@@ -111,3 +111,12 @@ def test_pictures_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 def test_the_small_collections_are_drawn_twice_as_often() -> None:
     assert weights_of(faces()).tolist() == [1.0] * (COUNT - 2) + [2.0, 2.0]
+
+
+@pytest.mark.parametrize("people", [("ann", "ann", ""), ("ann", "bob", ""), ()])
+def test_what_nothing_can_be_measured_on_is_refused(people: tuple[str, ...]) -> None:
+    """With one person alone, or nobody twice, the first figures would end the training."""
+    n = len(people)
+    faces = FaceSet(np.zeros((n, 2, 2, 3), np.uint8), ("f",) * n, ("s",) * n, people, ("dev",) * n)
+    with pytest.raises(InputError, match=rf"the photos are {n} faces of .* takes two people and two faces of one"):
+        check_measurable(faces, "the photos")

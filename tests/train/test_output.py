@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import OutputError
-from train.output import write_arrays, write_whole
+from train.output import json_text, write_arrays, write_whole
 
 
 def test_text_bytes_and_arrays_come_back(tmp_path: Path) -> None:
@@ -48,3 +48,9 @@ def test_what_another_run_left_is_spared_where_that_is_asked(tmp_path: Path) -> 
     with pytest.raises(OutputError, match="exists already"):
         write_whole(tmp_path / "t.txt", "new", overwrite=False)
     assert (tmp_path / "t.txt").read_text("utf-8") == "old"
+
+
+def test_json_has_no_nan() -> None:
+    """Python writes it all the same, and nothing else reads it."""
+    figures = {"ap": {"32": float("nan")}, "interval": (float("nan"), 1.0), "name": "é", "faces": 0}
+    assert json_text(figures) == '{"ap": {"32": null}, "interval": [null, 1.0], "name": "é", "faces": 0}'

@@ -167,3 +167,10 @@ def test_the_command_writes_figures_and_a_picture(tmp_path: Path, monkeypatch: p
     assert picture is not None
     assert picture.shape[1] == 8 * (15 * 14 + 20)
     assert (tmp_path / "loss.png").stat().st_size > 1000
+
+
+def test_figures_without_overlaps_are_json() -> None:
+    """JSON has no NaN: other programs than Python refuse a file that says it."""
+    figures = task.RectanglesFigures(plots=1, accuracy=0.5, accuracy_overlapping=float("nan"), overlapping=0, ap=0.25)
+    assert json.loads(json.dumps(figures.row(), allow_nan=False))["accuracy_overlapping"] is None
+    assert str(figures).endswith("accuracy 0.500 (no rectangles overlap), AP at IoU 0.5 0.250")

@@ -7,21 +7,24 @@ A *box set* is a zip file or a folder with a `boxes.json` (or label files beside
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from train.data.side_files import side_file_entries
+from engine.images import SUFFIXES
+from train.data.archive import Read, files_of
+from train.data.side_files import in_pixels, side_file_entries
 from train.output import write_whole
 
 Floats = NDArray[np.float32]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+BOXES = "boxes.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,25 @@ def clean_boxes(
 
     A box that is clipped by more than half of its area is kept, but ignored: what is left may not look like a face.
     """
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, bool)
+    if not boxes:
+        return nothing
     try:
-        array = np.asarray(boxes, np.float64).reshape(-1, 4)
-        flags = np.asarray(ignore, bool).reshape(-1)
-    except (TypeError, ValueError):
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = np.zeros(0)
+    if array.ndim != 2 or array.shape[1] != 4:
         report.add("malformed boxes", name)
-        return np.zeros((0, 4), np.float32), np.zeros(0, bool)
+        return nothing
+    if not isinstance(ignore, list) or any(flag not in (0, 1) for flag in ignore):
+        report.add("malformed ignore flags", name)
+        ignore = [False] * len(array)
+    flags = np.asarray(ignore, bool)
     if len(flags) != len(array):
         report.add("boxes and ignore flags differ in number", name)
         flags = np.resize(flags, len(array)) if len(flags) else np.zeros(len(array), bool)
-    kept, kept_flags = [], []
+    kept: list[NDArray[np.float64]] = []
+    kept_flags = []
     for box, flag in zip(array, flags, strict=True):
         if not np.isfinite(box).all():
             report.add("box with a number that is not finite", name)
@@ -124,23 +136,12 @@ def clean_boxes(
             continue
         if np.abs(clipped - box).max() > 1.0:
             report.add("box reaches outside the image", name)
+        if any(np.array_equal(clipped, other) for other in kept):
+            report.add("box given twice", name)
+            continue
         kept.append(clipped)
         kept_flags.append(bool(flag) or inside < 0.5 * area)
     return np.asarray(kept, np.float32).reshape(-1, 4), np.asarray(kept_flags, bool)
-
-
-def _reader(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """The member names of a zip or folder, and a function that reads one."""
-    if path.is_dir():
-        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        return names, lambda name: (path / name).read_bytes()
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file or folder; give a zip or a folder with pictures") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path}: not a readable zip file ({error}); give a zip or a folder") from None
-    return archive.namelist(), archive.read
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8] | None:
@@ -157,51 +158,48 @@ def decode_image(data: bytes) -> NDArray[np.uint8] | None:
 def load_box_set(path: Path, report: LoadReport | None = None) -> list[Picture]:
     """All usable pictures of a box set, decoded, in the order of its `boxes.json`.
 
-    Without one, label files beside the pictures are taken (`train.data.side_files`), in the order of their names.
+    That may lie in a folder of its own: names are meant from there. Several entries of one picture are one. Without a
+    `boxes.json`, label files beside the pictures are taken (`train.data.side_files`), in the order of their names.
     What cannot be used is counted in `report` with its file name, and left out.
 
     Raises:
         InputError: `path` cannot be read, has no labels, or holds no usable picture.
     """
     report = LoadReport() if report is None else report
-    names, read = _reader(path)
-    entries: object
-    if "boxes.json" in names:
-        try:
-            entries = json.loads(read("boxes.json"))
-        except ValueError as error:
-            raise InputError(f"{path}: its boxes.json is not JSON ({error})") from None
-        if not isinstance(entries, list):
-            raise InputError(f"{path}: its boxes.json is not a list of pictures")
-        named = {str(entry.get("image")) for entry in entries if isinstance(entry, dict)}
+    names, read = files_of(path)
+    tables = [BOXES] if BOXES in names else [name for name in names if name.endswith(f"/{BOXES}")]
+    if len(tables) > 1:
+        raise InputError(f"{path}: holds several {BOXES} ({', '.join(tables[:3])}); give a folder with one")
+    if tables:
+        inside = tables[0].removesuffix(BOXES)
+        names = [name.removeprefix(inside) for name in names if name.startswith(inside)]
+        entries = _entries(read(tables[0]), path, report)
+        named = {entry["image"] for entry in entries}
         for name in names:
             if name.lower().endswith(IMAGE_SUFFIXES) and name not in named:
                 report.add("image without a label", name)
     else:
+        inside = ""
         entries = side_file_entries(names, read, IMAGE_SUFFIXES, report.add)
         if not entries:
             raise InputError(
-                f"{path}: holds no boxes.json, and no label files beside its pictures ({report}); give a box set"
+                f"{path}: holds no {BOXES}, and no label files beside its pictures ({report}); give a box set"
             )
     present = set(names)
     pictures = []
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
-            report.add("entry without an image name", f"boxes.json entry {number}")
-            continue
+    for entry in entries:
         name = entry["image"]
         if name not in present:
             report.add("image missing", name)
             continue
-        rgb = decode_image(read(name))
+        rgb = _decoded(read, inside + name, report)
         if rgb is None:
-            report.add("unreadable image", name)
             continue
         height, width = rgb.shape[:2]
         if (entry.get("width", width), entry.get("height", height)) != (width, height):
             report.add("image size differs from its label", name)
             continue
-        raw = entry.get("boxes", [])
+        raw = in_pixels(entry["parts"], width, height) if "parts" in entry else entry.get("boxes", [])
         count = len(raw) if isinstance(raw, list) else 0
         boxes, ignore = clean_boxes(raw, entry.get("ignore", [False] * count), width, height, name, report)
         if not len(boxes):
@@ -212,23 +210,63 @@ def load_box_set(path: Path, report: LoadReport | None = None) -> list[Picture]:
     return pictures
 
 
+def _entries(data: bytes, path: Path, report: LoadReport) -> list[dict[str, Any]]:
+    """The entries of a `boxes.json` that name an image, one an image: what several say of one is put together."""
+    try:
+        entries: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its {BOXES} is not JSON ({error})") from None
+    if not isinstance(entries, list):
+        raise InputError(
+            f'{path}: its {BOXES} is not a list of pictures, [{{"image": "a.jpg", "boxes": [[x1, y1, x2, y2], …]}}, …]'
+        )
+    merged: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            report.add("entry without an image name", f"{BOXES} entry {number}")
+            continue
+        name = PurePosixPath(entry["image"].replace("\\", "/")).as_posix()
+        if name not in merged:
+            merged[name] = {**entry, "image": name}
+            continue
+        report.add("image listed more than once", name)
+        whole, boxes = merged[name], entry.get("boxes", [])
+        if isinstance(boxes, list) and isinstance(known := whole.get("boxes", []), list):
+            flags = [e.get("ignore", [False] * len(b)) for e, b in ((whole, known), (entry, boxes))]
+            whole["boxes"] = [*known, *boxes]
+            whole["ignore"] = [*flags[0], *flags[1]] if all(isinstance(f, list) for f in flags) else None
+    return list(merged.values())
+
+
+def _decoded(read: Read, name: str, report: LoadReport) -> NDArray[np.uint8] | None:
+    """A picture, or None, counted, where it is damaged."""
+    try:
+        rgb = decode_image(read(name))
+    except InputError:
+        rgb = None
+    if rgb is None:
+        report.add("unreadable image", name)
+    return rgb
+
+
 def load_pictures(path: Path, report: LoadReport | None = None) -> list[Picture]:
-    """All readable pictures of a zip or folder without labels.
+    """All readable pictures of a zip or folder without labels; those of kinds that are not read are counted.
 
     Raises:
         InputError: `path` cannot be read or holds no readable picture.
     """
     report = LoadReport() if report is None else report
-    names, read = _reader(path)
+    names, read = files_of(path)
     pictures = []
     for name in names:
         if not name.lower().endswith(IMAGE_SUFFIXES):
+            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                report.add(f"picture that is none of {', '.join(IMAGE_SUFFIXES)}", name)
             continue
-        rgb = decode_image(read(name))
-        if rgb is None:
-            report.add("unreadable image", name)
-            continue
-        pictures.append(Picture(name, rgb, np.zeros((0, 4), np.float32), np.zeros(0, bool), unknown_landmarks(0)))
+        rgb = _decoded(read, name, report)
+        if rgb is not None:
+            nothing = np.zeros((0, 4), np.float32)
+            pictures.append(Picture(name, rgb, nothing, np.zeros(0, bool), unknown_landmarks(0)))
     if not pictures:
         raise InputError(f"{path}: no readable picture ({report})")
     return pictures

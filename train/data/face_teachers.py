@@ -6,7 +6,7 @@ YuNet (libfacedetection.train, arXiv 2202.02298), CenterFace (arXiv 1911.03599),
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from engine.errors import InputError
 from engine.types import Detections
 
 Outputs = dict[str, NDArray[np.float32]]
+
+YUNET_OUTPUTS = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
+CENTERFACE_OUTPUTS = ("537", "538", "539", "540")
+SCRFD_OUTPUTS = tuple(f"out{number}" for number in range(9))
 
 
 def _suppress(boxes: NDArray[Any], scores: NDArray[Any], points: NDArray[Any], iou: float) -> Detections:
@@ -74,7 +78,7 @@ def decode_yunet(outputs: Outputs, height: int, width: int, threshold: float) ->
 
 def decode_centerface(outputs: Outputs, height: int, width: int, threshold: float) -> Detections:
     """CenterFace: heat map at stride 4, log-size, offset (y, x), and points (y, x) relative to the box's corner."""
-    heat, scale, offset, marks = (outputs[k][0] for k in ("537", "538", "539", "540"))
+    heat, scale, offset, marks = (outputs[k][0] for k in CENTERFACE_OUTPUTS)
     rows, columns = np.nonzero(heat[0] >= threshold)
     size = np.exp(scale[:, rows, columns]) * 4
     middle_y = (rows + offset[0, rows, columns] + 0.5) * 4
@@ -115,6 +119,7 @@ class FaceTeacher:
         path: Path,
         name: str,
         decode: Callable[[Outputs, int, int, float], Detections],
+        outputs: Sequence[str],
         *,
         bgr: bool = False,
         mean: float = 0.0,
@@ -129,26 +134,32 @@ class FaceTeacher:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a dozen kinds, of no common parent
+            raise InputError(f"{path} cannot be opened as the {name} network: {error}") from error
         self._input = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
+        if absent := [output for output in outputs if output not in self._names]:
+            raise InputError(f"{path} is not the {name} network: it has no output {', '.join(absent)}")
         self._decode, self._bgr, self._mean, self._scale, self._square = decode, bgr, mean, scale, square
         self.name = name
 
     @classmethod
     def yunet(cls, path: Path, threads: int = 1) -> FaceTeacher:
         """YuNet-n (Apache-2.0)."""
-        return cls(path, "YuNet-n", decode_yunet, bgr=True, threads=threads)
+        return cls(path, "YuNet-n", decode_yunet, YUNET_OUTPUTS, bgr=True, threads=threads)
 
     @classmethod
     def centerface(cls, path: Path, threads: int = 1) -> FaceTeacher:
         """CenterFace (MIT)."""
-        return cls(path, "CenterFace", decode_centerface, threads=threads)
+        return cls(path, "CenterFace", decode_centerface, CENTERFACE_OUTPUTS, threads=threads)
 
     @classmethod
     def scrfd(cls, path: Path, threads: int = 1) -> FaceTeacher:
         """SCRFD-2.5G (research only: to measure against, not to learn from)."""
-        return cls(path, "SCRFD-2.5G", decode_scrfd, mean=127.5, scale=1 / 128, square=True, threads=threads)
+        name, mean, scale = "SCRFD-2.5G", 127.5, 1 / 128
+        return cls(path, name, decode_scrfd, SCRFD_OUTPUTS, mean=mean, scale=scale, square=True, threads=threads)
 
     def detect(self, rgb: NDArray[np.uint8], size: int = 640, threshold: float = 0.02) -> Detections:
         """Faces in pixels of `rgb` `[H,W,3]`, found with the longer side scaled to `size`."""

@@ -6,19 +6,17 @@ shifts and rotations have something to show, and `people.csv` (file, set, person
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
+from train.data.archive import Read, files_of, rows_of
+from train.data.boxes import decode_image
 
 CROP = 128
 """Side of a stored crop in pixels."""
@@ -70,22 +68,22 @@ class FaceSet:
         return self.pictures[:, MARGIN : MARGIN + FACE, MARGIN : MARGIN + FACE]
 
 
-def _decode(archive: zipfile.ZipFile, name: str, side: int) -> NDArray[np.uint8]:
-    picture = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_COLOR_RGB)
+def _decode(read: Read, path: Path, name: str, side: int) -> NDArray[np.uint8]:
+    picture = decode_image(read(name))
     if picture is None or picture.shape != (side, side, 3):
-        raise InputError(f"{archive.filename}: {name} is no {side}×{side} picture; unpack a fresh copy of the archive")
-    return np.asarray(picture, np.uint8)
+        but = "broken" if picture is None else f"{picture.shape[1]}×{picture.shape[0]}"
+        raise InputError(f"{path}: {name} is no {side}×{side} picture, it is {but}")
+    return picture
 
 
-def _open(path: Path, table: str) -> tuple[zipfile.ZipFile, list[dict[str, str]]]:
-    try:
-        archive = zipfile.ZipFile(path)
-        rows = list(csv.DictReader(io.StringIO(archive.read(table).decode("utf-8"))))
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there; give the archive of face crops") from None
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise InputError(f"{path} is no archive of face crops with a {table}: {error}") from error
-    return archive, rows
+def _open(path: Path, table: str, columns: Sequence[str]) -> tuple[list[str], Read, list[dict[str, str]]]:
+    """The names in an archive, what reads them, and the rows of its table."""
+    if not path.exists():
+        raise InputError(f"{path} is not there; give the archive of face crops")
+    names, read = files_of(path)
+    if table not in names:
+        raise InputError(f"{path} is no archive of face crops: it holds no {table}")
+    return names, read, rows_of(read(table), columns, f"{path}: {table}")
 
 
 def read_faces(path: Path, keep: Callable[[dict[str, str]], bool] | None = None) -> FaceSet:
@@ -96,18 +94,17 @@ def read_faces(path: Path, keep: Callable[[dict[str, str]], bool] | None = None)
         keep: says of a row of the table whether its crop is wanted; the others are not decoded.
 
     Raises:
-        InputError: the archive is missing, is no zip, lacks the table or holds a broken picture.
+        InputError: the archive is missing, is no zip, lacks the table or one of its pictures, or one is broken.
     """
-    archive, rows = _open(path, "people.csv")
+    _, read, rows = _open(path, "people.csv", ("file", "set", "person", "split"))
     if keep is not None:
         rows = [row for row in rows if keep(row)]
-    with archive:
-        pictures = np.empty((len(rows), CROP, CROP, 3), np.uint8)
-        for i, row in enumerate(rows):
-            pictures[i] = _decode(archive, row["file"], CROP)
+    pictures = np.empty((len(rows), CROP, CROP, 3), np.uint8)
+    for i, row in enumerate(rows):
+        pictures[i] = _decode(read, path, row["file"], CROP)
 
     def column(name: str) -> tuple[str, ...]:
-        return tuple(row[name] or "" for row in rows)
+        return tuple(row[name] for row in rows)
 
     return FaceSet(pictures, column("file"), column("set"), column("person"), column("split"))
 
@@ -135,14 +132,17 @@ def read_pairs(path: Path) -> Pairs:
     Raises:
         InputError: as `read_faces`.
     """
-    archive, rows = _open(path, "pairs.csv")
-    with archive:
-        names = sorted({row[key] for row in rows for key in ("a", "b")})
-        members = {Path(n).name: n for n in archive.namelist()}
-        place = {name: i for i, name in enumerate(names)}
-        pictures = np.empty((len(names), FACE, FACE, 3), np.uint8)
-        for name, i in place.items():
-            pictures[i] = _decode(archive, members.get(Path(name).name, name), FACE)
+    stored, read, rows = _open(path, "pairs.csv", ("a", "b", "same"))
+    if not rows:
+        raise InputError(f"{path}: pairs.csv holds no pairs")
+    if odd := {row["same"] for row in rows} - {"0", "1"}:
+        raise InputError(f"{path}: pairs.csv: same is {min(odd)!r}; it is 1 for two pictures of one person, else 0")
+    names = sorted({row[key] for row in rows for key in ("a", "b")})
+    members = {Path(n).name: n for n in stored}
+    place = {name: i for i, name in enumerate(names)}
+    pictures = np.empty((len(names), FACE, FACE, 3), np.uint8)
+    for name, i in place.items():
+        pictures[i] = _decode(read, path, members.get(Path(name).name, name), FACE)
     return Pairs(
         pictures,
         np.array([place[row["a"]] for row in rows], np.intp),
@@ -158,10 +158,10 @@ def read_names(path: Path) -> frozenset[str]:
         InputError: the file is missing or has no such column.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return frozenset(row["person"] for row in csv.DictReader(file))
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path} is no table with a column `person`: {error}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a table with a column `person`") from None
+    return frozenset(row["person"] for row in rows_of(data, ["person"], str(path)))
 
 
 def kept_aside(people: Iterable[str], always: frozenset[str], share: float = 0.08) -> Iterator[bool]:

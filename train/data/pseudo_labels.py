@@ -7,6 +7,8 @@ ignored: neither face nor background. The same findings give landmarks to faces 
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,15 +194,19 @@ def cached_views(
     threshold: float = 0.15,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Detections]:
-    """`look` at every picture, kept in one `.npz` file a teacher and set of pictures under `folder`."""
-    parts = [*(p.name + str(p.rgb.shape) for p in pictures), str(views), str(threshold)]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    path = folder / f"{teacher.name.lower()}-{key}.npz"
-    if path.is_file():
-        with np.load(path) as stored:
-            splits = np.cumsum(stored["counts"])[:-1]
-            columns = [np.split(stored[name], splits) for name in ("boxes", "scores", "landmarks")]
-        return [Detections(*row) for row in zip(*columns, strict=True)]
+    """`look` at every picture, kept in one `.npz` file a teacher and set of pictures under `folder`.
+
+    Other pictures under the same names, as frames of two videos are, are another set. A file that is damaged is made
+    anew.
+    """
+    digest = hashlib.sha256(f"{views} {threshold}".encode())
+    for picture in pictures:
+        digest.update(f"\n{picture.name} {picture.rgb.shape} ".encode())
+        digest.update(np.ascontiguousarray(picture.rgb).data)
+    path = folder / f"{teacher.name.lower()}-{digest.hexdigest()[:16]}.npz"
+    found = _kept_views(path)
+    if found is not None:
+        return found
     found = []
     for number, picture in enumerate(pictures):
         found.append(look(teacher, picture, views, threshold))
@@ -215,3 +221,14 @@ def cached_views(
             landmarks=np.concatenate([f.landmarks for f in found]),
         )
     return found
+
+
+def _kept_views(path: Path) -> list[Detections] | None:
+    """What `cached_views` wrote; None where it is missing or damaged."""
+    try:
+        with np.load(path) as stored:
+            splits = np.cumsum(stored["counts"])[:-1]
+            columns = [np.split(stored[name], splits) for name in ("boxes", "scores", "landmarks")]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return [Detections(*row) for row in zip(*columns, strict=True)]

@@ -7,23 +7,23 @@ as a face. `NAME.xml` has pixels, and `difficult` boxes are ignored. A file lies
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from PIL import Image, UnidentifiedImageError
+from engine.errors import InputError
+from train.data.archive import Read
 
 FOLDERS = {"images": "labels", "JPEGImages": "Annotations"}
 Count = Callable[[str, str], None]
 """(cause, file name): counts one problem."""
 
 
-def side_file_entries(
-    names: Sequence[str], read: Callable[[str], bytes], suffixes: Sequence[str], count: Count
-) -> list[dict[str, Any]]:
+def side_file_entries(names: Sequence[str], read: Read, suffixes: Sequence[str], count: Count) -> list[dict[str, Any]]:
     """An entry for each picture that has a label file; none where there is no label file at all.
+
+    YOLO's boxes are `parts` of the picture as it is decoded, turned upright (`in_pixels`).
 
     Counted are pictures without a label file and label files without a picture (both left out), and empty ones (a
     picture without faces).
@@ -46,13 +46,17 @@ def side_file_entries(
         if label is None:
             count("image without a label file", picture)
             continue
-        data = read(label).decode("utf-8", "replace")
+        try:
+            data = read(label).decode("utf-8-sig", "replace")
+        except InputError:
+            count("unreadable label file", label)
+            continue
         if not data.strip():
             count("empty label file", label)
             entries.append({"image": picture, "boxes": [], "ignore": []})
             continue
         parse = _voc if label.lower().endswith(".xml") else _yolo
-        entry = parse(data, label, read(picture), count)
+        entry = parse(data, label, count)
         if entry is not None:
             entries.append({"image": picture, **entry})
     for label in sorted(labels - homes):
@@ -71,14 +75,9 @@ def _places(picture: str) -> list[str]:
     return [str(folder / (path.stem + suffix)) for folder in folders for suffix in (".txt", ".xml")]
 
 
-def _yolo(text: str, label: str, picture: bytes, count: Count) -> dict[str, Any] | None:
-    """Boxes in pixels from lines of parts."""
-    try:
-        with Image.open(io.BytesIO(picture)) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, OSError, ValueError):
-        return {"boxes": [], "ignore": []}  # the loader says that the picture cannot be read
-    boxes = []
+def _yolo(text: str, label: str, count: Count) -> dict[str, Any]:
+    """Boxes as parts of the picture."""
+    parts = []
     for line in text.splitlines():
         words = line.split()
         if not words:
@@ -88,11 +87,21 @@ def _yolo(text: str, label: str, picture: bytes, count: Count) -> dict[str, Any]
         except ValueError:
             count("malformed boxes", label)
             continue
-        boxes.append([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height])
-    return {"boxes": boxes, "ignore": [False] * len(boxes)}
+        parts.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+    return {"parts": parts, "ignore": [False] * len(parts)}
 
 
-def _voc(text: str, label: str, _: bytes, count: Count) -> dict[str, Any] | None:
+def in_pixels(parts: Sequence[Sequence[float]], width: int, height: int) -> list[list[float]]:
+    """Boxes as `clean_boxes` takes them, from parts of a picture of `width` × `height`.
+
+    Example:
+        >>> in_pixels([[0.25, 0.25, 0.5, 0.75]], 64, 48)
+        [[16.0, 12.0, 32.0, 36.0]]
+    """
+    return [[x1 * width, y1 * height, x2 * width, y2 * height] for x1, y1, x2, y2 in parts]
+
+
+def _voc(text: str, label: str, count: Count) -> dict[str, Any] | None:
     """Boxes and the picture's size from an annotation."""
     try:
         root = ElementTree.fromstring(text)
