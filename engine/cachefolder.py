@@ -26,11 +26,11 @@ def cache_folder(name: str, most: int = KEPT) -> Path | None:
         >>> cache_folder("openvino")  # doctest: +SKIP
         PosixPath('/home/yuri/.cache/iznet/openvino')
     """
-    folder = _caches() / "iznet" / name
     try:
+        folder = _caches() / "iznet" / name
         folder.mkdir(parents=True, exist_ok=True)
         files = sorted((entry.stat().st_mtime, entry.path) for entry in os.scandir(folder) if entry.is_file())
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: a user without a home, as in containers
         return None
     for _, path in files[:-most]:
         with suppress(OSError):  # another process was quicker

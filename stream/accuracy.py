@@ -212,14 +212,15 @@ def read_mot(path: Path) -> Boxes:
         if not line.strip() or line.startswith("#"):
             continue
         try:
-            frame, track, left, top, width, height, *rest = (float(v) for v in line.split(","))
-        except ValueError:
+            when, who, left, top, width, height, *rest = (float(v) for v in line.split(","))
+            frame, track = int(when), int(who)
+        except (ValueError, OverflowError):
             raise InputError(f"{path}, line {number}: not frame,id,left,top,width,height") from None
         if rest and rest[0] == 0:
             continue
-        if any(int(track) == other for other, _ in rows[int(frame) - 1]):
-            raise InputError(f"{path}, line {number}: track {int(track)} is on frame {int(frame)} twice")
-        rows[int(frame) - 1].append((int(track), [left - 1, top - 1, left - 1 + width, top - 1 + height]))
+        if any(track == other for other, _ in rows[frame - 1]):
+            raise InputError(f"{path}, line {number}: track {track} is on frame {frame} twice")
+        rows[frame - 1].append((track, [left - 1, top - 1, left - 1 + width, top - 1 + height]))
     return {
         frame: (np.array([r[0] for r in here], np.intp), np.array([r[1] for r in here], np.float32))
         for frame, here in sorted(rows.items())

@@ -29,7 +29,7 @@ def headline(result: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"{clip['frames']} frames of {clip['name']} ({clip['width']}x{clip['height']}, {clip['codec']}), "
+        f"{count(clip['frames'], 'frame')} of {clip['name']} ({clip['width']}x{clip['height']}, {clip['codec']}), "
         f"{settings['encoder']} {settings['preset']} crf {settings['crf']:g} on both sides, "
         f"threads of the networks: {threads}; medians of {count(settings['repeats'], 'turn')} on {host['cpu']}, "
         f"{count(host['cpus'], 'CPU')}, load {host['load_before']} before.\n\n"
@@ -40,7 +40,7 @@ def headline(result: Mapping[str, Any]) -> str:
         f"{surplus['total'] - surplus['without_startup']:.2f}, networks {surplus['networks']:.2f}, scaler "
         f"{surplus['scaler']:.2f}, the rest {surplus['rest']:.2f}. "
         f"First frame encoded {label['first_frame_seconds']:.1f} s after the start; at most "
-        f"{result['commands']['iznet label']['peak_mb']:.0f} MB; {label['dropped']} frames dropped. "
+        f"{result['commands']['iznet label']['peak_mb']:.0f} MB; {count(label['dropped'], 'frame')} dropped. "
         f"From decoding to record: p50 {queue['p50_ms']:.0f} ms, p95 {queue['p95_ms']:.0f}, p99 {queue['p99_ms']:.0f}."
     )
 

@@ -213,6 +213,17 @@ def test_what_is_kept_does_not_grow_without_end(tmp_path: Path, monkeypatch: pyt
     assert sorted(int(path.stem) for path in folder.iterdir()) == list(range(3, KEPT + 3))
 
 
+def test_who_has_no_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a user that it does not know."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder("openvino") is None
+
+
 def test_a_shape_that_the_inside_of_a_network_refuses(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info
     graph = helper.make_graph(

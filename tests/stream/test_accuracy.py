@@ -110,9 +110,10 @@ def test_mot_lines_are_read_from_one_and_bad_ones_named(tmp_path: Path) -> None:
     path.write_text("1,7,10,20,30,40\n1,7,10,20,30,40\n", "utf-8")
     with pytest.raises(InputError, match="line 2: track 7 is on frame 1 twice"):
         read_mot(path)
-    path.write_text("1,7,ten\n", "utf-8")
-    with pytest.raises(InputError, match="line 1"):
-        read_mot(path)
+    for line in ("1,7,ten", "1,nan,1,1,2,2", "inf,7,1,1,2,2"):
+        path.write_text(f"{line}\n", "utf-8")
+        with pytest.raises(InputError, match="line 1"):
+            read_mot(path)
 
 
 def test_an_exported_record_is_its_own_perfect_truth(tmp_path: Path) -> None:
