@@ -23,6 +23,8 @@ EMBEDDER = "train embedder --data no --teachers no --out run"
         (f"{DETECTOR} --export file", 5, "file: is a file; name a folder"),
         (f"{DETECTOR} --out file", 5, "file: is a file; name a folder"),
         (f"{DETECTOR} --show-batch sheet.jpg", 2, "--show-batch sheet.jpg: canvases are drawn as .png"),
+        (f"{DETECTOR} --arch mobilenet --gentle-from 0", 2, "--gentle-from: not for --arch mobilenet"),
+        (f"{DETECTOR} --gentle-from 1.5", 2, "1.5 is not in the range"),
         (f"{DETECTOR} --seed -1", 2, "-1 is not in the range"),
         (f"{EMBEDDER} --resume", 3, "there is no checkpoint run/checkpoint.npz"),
         (f"{EMBEDDER} --warm-start no.keras", 3, "--warm-start no.keras: no such file"),
