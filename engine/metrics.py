@@ -133,8 +133,11 @@ def bootstrap_ap(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of the average precision when the pictures are drawn anew with replacement."""
+    """Percentile interval of the average precision when the pictures are drawn anew with replacement; NaN where there
+    is no face to be found."""
     verdicts, scores, faces = _pooled(found, truths, iou, minimum)
+    if not faces.any():
+        return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     values = []
     for _ in range(rounds):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from engine.errors import InterruptedByUser, UsageError
+from engine.errors import UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
 from tools.train_one_grid import train_one_grid
@@ -84,6 +83,15 @@ def detector(
     """
     if arch not in DETECTORS:
         raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(DETECTORS)}")
+    if arch in ONE_GRID:
+        if show_batch is not None:
+            raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
+        if warm_start is not None:
+            raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
+        if bfloat16:
+            raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
+        if gentle_from is not None:
+            raise UsageError(f"--gentle-from: not for --arch {arch}, which has phases of its own")
     check_mix(mixed, warm_start, "detector.keras")
     if show_batch is not None and show_batch.suffix.lower() != ".png":
         raise UsageError(f"--show-batch {show_batch}: canvases are drawn as .png; choose this ending")
@@ -104,16 +112,6 @@ def detector(
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
     if arch in ONE_GRID:
-        if show_batch is not None:
-            raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
-        if warm_start is not None:
-            raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
-        if bfloat16:
-            raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
-        if gentle_from is not None:
-            raise UsageError(f"--gentle-from: not for --arch {arch}, which has phases of its own")
-        signal.signal(signal.SIGINT, _stop)
-        signal.signal(signal.SIGTERM, _stop)
         load = partial(
             load_data, data, unlabelled, teachers, out / "teachers", Recipe(seed=seed), click.echo, portraits
         )
@@ -128,8 +126,6 @@ def detector(
         write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.phase(0).augment, seed=seed))
         click.echo(f"{show_batch}: faces green, ignored ones grey")
         return
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
     teacher = DenseTeacher(teachers / "yunet_n.onnx", threads) if recipe.weights.teacher else None
     trainer = train_detector(
         pictures,
@@ -153,8 +149,3 @@ def detector(
             f"{export_to / 'detector.onnx'}: {digest[:16]}…, threshold {threshold} "
             f"(dev part: AP {curve.ap:.3f}, precision {precision:.3f}, recall {recall:.3f})"
         )
-
-
-def _stop(number: int, _: object) -> NoReturn:
-    """End after the step under way; the trainer writes its checkpoint on the way out."""
-    raise InterruptedByUser("stopped; every step made is in the checkpoint, go on with --resume")

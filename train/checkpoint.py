@@ -24,6 +24,11 @@ _RECORD = "record"
 _VERSION = 1
 
 
+def no_checkpoint(path: Path) -> InputError:
+    """What to say where there is none to go on from."""
+    return InputError(f"there is no checkpoint {path}; start without --resume")
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What a checkpoint file holds."""
@@ -88,7 +93,7 @@ def load(path: Path, architecture: str) -> Checkpoint:
             for key in sorted(k for k in file.files if k != _RECORD):
                 arrays.setdefault(key.rpartition("/")[0], []).append(file[key])
     except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}; start without --resume") from None
+        raise no_checkpoint(path) from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no whole checkpoint ({error}); delete it and start afresh") from error
     if head.get("version") != _VERSION:

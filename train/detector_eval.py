@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,19 +87,10 @@ def judge(
         size,
         contender.threshold,
         {name: average_precision(found, truths, minimum=least) for name, least in limits.items()},
-        {n: _interval(found, truths, least, rounds) for n, least in limits.items()} if rounds else {},
+        {n: bootstrap_ap(found, truths, minimum=least, rounds=rounds) for n, least in limits.items()} if rounds else {},
         recall_of_best(found, truths, BOXES, MAIN),
         found,
     )
-
-
-def _interval(
-    found: Sequence[Detections], truths: Sequence[FaceTruth], least: float, rounds: int
-) -> tuple[float, float]:
-    """`bootstrap_ap`, NaN without a word where no face is large enough."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
-        return bootstrap_ap(found, truths, minimum=least, rounds=rounds)
 
 
 def recall_of_best(found: Sequence[Detections], truths: Sequence[FaceTruth], count: int, minimum: float) -> float:

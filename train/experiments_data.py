@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from train.data.archive import rows_of
+from train.data.archive import rows_of_file
 from train.data.faces import CROP, FACE, FaceSet, read_faces
 
 SPLITS = ("train", "dev", "test")
@@ -36,12 +36,8 @@ def read_table(path: Path) -> list[tuple[str, str, str]]:
     Raises:
         InputError: it is missing, has other columns, or names another split than train, dev and test.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a table of people") from None
-    columns = ("person", "file", "split")
-    rows = [(row["person"], row["file"], row["split"]) for row in rows_of(data, columns, str(path))]
+    table = rows_of_file(path, ("person", "file", "split"), "a table of people")
+    rows = [(row["person"], row["file"], row["split"]) for row in table]
     if wrong := sorted({split for _, _, split in rows} - set(SPLITS)):
         raise InputError(f"{path}: the split {wrong[0]!r} is none of {', '.join(SPLITS)}")
     if not rows:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from engine.errors import InputError, InterruptedByUser, OutputError
 from engine.output_file import writing
+from train.checkpoint import no_checkpoint
 from train.output import write_whole
 
 Say = Callable[[str], None]
@@ -77,7 +78,7 @@ def check_begin(folder: Path, *, resume: bool, warm_start: Path | None = None, e
         if place is not None and place.exists() and not place.is_dir():
             raise OutputError(f"{place}: is a file; name a folder")
     if resume and not (folder / CHECKPOINT).is_file():
-        raise InputError(f"there is no checkpoint {folder / CHECKPOINT}; start without --resume")
+        raise no_checkpoint(folder / CHECKPOINT)
     if warm_start is not None and not warm_start.is_file():
         raise InputError(f"--warm-start {warm_start}: no such file")
 

@@ -72,6 +72,24 @@ def _of_macos(name: str) -> bool:
     return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
+def rows_of_file(path: Path, columns: Sequence[str], wanted: str) -> list[dict[str, str]]:
+    """`rows_of` a file.
+
+    Args:
+        path: of the file.
+        columns: that it has to have.
+        wanted: what to give instead, where it cannot be read.
+
+    Raises:
+        InputError: it cannot be read, is not UTF-8, no table, or has other columns.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give {wanted}") from None
+    return rows_of(data, columns, str(path))
+
+
 def rows_of(data: bytes, columns: Sequence[str], where: str) -> list[dict[str, str]]:
     """The rows of a table in UTF-8 with a header and commas, without the blank ones; what a row lacks is empty.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from train.data.archive import Read, files_of, rows_of
+from train.data.archive import Read, files_of, rows_of, rows_of_file
 from train.data.boxes import decode_image
 
 CROP = 128
@@ -157,11 +157,7 @@ def read_names(path: Path) -> frozenset[str]:
     Raises:
         InputError: the file is missing or has no such column.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a table with a column `person`") from None
-    return frozenset(row["person"] for row in rows_of(data, ["person"], str(path)))
+    return frozenset(row["person"] for row in rows_of_file(path, ["person"], "a table with a column `person`"))
 
 
 def kept_aside(people: Iterable[str], always: frozenset[str], share: float = 0.08) -> Iterator[bool]:
