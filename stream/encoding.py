@@ -8,6 +8,7 @@ context = plan.open()          # a fresh encoder; every one gives the same heade
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -17,12 +18,12 @@ import av
 import av.error
 import cv2
 from av.codec.context import Flags
-from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from engine.errors import IznetError, MissingError, UsageError
+from stream.cuda_context import accelerator
 from stream.encoders import ENCODERS, KINDS, Family, Kind, hardware, hardware_options
 from stream.probe import Colour, MasteringDisplay, VideoFacts
 
@@ -379,8 +380,8 @@ def _create(codec: str, on_gpu: bool = False) -> VideoCodecContext:
     if codec == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to the terminal past everything else
     try:
-        hwaccel = HWAccel("cuda", is_hw_owned=True) if on_gpu else None
-        context = av.CodecContext.create(codec, "w", hwaccel=hwaccel)
+        with accelerator() if on_gpu else nullcontext() as cuda:
+            context = av.CodecContext.create(codec, "w", hwaccel=cuda)
     except (av.error.FFmpegError, ValueError) as error:
         if on_gpu and isinstance(error, av.error.FFmpegError):
             raise MissingError(

@@ -173,9 +173,10 @@ def test_pyav_has_what_pictures_on_a_gpu_need() -> None:
     from av.codec.hwaccel import HWAccel, hwdevices_available
 
     assert "cuda" in hwdevices_available()
-    accelerator = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=True)
+    options: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"}
+    accelerator = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=True, options=options)
     assert accelerator.is_hw_owned
-    assert accelerator.options["primary_ctx"] == "1", "the context of the networks"
+    assert accelerator.options == options, "nothing of PyAV's own beside it: FFmpeg takes one of the two"
     decoders = [av.Codec(name, "r") for name in ("h264", "hevc", "vp9")]
     for codec in (*decoders, *(av.Codec(name, "w") for name in ("h264_nvenc", "hevc_nvenc"))):
         formats = [config.format for config in codec.hardware_configs]
@@ -186,7 +187,7 @@ def test_pyav_has_what_pictures_on_a_gpu_need() -> None:
     assert frame.planes[0].line_size >= 64
 
 
-def test_without_a_gpu_decoding_on_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_gpu_decoding_on_it_says_what_is_missing(tmp_path: Path) -> None:
     from engine import cuda_driver
     from engine.errors import MissingError
     from stream.nvdec import opened_on_gpu
@@ -196,7 +197,7 @@ def test_without_a_gpu_decoding_on_it_says_what_to_do(tmp_path: Path) -> None:
         cuda_driver.library()
         pytest.skip("there is an NVIDIA driver here")
     clip = media.write(tmp_path / "a.mkv", media.Video(frames=2, width=64, height=48))
-    with pytest.raises(MissingError, match=r"FFmpeg cannot decode on the GPU \(.*\); use --device cpu"):
+    with pytest.raises(MissingError, match=r"there is no NVIDIA driver here \(.*\)"):
         opened_on_gpu(clip).__enter__()
 
 

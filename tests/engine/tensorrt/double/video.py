@@ -7,8 +7,10 @@ as nobody holds the picture. An encoder reads when it is called.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream import encoders, encoding, source
+from stream import cuda_context, encoders, encoding, nvdec, source
 from stream.planes import PixelLayout
 from stream.probe import opened
 from tests.engine.tensorrt.double.machine import Machine, Op
@@ -124,6 +126,24 @@ class CudaPicture:
         return made.reformat(format=format)
 
 
+class Accelerator:
+    """What PyAV's `HWAccel` is, as far as FFmpeg's choice of a context goes (libavutil/hwcontext_cuda.c)."""
+
+    def __init__(self, machine: Machine, kind: str, options: dict[str, str], **_: bool) -> None:
+        assert kind == "cuda"
+        self._machine = machine
+        self._options = {"primary_ctx": "1"} | options  # the first is PyAV's own for pictures that stay there
+
+    def create(self, codec: av.Codec) -> None:
+        """FFmpeg's device for a codec."""
+        primary, current = (self._options.get(name, "0") == "1" for name in ("primary_ctx", "current_ctx"))
+        assert primary != current
+        if primary and self._machine.retained:  # with other flags than those that FFmpeg wants of it
+            raise av.error.OSError(errno.ENOTSUP, "Operation not supported")
+        if current:
+            self._machine.need_context(f"FFmpeg's {codec.name} was opened")
+
+
 class Encoder:
     """What PyAV's encoder context is with frames on a GPU: x264 does the work."""
 
@@ -169,12 +189,21 @@ def video(machine: Machine) -> Iterator[None]:
             there = machine.nvdec and self.on_gpu and not self._deinterlace and picture.format.name in FORMATS
             yield CudaPicture(machine, picture) if there else picture
 
+    def opened_there(path: Any, cuda: Any) -> Any:
+        cuda.create(av.Codec("h264", "r"))
+        return opened(path)
+
     def created(codec: str, on_gpu: bool = False) -> Any:
-        return Encoder(machine) if on_gpu else create(codec)
+        if not on_gpu:
+            return create(codec)
+        with cuda_context.accelerator() as cuda:
+            cuda.create(av.Codec("libx264", "w"))
+        return Encoder(machine)
 
     kind = encoders.Kind("libx264", "h264", "veryfast", 20, ("yuv420p", "yuv444p"), "NVIDIA")
     with ExitStack() as stack:
-        stack.enter_context(patch.object(source, "opened_on_gpu", opened))
+        stack.enter_context(patch.object(cuda_context, "HWAccel", partial(Accelerator, machine)))
+        stack.enter_context(patch.object(nvdec, "opened", opened_there))
         stack.enter_context(patch.object(source.FileSource, "_decode", decoded))
         stack.enter_context(patch.object(encoding, "_create", created))
         stack.enter_context(patch.dict(encoders.KINDS, {"nvenc": kind}))
