@@ -188,10 +188,11 @@ class TensorRTSession:
         if key not in worker.lanes:
             with self._lock:
                 context = self._engine().create_execution_context()
-            if context is None:
-                raise RuntimeError(f"{self.model.name}: TensorRT makes no execution context: {complaint()}")
-            if profile and not context.set_optimization_profile_async(profile, worker.stream.handle):
-                raise RuntimeError(f"{self.model.name}: TensorRT does not take profile {profile}: {complaint()}")
+                if context is None:
+                    raise RuntimeError(f"{self.model.name}: TensorRT makes no execution context: {complaint()}")
+                # Profile 0 as well: only the first context of an engine has it by itself.
+                if not context.set_optimization_profile_async(profile, worker.stream.handle):
+                    raise RuntimeError(f"{self.model.name}: TensorRT does not take profile {profile}: {complaint()}")
             worker.lanes[key] = _Lane(context, exact)
         return worker.lanes[key]
 

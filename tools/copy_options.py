@@ -77,8 +77,8 @@ def decoder_option(command: Command) -> Command:
         default="auto",
         show_default=True,
         help="auto is software (with --device gpu: nvdec, where it takes the video); hardware is the first chip that "
-        "does, else software, and says so. A chip that is named is used, or the command fails. Not tried on hardware "
-        "yet.",
+        "does, else software, and says so. A chip that is named is used, or the command fails. Of the chips only "
+        "NVDEC has been tried.",
     )(command)
 
 

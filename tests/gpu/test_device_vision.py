@@ -33,6 +33,7 @@ from engine.errors import MissingError
 from engine.gallery import Gallery
 from stream import label_video, read_tracks
 from stream.device_pictures import device_frame
+from stream.encoders import KINDS
 from stream.encoding import EncoderSettings
 from stream.eyes import HostEyes
 from stream.frames import Frame
@@ -43,6 +44,7 @@ from stream.shots import GRID
 from stream.source import FileSource
 from tests.gpu.test_tensorrt import free_memory
 from tests.stream.compared import faces_compared
+from tools.health import encoder
 
 pytestmark = pytest.mark.gpu
 ROUNDS = 200
@@ -171,6 +173,8 @@ def test_a_video_from_nvdec_to_nvenc(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The names of the CPU, and nothing crosses over but cells, claims, embeddings, and each name's bitmap once."""
+    if not (there := encoder("nvenc", KINDS["nvenc"])).ok:
+        pytest.skip(f"{there.detail}; GPUs for data centres, such as the A100 and the H100, have no NVENC")
     claimed: list[int] = []
     masks: dict[object, int] = {}
     result_of, put = device_vision._Claims.result, device_vision._Held.mask

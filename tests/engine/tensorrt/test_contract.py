@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import av.error
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from engine.runtime import Precision, TensorSpec, open_session
 from engine.tensorrt_session import TensorRTRequest, TensorRTSession
 from tests.engine.tensorrt.double import ContractViolation, Machine
 from tests.engine.tensorrt.double.twice import want_engine
+from tests.engine.tensorrt.double.video import Accelerator
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """After a fault, what is given back is given back wrongly."""
@@ -74,6 +77,31 @@ def test_a_shape_outside_the_profile(faulty: Machine, detector_file: Path, monke
     request = request_of(session, (1, 512, 512, 3))
     with pytest.raises(ContractViolation, match="outside profile 0"):
         request.start()
+
+
+def test_a_second_context_without_a_profile(faulty: Machine, detector_file: Path) -> None:
+    session = opened(detector_file)
+    with session.gpu.current():
+        first, second = (session._engine().create_execution_context() for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert first.set_input_shape("images", (1, 64, 64, 3))
+        with pytest.raises(ContractViolation, match="without a profile"):
+            second.set_input_shape("images", (1, 64, 64, 3))
+        del first, second
+
+
+def test_decoding_in_a_context_that_ffmpeg_refuses(faulty: Machine, detector_file: Path) -> None:
+    """FFmpeg's own way to the primary context, once the networks are in it; and no way outside of it."""
+    opened(detector_file)
+    codec = av.Codec("h264", "r")
+    with pytest.raises(av.error.OSError, match="not supported"):
+        Accelerator(faulty, "cuda", {}).create(codec)
+    joining = Accelerator(faulty, "cuda", {"primary_ctx": "0", "current_ctx": "1"})
+    with pytest.raises(ContractViolation, match="primary context is not current"):
+        joining.create(codec)
+    with open_device().current():
+        joining.create(codec)
 
 
 def test_a_wrong_dtype(faulty: Machine, detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

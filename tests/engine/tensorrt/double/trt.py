@@ -296,6 +296,7 @@ def tensorrt(machine: Machine) -> ModuleType:
             self.values = {value.name: value for value in [*network.graph.input, *network.graph.output]}
             self.inputs = [value.name for value in network.graph.input]
             self.outputs = [value.name for value in network.graph.output]
+            self.contexts = 0
 
         @property
         def num_io_tensors(self) -> int:
@@ -318,12 +319,13 @@ def tensorrt(machine: Machine) -> ModuleType:
 
         def create_execution_context(self) -> ExecutionContext:
             machine.need_context("an execution context was made")
-            return ExecutionContext(self)
+            self.contexts += 1
+            return ExecutionContext(self, None if self.contexts > 1 else 0)
 
     class ExecutionContext:
-        def __init__(self, engine: CudaEngine) -> None:
+        def __init__(self, engine: CudaEngine, profile: int | None) -> None:
             self._engine = engine
-            self._profile = 0
+            self._profile = profile
             self._shapes: dict[str, Shape] = {}
             self._addresses: dict[str, int] = {}
             self._computed: dict[tuple[tuple[str, Shape], ...], dict[str, Shape]] = {}
@@ -345,6 +347,8 @@ def tensorrt(machine: Machine) -> ModuleType:
             machine.need_context("a shape was set")
             if name not in self._engine.inputs:
                 raise machine.violation(f"{name!r} is no input")
+            if self._profile is None:
+                raise machine.violation("an engine's second context was used without a profile: it has none by itself")
             least, _, most = self._engine.header["profiles"][self._profile][name]
             inside = len(shape) == len(least) and all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True))
             if not inside:
