@@ -6,7 +6,6 @@ a batch depends on the seed and the step alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -43,12 +42,11 @@ from train.data.pseudo_labels import (
     pseudo_label,
 )
 from train.detections import find_faces
-from train.loop import Logged, Say, go_on, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps, write_recipe
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.mixing import mixed
 from train.models.detector import STRIDES, build_detector
 from train.models.layers import arithmetic
-from train.output import write_whole
 from train.saved_network import saved_network
 
 
@@ -385,7 +383,7 @@ def train_detector(
     earlier = trainer.weights_of(warm_start) if warm_start is not None and needed else None
     if earlier is not None and not resume:
         trainer.begin_with(earlier)
-    write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
+    write_recipe(folder, asdict(recipe), resume=resume, say=say)
 
     batches = ahead(Canvases(data.pool(recipe), recipe, teacher), trainer.step, recipe.steps, workers)
 

@@ -8,7 +8,7 @@ with warm-up; an average of the weights is kept, which is what gets shipped. The
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from train.ahead import ahead
 from train.checkpoint import Kept
 from train.compiled_step import CompiledStep
 from train.data.views import Strength, ViewMaker, Views
-from train.loop import Logged, Say, go_on, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps, write_recipe
 from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
@@ -185,6 +185,7 @@ def train_embedder(
     prepare_folder(work, resume=resume)
     trainer = Trainer(recipe, teach, bank, None if resume else begin)
     spent = go_on(trainer, work, say) if resume else 0.0
+    write_recipe(work, asdict(recipe), resume=resume, say=say)
     batches = ahead(views, trainer.step, recipe.steps, workers)
 
     def rest(due: Logged) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from train.embedder_data import (
 )
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
-from train.embedder_warm import go_on, mix, warm_start
+from train.embedder_warm import go_on, mix, take_body, warm_start
 from train.export import export_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign
@@ -128,6 +128,9 @@ def train_and_export(
         InputError: an archive, a teacher or `weights` is missing or damaged; nothing to resume from.
         OutputError: `work` cannot be written.
     """
+    if resume and weights is not None and mixed < 1:
+        # What cannot be mixed in the end should be known before hours are spent.
+        take_body(recipe.design.build(), weights)
     split, asked = prepare(data), Teachers(teachers)
     check_measurable(split.dev, f"{data}: {DEV}")
     check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")

@@ -63,9 +63,18 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
     Raises:
         InputError: no such file, damaged, or of another form.
     """
+    take_body(network, earlier)
+    fit_head(network, faces, targets)
+
+
+def take_body(network: keras.Model, earlier: Path) -> None:
+    """Give `network` in place the weights of an earlier one of the same form, but for the last layer.
+
+    Raises:
+        InputError: no such file, damaged, or of another form.
+    """
     with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as trained:
         take_layers(network, trained, lambda name: name != HEAD)
-    fit_head(network, faces, targets)
 
 
 def mix(

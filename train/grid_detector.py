@@ -10,7 +10,6 @@ step alone, and a resumed run gives the same batches as one that was never inter
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -33,12 +32,11 @@ from train.data.detection_augment import AugmentSettings, Pool, Sample, make_sam
 from train.data.grid import FACES, decode_grid, encode_grid
 from train.detections import padded
 from train.detector import DetectionData, vars_of
-from train.loop import Logged, Say, go_on, prepare_folder, run_steps
+from train.loop import Logged, Say, go_on, prepare_folder, run_steps, write_recipe
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.grid_detector import Backbone, build_grid_detector
 from train.models.layers import measure_averages
-from train.output import write_whole
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 SIDE = FACES.picture
@@ -295,7 +293,7 @@ def train_grid_detector(
     spent = go_on(trainer, folder, say) if resume else 0.0
     true, pseudo = ([only_sharp(p, recipe.sharp) for p in group] for group in (data.true, data.pseudo))
     pool = Pool(true, pseudo, recipe.true_share, data.portraits)
-    write_whole(folder / "recipe.json", json.dumps({**asdict(recipe), "pictures": recipe.pictures}, indent=1))
+    write_recipe(folder, {**asdict(recipe), "pictures": recipe.pictures}, resume=resume, say=say)
 
     canvases = GridCanvases(pool, recipe)
     batches = ahead(canvases, trainer.step, recipe.steps, workers)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,35 @@ def go_on(trainer: Steps, folder: Path, say: Say) -> float:
     _shorten(folder / "log.jsonl", trainer.step)
     say(f"resumed at step {trainer.step}")
     return spent
+
+
+def write_recipe(folder: Path, recipe: Mapping[str, Any], *, resume: bool, say: Say) -> None:
+    """Keep what a training is done with in `recipe.json`, and say what is another than before where it goes on.
+
+    Args:
+        folder: of the training.
+        recipe: plain values for JSON.
+        resume: whether it goes on.
+        say: where a line goes, such as `from here on: seed 9 (was 7)`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    file, now = folder / "recipe.json", json.loads(json.dumps(recipe))
+    if resume and file.is_file():
+        changed = [f"{name} {now[name]} (was {was})" for name, was in _kept(file).items() if now.get(name, was) != was]
+        if changed:
+            say(f"from here on: {', '.join(changed)}")
+    write_whole(file, json.dumps(now, indent=1))
+
+
+def _kept(recipe: Path) -> dict[str, Any]:
+    """What a recipe was; nothing where that cannot be read any more."""
+    try:
+        values = json.loads(recipe.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _shorten(log: Path, step: int) -> None:

@@ -26,7 +26,7 @@ from train.data.boxes import unknown_landmarks
 from train.data.grid import decode_grid
 from train.data.rectangles import PLOTS, SIDE, Plot, encode_plots, random_plots
 from train.detector_sheets import write_png
-from train.loop import Say, go_on, prepare_folder, run_steps
+from train.loop import Say, go_on, prepare_folder, run_steps, write_recipe
 from train.loss_curve import draw_loss_curve
 from train.losses.yolo import YoloWeights, yolo_loss
 from train.models.layers import arithmetic
@@ -199,7 +199,7 @@ def train_rectangles(
     trainer = RectanglesTrainer(recipe)
     if resume:
         go_on(trainer, folder, say)
-    write_whole(folder / "recipe.json", json.dumps(asdict(recipe), indent=1))
+    write_recipe(folder, asdict(recipe), resume=resume, say=say)
     run_steps(
         trainer,
         recipe.steps,

@@ -17,6 +17,7 @@ from engine.errors import InputError  # noqa: E402
 from train.data.dlib_network import Convolution, DlibNetwork  # noqa: E402
 from train.data.views import Views  # noqa: E402
 from train.embedder import Recipe, Trainer  # noqa: E402
+from train.embedder_recipe import train_and_export  # noqa: E402
 from train.embedder_warm import fit_head, go_on, measure_statistics, mix, warm_start  # noqa: E402
 from train.models.dlib_resnet import MEAN, DlibDesign, load_dlib_weights  # noqa: E402
 
@@ -150,3 +151,12 @@ def test_mixing_needs_something_to_mix_with(tmp_path: Path, capsys: pytest.Captu
     folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
     assert run(["train", "embedder", *folders, "--mix", "0.4"]) == 2
     assert "--warm-start embedder.keras" in capsys.readouterr().err
+
+
+def test_what_cannot_be_mixed_is_refused_before_a_training_goes_on(tmp_path: Path) -> None:
+    replace(DESIGN, channels=(4, 8)).build().save(tmp_path / "other.keras")
+    recipe = Recipe(steps=3, batch=4, warm_up=1, design=DESIGN)
+    with pytest.raises(InputError, match=r"other\.keras"):  # and not that there is nothing to learn from
+        train_and_export(
+            tmp_path / "no data", tmp_path, tmp_path, recipe, tmp_path / "other.keras", mixed=0.5, resume=True
+        )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InputError, InterruptedByUser, OutputError
-from train.loop import check_begin, go_on, prepare_folder, run_steps, undisturbed
+from train.loop import check_begin, go_on, prepare_folder, run_steps, undisturbed, write_recipe
 
 
 class Counter:
@@ -125,6 +125,21 @@ def test_the_log_goes_on_where_the_checkpoint_does(tmp_path: Path) -> None:
     log.unlink()
     go_on(Restored(), tmp_path, said.append)
     assert said == ["resumed at step 4"] * 2
+
+
+def test_what_is_another_than_before_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = {"seed": 7, "rate": 0.1, "phases": (1, 2)}
+    write_recipe(tmp_path, first, resume=True, say=said.append)
+    write_recipe(tmp_path, first, resume=True, say=said.append)
+    assert not said
+    write_recipe(tmp_path, {**first, "seed": 9, "rate": 0.2, "new": True}, resume=True, say=said.append)
+    assert said == ["from here on: seed 9 (was 7), rate 0.2 (was 0.1)"]
+    assert json.loads((tmp_path / "recipe.json").read_text("utf-8"))["seed"] == 9
+    write_recipe(tmp_path, first, resume=False, say=said.append)
+    (tmp_path / "recipe.json").write_text("{", "utf-8")
+    write_recipe(tmp_path, first, resume=True, say=said.append)
+    assert len(said) == 1, "another training, or one whose recipe is lost, goes on from nothing"
 
 
 def test_what_cannot_begin_is_refused_before_any_work(tmp_path: Path) -> None:
