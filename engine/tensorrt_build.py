@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,13 +69,30 @@ def build_plan(
     """
     source = rewritten(model, precision)
     monitor = _monitor(progress)
-    with device.current():
-        plan = _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
+
+    def build() -> bytes | None:
+        with device.current():
+            return _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
+
+    plan = _aside(build, monitor)
     if monitor.failure is not None:
         raise monitor.failure
-    if plan is None:
-        raise InputError(f"{model.path}: TensorRT cannot build an engine of it in {precision}: {complaint()}")
+    assert plan is not None
     return plan
+
+
+def _aside(build: Callable[[], bytes | None], monitor: Any) -> bytes | None:
+    """Build in a thread of its own. Ctrl-C reaches the main thread in whatever Python code it is in; were that TensorRT
+    calling back, it would be printed, and lost."""
+    with ThreadPoolExecutor(1, "tensorrt-build") as pool:
+        future = pool.submit(build)
+        while True:
+            try:
+                return future.result()
+            except KeyboardInterrupt as interrupt:
+                if future.done():
+                    raise
+                monitor.failure = interrupt  # the builder asks at its next step
 
 
 def _built(
@@ -86,7 +104,10 @@ def _built(
     timings: Path | None,
     monitor: Any,
 ) -> bytes | None:
-    """A function of its own, so that the builder and what belongs to it end while the context is still current."""
+    """The plan; None where the monitor ended the build.
+
+    A function of its own, so that the builder and what belongs to it end while the context is still current.
+    """
     import tensorrt as trt
 
     builder = trt.Builder(logger())
@@ -113,9 +134,13 @@ def _built(
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     plan = builder.build_serialized_network(network, config)
-    if plan is not None and timings is not None:
+    if monitor.failure is not None:
+        return None
+    if plan is None:
+        raise InputError(f"{model.path}: TensorRT cannot build an engine of it in {precision}: {complaint()}")
+    if timings is not None:
         _write(timings, bytes(cache.serialize()))
-    return None if plan is None else bytes(plan)
+    return bytes(plan)
 
 
 def _read(timings: Path | None) -> bytes:

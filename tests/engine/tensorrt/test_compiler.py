@@ -8,6 +8,8 @@ and is not run. The builder's other half, which times kernels on a GPU, is Tenso
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from engine.modelfile import ModelFile
 from engine.tensorrt_build import build_plan
 from engine.tensorrt_precision import GpuPrecision
 from engine.tensorrt_profile import Profile, default_profiles
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 
@@ -82,6 +85,41 @@ def test_progress_and_what_ends_it(compiler: Any, detector_file: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         plan_of(model, "f32", default_profiles(model, 128), progress=interrupted)
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+import tensorrt_rtx_bindings
+sys.modules["tensorrt"] = tensorrt_rtx_bindings
+from engine.modelfile import ModelFile
+from engine.tensorrt_library import logger
+from engine.tensorrt_profile import default_profiles
+from tests.engine.tensorrt.test_compiler import plan_of
+
+said = []
+
+def log(self, severity, message):
+    said.append(message)
+    if len(said) == 9:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # Python is told between two of its steps
+
+type(logger()).log = log
+model = ModelFile.read(Path(sys.argv[1]))
+try:
+    plan_of(model, "f32", default_profiles(model, 128))
+except KeyboardInterrupt:
+    print("interrupted after", len(said))
+"""
+
+
+def test_ctrl_c_is_not_lost_where_it_comes_while_tensorrt_calls_back(compiler: Any, detector_file: Path) -> None:
+    """TensorRT prints what is raised in its logger, and goes on."""
+    words = [sys.executable, "-W", "ignore", "-c", INTERRUPTED, str(detector_file)]
+    ended = subprocess.run(words, capture_output=True, encoding="utf-8", cwd=ROOT, timeout=120, check=True)
+    assert re.fullmatch(r"interrupted after \d+\n", ended.stdout)
+    assert "KeyboardInterrupt" not in ended.stderr
 
 
 def test_what_it_cannot_read_is_told_with_its_reason(
