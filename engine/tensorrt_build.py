@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import tensorrt
 
 log = logging.getLogger(__name__)
+BEAT = 30.0
+"""Seconds after which somebody who sees no progress is told that it goes on."""
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, steps done, steps in all); from any thread."""
 
@@ -58,7 +61,7 @@ def build_plan(
         device: whose GPU it is built on, and for.
         options: None takes the defaults.
         timings: a file that keeps how fast each layer was, which makes the next build quick; made if need be.
-        progress: told how far it is.
+        progress: told how far it is; None says on the log now and then that it goes on.
 
     Returns:
         The plan: what `trtexec --loadEngine` reads.
@@ -74,25 +77,39 @@ def build_plan(
         with device.current():
             return _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
 
-    plan = _aside(build, monitor)
+    started = time.monotonic()
+
+    def beat() -> None:
+        if progress is None:
+            log.warning("still building the engine of %s: %.0f s so far", model.name, time.monotonic() - started)
+
+    plan = _aside(build, monitor, beat)
     if monitor.failure is not None:
         raise monitor.failure
     assert plan is not None
     return plan
 
 
-def _aside(build: Callable[[], bytes | None], monitor: Any) -> bytes | None:
+def _aside(build: Callable[[], bytes | None], monitor: Any, beat: Callable[[], None]) -> bytes | None:
     """Build in a thread of its own. Ctrl-C reaches the main thread in whatever Python code it is in; were that TensorRT
-    calling back, it would be printed, and lost."""
+    calling back, it would be printed, and lost.
+
+    Args:
+        build: gives the plan.
+        monitor: ends it at its next step, where it has a `failure`.
+        beat: called every `BEAT` seconds meanwhile.
+    """
     with ThreadPoolExecutor(1, "tensorrt-build") as pool:
         future = pool.submit(build)
         while True:
             try:
-                return future.result()
+                if wait([future], BEAT).done:
+                    return future.result()
+                beat()
             except KeyboardInterrupt as interrupt:
                 if future.done():
                     raise
-                monitor.failure = interrupt  # the builder asks at its next step
+                monitor.failure = interrupt
 
 
 def _built(

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engine import tensorrt_engines
+from engine import tensorrt_build, tensorrt_engines
 from engine.cuda_device import close_device, open_device
 from engine.engine_cache import EngineCache, EngineKey
 from engine.errors import InputError, MissingError, UsageError
@@ -81,6 +82,22 @@ def test_tells_how_far_it_is(machine: Machine, model: ModelFile) -> None:
     build(model, progress=lambda *step: told.append(step))
     assert [step for step in told if step[0] == "Building"][::4] == [("Building", 0, 4), ("Building", 4, 4)]
     assert {part for part, _, _ in told} == {"Building"}, "what goes on inside a part is not told"
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["progress", "log"])
+def test_a_long_build_is_no_silence(
+    machine: Machine,
+    model: ModelFile,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    shown: bool,
+) -> None:
+    monkeypatch.setattr(tensorrt_build, "BEAT", 0.001)
+    build(model, progress=(lambda *_: time.sleep(0.01)) if shown else None)
+    said = [
+        line for line in caplog.messages if line.startswith(f"still building the engine of {model.name}: 0 s so far")
+    ]
+    assert bool(said) != shown
 
 
 def test_ctrl_c_ends_a_build_at_its_next_step(machine: Machine, model: ModelFile) -> None:
