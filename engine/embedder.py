@@ -123,11 +123,13 @@ class Embedder(Network):
             threads = threads_beside_video()
         return cls(open_session(file, device, backend, precision, threads))
 
-    def embed(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(self, faces: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.float32]:
         """The embeddings of aligned faces.
 
         Args:
             faces: uint8 `[N,112,112,3]` RGB, from `align_face`. N may be 0.
+            mirrored: look at each a second time, mirrored, and give the direction of the sum. That takes twice as long
+                and is surer; either kind may be compared with the other.
 
         Returns:
             float32 `[N,D]` unit vectors; the cosine of two is their dot product.
@@ -137,6 +139,8 @@ class Embedder(Network):
         """
         if faces.dtype != np.uint8 or faces.shape[1:] != (SIZE, SIZE, 3):
             raise ValueError(f"expected uint8 [N,{SIZE},{SIZE},3], got {faces.dtype} {faces.shape}")
+        if mirrored:
+            return unit(self.embed(faces) + self.embed(faces[:, :, ::-1]))
 
         def jobs() -> Iterator[EmbeddingJob]:
             for start in range(0, len(faces), _BATCH):

@@ -254,8 +254,8 @@ def assemble(
         rules: see `enroll`.
 
     Raises:
-        InputError: nobody with a usable photo, a name that differs from one in the gallery only in case, a gallery of
-            another embedder, or a cohort that does not fit.
+        InputError: nobody with a usable photo, be it one of those in the gallery, a name that differs from one there
+            only in case, a gallery of another embedder, or a cohort that does not fit.
     """
     known: dict[str, Photos] = {}
     if base is not None:
@@ -268,7 +268,8 @@ def assemble(
     for name in looked.people:
         mine = [photo for photo in photos if photo.person == name]
         fresh[name] = _choose(mine, known.get(name), embedder, skipped, notes)
-    duplicates += _drop_same_pictures(known, fresh, skipped)
+    again, shared = _drop_same_pictures(known, fresh, skipped)
+    duplicates += shared
     together = {
         name: Photos.join([p for p in (known.get(name), fresh.get(name)) if p is not None])
         for name in sorted({*known, *fresh})
@@ -276,7 +277,7 @@ def assemble(
     used = {
         name: _drop_wrong(name, every, embedder.threshold, skipped) for name, every in together.items() if len(every)
     }
-    if not any(map(len, fresh.values())):
+    if not again and not any(map(len, fresh.values())):
         raise InputError(f"{looked.root}: no usable photo of anybody{_first_reasons(skipped)}")
     left = {skip.file for skip in skipped}
     gallery = Gallery.build(
@@ -344,19 +345,24 @@ def _not_several(others: Sequence[str]) -> str:
 
 def _drop_same_pictures(
     known: dict[str, Photos], fresh: dict[str, Photos], skipped: list[Skipped]
-) -> list[tuple[str, ...]]:
-    """Drop from `fresh` what is one picture saved twice, adding to `skipped`; also the groups that people share."""
+) -> tuple[int, list[tuple[str, ...]]]:
+    """Drop from `fresh` what is one picture saved twice, adding to `skipped`; also how many of a person's photos were
+    known as theirs, and the groups that people share."""
     parts = [(name, photos, old) for old, group in ((True, known), (False, fresh)) for name, photos in group.items()]
     every = Photos.join([photos for _, photos, _ in parts])
     whose = np.repeat(np.arange(len(parts)), [len(photos) for _, photos, _ in parts])
     dropped: dict[int, str] = {}
+    again: set[int] = set()
     shared: list[tuple[str, ...]] = []
     for i, j in same_pictures(every.embeddings, every.landmarks).tolist():
         (first, _, old), (second, _, also_old) = parts[whose[i]], parts[whose[j]]
         if also_old or (first == second and i in dropped):
             continue
         if first == second:
-            dropped.setdefault(j, f"nearly the same picture as {every.files[i]}")
+            if old:
+                again.add(j)
+            what = "enrolled already, as" if old else "nearly the same picture as"
+            dropped.setdefault(j, f"{what} {every.files[i]}")
             continue
         dropped[j] = "nearly " + _not_several([every.files[i]])
         if not old:
@@ -368,7 +374,7 @@ def _drop_same_pictures(
     for n, (name, photos, old) in enumerate(parts):
         if not old:
             fresh[name] = photos.select(keep[whose == n])
-    return shared
+    return len(again), shared
 
 
 def _drop_wrong(name: str, photos: Photos, threshold: float, skipped: list[Skipped]) -> Photos:

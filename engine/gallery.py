@@ -363,7 +363,8 @@ class Gallery:
             raise InputError(f"{path}: {error}") from None
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
-                f"{path}: not a gallery, or a damaged one ({error}); make it again with: iznet enroll"
+                f"{path}: not a gallery, or a damaged one ({error}); make it again with: "
+                "iznet enroll PHOTOS -o NAME.gallery"
             ) from None
         if embedder is not None:
             gallery.check_embedder(embedder, path)
@@ -408,7 +409,9 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make a gallery with: iznet enroll PHOTOS -o {path}") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; make a gallery of it with: iznet enroll {path}") from None
+        raise InputError(
+            f"{path}: is a folder; make a gallery of it with: iznet enroll {path} -o NAME.gallery"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
@@ -477,6 +480,11 @@ def _check(gallery: Gallery) -> None:
         raise ValueError("its landmarks or thumbnails do not fit its photos")
     if any(not 0 <= p.medoid < len(p.photos) for p in persons):
         raise ValueError("a medoid is missing")
+    if len(set(gallery.people)) < len(persons):  # a change would keep only the last of them
+        raise ValueError("two of its people have one name")
+    made = (gallery.embedder, gallery.embedder_sha256, gallery.made_by, gallery.calibration.source)
+    words = [*gallery.people, *(photo for p in persons for photo in p.photos), *made, gallery.calibration.reason]
+    "".join(words).encode()  # a ValueError at half a character, which JSON can spell and no file can hold
     measures = [gallery.threshold, *(m for p in persons for m in (p.spread, p.radius))]
     measures += [value for value in asdict(gallery.calibration).values() if isinstance(value, float)]
     if not all(map(math.isfinite, measures)):

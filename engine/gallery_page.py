@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.alignment import align_face
 from engine.calibration import self_test
 from engine.enrolment_report import PersonReport, describe, threshold_lines
-from engine.errors import IznetError
+from engine.errors import InputError, IznetError
 from engine.gallery import Gallery, distance
 from engine.images import load_image
 from engine.output_file import check_output, write_output
@@ -110,8 +110,12 @@ def write_page(
         How many faces are on it.
 
     Raises:
+        InputError: `photos` is no folder.
         OutputError: it exists or cannot be written, or is one of the photos or of the files that it is `made_from`.
     """
+    if photos is not None and not photos.is_dir():
+        what = "is a file" if photos.exists() else "no such folder"
+        raise InputError(f"{photos}: {what}; name the folder that the gallery was enrolled from")
     pictures = [photos / photo for person in gallery.persons for photo in person.photos] if photos else []
     check_output(path, overwrite, [*made_from, *pictures])
     faces = find_faces(gallery, photos)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from engine.errors import InputError, MissingError
+from engine.errors import InputError, IznetError, MissingError
 from engine.wording import install
 
 MAX_PIXELS = 160_000_000
@@ -22,6 +22,17 @@ SUFFIXES = frozenset(
     | _HEIF
 )
 """Endings of picture files, in lower case. `load_image` goes by the contents; this only tells a photo from a video."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each EXIF orientation upright; 1 is."""
 
 
 def load_image(path: Path | str) -> NDArray[np.uint8]:
@@ -50,7 +61,8 @@ def load_image(path: Path | str) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             head = file.read(32)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        lost = "a link that leads nowhere; point it to a picture" if path.is_symlink() else "no such file"
+        raise InputError(f"{path}: {lost}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a picture") from None
     except OSError as error:
@@ -68,15 +80,16 @@ def load_image(path: Path | str) -> NDArray[np.uint8]:
                     raise InputError(_too_large(path, f"{image.width}x{image.height}"))
                 image.seek(0)
                 image.load()
-                return _rgb(ImageOps.exif_transpose(image))
+                return _rgb(upright(image))
+    except IznetError:
+        raise
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a picture that can be read; save it as JPEG or PNG") from None
     except Image.DecompressionBombError:
         raise InputError(_too_large(path, "far too many")) from None
     except MemoryError:
         raise InputError(f"{path}: does not fit into memory; scale it down") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError) as error:
-        # What Pillow's decoders raise at damaged files, across its formats.
+    except Exception as error:  # at damaged files every decoder of Pillow's raises what it likes
         raise InputError(f"{path}: damaged or cut off ({error or type(error).__name__})") from error
 
 
@@ -103,6 +116,16 @@ def _enable_heif(path: Path) -> None:
     except ImportError:
         raise MissingError(f"{path}: HEIC needs an extra: {install('heif')}; or save the photo as JPEG") from None
     register_heif_opener()
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture as its EXIF says that it is meant to be looked at. Pillow's own way writes the EXIF anew, which fails
+    where some other tag of it makes no sense."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # metadata that cannot be read says nothing; the picture is none the worse for it
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

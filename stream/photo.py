@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from engine.alignment import align_face
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, UsageError
 from engine.gallery import Gallery
-from engine.images import load_image
+from engine.images import load_image, upright
 from engine.output_file import atomic_output, check_apart, check_output, check_spared
 from engine.types import Detections
 from engine.wording import count
@@ -124,7 +124,9 @@ def label_photo(
             writer.track(TrackVerdict(face.track, 0, naming.verdict, naming.name, naming.similarity, 0, 0, 1))
         if picture:
             people = known.people if known else ()
-            save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=people)
+            notes = save_labelled(
+                source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=people
+            )
         summary = writer.finish()
     seconds = time.perf_counter() - started
     return LabelResult(
@@ -134,7 +136,7 @@ def label_photo(
         fps=1 / seconds,
         people=summary.people,
         seconds=seconds,
-        notes=tuple(Glyphs().remarks(person.name for person in summary.people)) if picture else (),
+        notes=(*notes, *Glyphs().remarks(person.name for person in summary.people)) if picture else (),
     )
 
 
@@ -164,10 +166,10 @@ def render_photo(
         raise InputError(f"{tracks} has {count(len(record.frames), 'frame')}; a photo's record has one")
     faces = list(record.frames[0].faces)
     unknown = unknown or usual_unknown(record.header.gallery)
-    save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=cast(record))
+    notes = save_labelled(source, target, faces, overwrite=overwrite, unknown=unknown, style=style, people=cast(record))
     seconds = time.perf_counter() - started
     people = record.summary.people if record.summary else ()
-    return LabelResult(target, Path(tracks), 1, 1 / seconds, people, seconds)
+    return LabelResult(target, Path(tracks), 1, 1 / seconds, people, seconds, notes=tuple(notes))
 
 
 def photo_info(source: Path, rgb: NDArray[np.uint8]) -> VideoInfo:
@@ -189,7 +191,7 @@ def name_faces(
     identity.see(0, ids, 0.0)
     if gallery is not None and embedder is not None and ids:
         crops = np.stack([align_face(rgb, points) for points in found.landmarks])
-        for track, embedding in zip(ids, embedder.embed(crops), strict=True):
+        for track, embedding in zip(ids, embedder.embed(crops, mirrored=True), strict=True):
             identity.add(track, embedding, 1.0, 0.0)
     namings = [identity.naming(track) for track in ids]
     faces = [
@@ -229,8 +231,8 @@ def save_labelled(
     unknown: Unknown,
     style: Style | None = None,
     people: Sequence[str] = (),
-) -> None:
-    """Write a copy of the photo with the faces drawn on it.
+) -> list[str]:
+    """Write a copy of the photo with the faces drawn on it; what is to be said of the copy.
 
     Raises:
         InputError: the source cannot be read.
@@ -239,10 +241,10 @@ def save_labelled(
     kind = format_of(output)
     with Image.open(source) as image:
         transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        upright = ImageOps.exif_transpose(image)
-        exif, profile, dpi = upright.getexif(), upright.info.get("icc_profile"), upright.info.get("dpi")
+        profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
+        exif, notes = _exif(image) if kind in ("JPEG", "PNG", "WEBP", "TIFF") else (Image.Exif(), [])
         if transparent and kind in ("PNG", "WEBP", "TIFF"):
-            pixels = np.array(upright.convert("RGBA"))
+            pixels = np.array(upright(image).convert("RGBA"))
         else:
             pixels = load_image(source)
     hidden = hidden_faces(faces, spare_named=style.spare_named) if style and style.hide else []
@@ -253,7 +255,19 @@ def save_labelled(
         extra["icc_profile"] = profile
     if dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
         extra["dpi"] = dpi
-    if len(exif) and kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+    if len(exif):
         extra["exif"] = exif
     with atomic_output(output, overwrite) as temporary:
         Image.fromarray(pixels).save(temporary, kind, **extra)
+    return notes
+
+
+def _exif(image: Image.Image) -> tuple[Image.Exif, list[str]]:
+    """The EXIF that a copy of the picture gets, the picture's own but for how it lies, and what is to be said of it."""
+    try:
+        exif = image.copy().getexif()  # a TIFF's own would be all its tags, those that say how its pixels lie too
+        exif.pop(ExifTags.Base.Orientation, None)
+        exif.tobytes()
+    except Exception:  # whatever some tag of it may be; Pillow has many ways to stumble over them
+        return Image.Exif(), ["the copy has no EXIF, as that of the photo is damaged and cannot be written again"]
+    return exif, []

@@ -1,6 +1,6 @@
 """Correcting a record: who a track is, on its frame lines, in its verdict and in the summary.
 
-    rename("mv.tracks.jsonl", {12: "Yuri", 15: None})
+    rename("mv.tracks.jsonl", {12: "Yuri", 15: None}, strangers={2: "Karl"})
 
 Lines are changed as JSON, so what a newer minor version added to them stays.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from engine.errors import UsageError
@@ -29,6 +30,9 @@ from stream.tracks import RecordedFrame, Tracks, line_bytes, read, with_names
 
 Change = Callable[[dict[str, Any]], None]
 """Alters one line of a record in place."""
+
+NOBODY_NUMBERED = "it numbers nobody, since it was made without a gallery or everybody is named"
+"""Why no unknown person of a record has a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ def rename(
     names: Mapping[int, str | None],
     output: str | os.PathLike[str] | None = None,
     *,
+    strangers: Mapping[int, str | None] = MappingProxyType({}),
     new: bool = False,
     overwrite: bool = False,
 ) -> Renamed:
@@ -58,11 +63,13 @@ def rename(
         names: for each track a name, or None for someone unknown.
         output: where the corrected record goes; None corrects it in place, and keeps it as it was as `NAME.bak`, unless
             an earlier correction did so.
+        strangers: the same for unknown people by the record's numbers: for all of their tracks but those in `names`.
         new: whether names may be given that neither the gallery nor the record holds.
         overwrite: whether `output` may be replaced.
 
     Raises:
-        UsageError: there is no such track or name, or one person would be twice on a frame; nothing is changed.
+        UsageError: there is no such track, unknown person or name, or one person would be twice on a frame; nothing is
+            changed.
         InputError: the record cannot be read.
         OutputError: the output exists or cannot be written, or what would be changed is open in a review or
             being changed.
@@ -78,10 +85,33 @@ def rename(
             check_output(Path(output), overwrite, [path, record.header.path])
         before = record.verdicts
         known = cast(record)
-        names = {t: name if name is None or name in known else asked_name(name) for t, name in names.items()}
-        _check(path, record, names, new)
-        verdicts = {track: renamed(before[track], name) for track, name in names.items()}
+        given = {
+            track: name if name is None or name in known else asked_name(name)
+            for track, name in _by_track(path, record, names, strangers).items()
+        }
+        _check(path, record, given, new)
+        verdicts = {track: renamed(before[track], name) for track, name in given.items()}
         return correct(path, record, verdicts, output, overwrite=overwrite)
+
+
+def _by_track(
+    path: Path, record: Tracks, names: Mapping[int, str | None], strangers: Mapping[int, str | None]
+) -> dict[int, str | None]:
+    """The names that tracks get.
+
+    Raises:
+        UsageError: the record has no unknown person of such a number.
+    """
+    tracks: defaultdict[int, list[int]] = defaultdict(list)
+    for verdict in record.tracks:
+        if verdict.name is None and verdict.stranger is not None:
+            tracks[verdict.stranger].append(verdict.track)
+    missing = sorted(set(strangers).difference(tracks))
+    if missing:
+        there = f"its unknown people are {', '.join(map(str, sorted(tracks)))}"
+        there = there if tracks else f"{NOBODY_NUMBERED}: name its tracks, such as 12=Yuri"
+        raise UsageError(f"{path} has no unknown {', '.join(map(str, missing))}; {there}")
+    return {track: name for number, name in strangers.items() for track in tracks[number]} | dict(names)
 
 
 def renamed(verdict: TrackVerdict, name: str | None, stranger: int | None = None) -> TrackVerdict:
@@ -151,7 +181,7 @@ def _show(data: dict[str, Any], names: Mapping[int, str | None]) -> None:
 def _rewrite(source: Path, target: Path, change: Change, *, overwrite: bool) -> None:
     """Write the lines of `source`, each changed, to `target`, which is there as a whole or not at all."""
     with source.open("rb") as lines, atomic_output(target, overwrite) as temporary, temporary.open("wb") as file:
-        for raw in lines:
+        for raw in filter(bytes.strip, lines):
             data = json.loads(raw)
             change(data)
             file.write(line_bytes(data))

@@ -16,6 +16,7 @@ from stream.cuttings import Sight, choose, cut, cut_out
 from stream.filekind import is_photo
 from stream.frames import Frame
 from stream.photo import photo_info
+from stream.renaming import NOBODY_NUMBERED
 from stream.render import check_belongs, live_words
 from stream.source import FileSource
 from stream.tracks import Tracks, read
@@ -93,7 +94,8 @@ def _tracks_of(
     numbers = frozenset(verdict.track for verdict in record.tracks if verdict.stranger == stranger)
     if not numbers:
         count = max((verdict.stranger or 0 for verdict in record.tracks), default=0)
-        raise UsageError(f"{os.fspath(path)} knows no unknown {stranger}; it counts {count} unknown people")
+        there = f"it counts {count} unknown people" if count else f"{NOBODY_NUMBERED}: say which with --track"
+        raise UsageError(f"{os.fspath(path)} knows no unknown {stranger}; {there}")
     return numbers
 
 

@@ -54,6 +54,8 @@ __all__ = [
 FOLLOW_SECONDS = 0.25
 """How far a growing record may lag behind: writing every line by itself costs more than making it."""
 
+_CUT_OFF = "so it was cut off; label the video again, or read from Python what is there (partial=True)"
+
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _ASCII_JSON = json.JSONEncoder(separators=(",", ":"))
 # Half surrogates cannot be UTF-8; the others end a line for some programs.
@@ -305,7 +307,7 @@ def read(path: str | Path, *, partial: bool = False, drawn: bool = False) -> Tra
     if header is None:
         raise InputError(f"{path}: empty; not a tracks file")
     if summary is None and not partial:
-        raise InputError(f"{path}: ends without a summary, so it was cut off; read it as partial or label again")
+        raise InputError(f"{path}: ends without a summary, {_CUT_OFF}")
     if summary is not None and summary.frames != len(frames):
         raise InputError(f"{path}: the summary speaks of {count(summary.frames, 'frame')}, {len(frames)} are there")
     wrong = contradiction(header, frames, verdicts, complete=summary is not None)
@@ -332,19 +334,31 @@ def lines(path: str | Path, *, partial: bool = False) -> Iterator[Line]:
     Raises:
         InputError: as `read`.
     """
+    empty = 0  # the first line that is
     try:
         with Path(path).open("rb") as file:
             for number, raw in enumerate(file, 1):
                 if partial and not raw.endswith(b"\n"):
                     return
+                if not raw.strip():  # as editors leave at the end
+                    empty = empty or number
+                    continue
+                if empty:
+                    _refuse(path, empty, "it is empty, and others follow")
                 try:
                     line = decode(json.loads(raw, parse_constant=_no_constant))
                 except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+                    if number > 1 and not raw.endswith(b"\n"):
+                        raise InputError(f"{path}: ends in the middle of line {number}, {_CUT_OFF}") from None
                     _refuse(path, number, "it is no JSON")
-                except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+                except ValueError as error:
+                    _refuse(path, number, str(error))
+                except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
                     _refuse(path, number, f"{type(error).__name__}: {error}")
                 if line is not None:
                     yield line
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a record is made by: iznet label VIDEO") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 

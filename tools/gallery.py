@@ -26,12 +26,18 @@ def gallery() -> None:
 @click.option("--photos", type=FILE, default=None, help="Folder the people were enrolled from, to show their faces.")
 @click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
 @json_option
-def show(file: Path, page: Path | None, photos: Path | None, overwrite: bool, as_json: bool) -> None:
+@click.pass_context
+def show(
+    context: click.Context, file: Path, page: Path | None, photos: Path | None, overwrite: bool, as_json: bool
+) -> None:
     """Who is in a gallery, how alike they are, and what its threshold is worth."""
     from engine.enrolment_report import describe, gallery_dict
     from engine.gallery import Gallery
+    from tools.copy_options import refuse
     from tools.enroll import show_gallery
 
+    if page is None:
+        refuse(context, ("photos", "overwrite"), "without --html, which writes the page")
     known = Gallery.load(file)
     people = describe(known)
     faces = 0
@@ -47,8 +53,12 @@ def show(file: Path, page: Path | None, photos: Path | None, overwrite: bool, as
     click.echo(f"{count_people(len(people))} in {file}")
     if page is not None:
         click.echo(f"Page with {count(faces, 'face')}: {page}")
-        if not faces:
+        if not faces and photos is None:
             click.echo("No faces to show: name the folder of photos with --photos, or enrol with --thumbnails.")
+        elif not faces:
+            click.echo(
+                f"No faces to show: {photos} does not hold the photos as they were enrolled, in people's folders."
+            )
 
 
 @gallery.command()

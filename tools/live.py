@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,17 +246,15 @@ def live(
         if not as_json:
             click.echo(f"Networks: {engine.explain()}", err=True)
         broken: IznetError | None = None
-        try:
-            with server or nullcontext():  # the run ends first, since its files matter most
-                if server is not None and guard is not None:
-                    click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
-                log.logger.info("started", extra={"event": "run", "state": "started"})
-                with run:
+        with suppress(KeyboardInterrupt), server or nullcontext():  # the run ends first, since its files matter most
+            if server is not None and guard is not None:
+                click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
+            log.logger.info("started", extra={"event": "run", "state": "started"})
+            try:
+                with run, suppress(KeyboardInterrupt):  # the usual end
                     run.wait()
-        except KeyboardInterrupt:
-            pass  # the usual end; everything is finished
-        except IznetError as failure:
-            broken = failure  # the figures are worth saying first
+            except IznetError as failure:
+                broken = failure  # the figures are worth saying first
         report = final_report(run, time.monotonic() - began)
         log.logger.info("ended", extra={"event": "run", "state": "ended", "report": report})
     if log.failure is not None:
@@ -355,7 +353,8 @@ def _lines(source: dict[str, Any], done: str) -> list[str]:
     lines = [words]
     for output in source["outputs"]:
         if output.get("skipped"):
-            lines.append(f"{output['name']}: {count(output['skipped'], 'picture')} left out, since it did not keep up")
+            why = "since it did not keep up" + (" or was not connected" if "://" in output["name"] else "")
+            lines.append(f"{output['name']}: {count(output['skipped'], 'picture')} left out, {why}")
         if output.get("events"):
             became = ", ".join(f"{number} {outcome}" for outcome, number in output["events"].items())
             lines.append(f"{output['name']}: events: {became}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 SHOWN_PAIRS = 12
 """Rows of the table of who is seen together."""
+_WHO = re.compile(r"\s*(?P<stranger>unknown\s+)?(?P<number>\d+)\s*", re.IGNORECASE)
+"""A track, or an unknown person as records number them."""
 
 
 @click.group()
@@ -141,14 +144,15 @@ def _show(found: Overview) -> None:
 def rename(
     record: Path, names: tuple[str, ...], output: Path | None, new: bool, overwrite: bool, as_json: bool
 ) -> None:
-    """Correct who tracks are: `12=Yuri 15=unknown`.
+    """Correct who tracks are: `12=Yuri 15=unknown`, or all tracks of an unknown person: `"unknown 2=Karl"`.
 
     Changes the frame lines, the verdicts and the summary. In place, the record as it was before its first correction
     is kept as IN.bak. `iznet render` draws the corrected record.
     """
     from stream.renaming import rename as correct
 
-    done = correct(record, _parsed(names), output, new=new, overwrite=overwrite)
+    tracks, strangers = _parsed(names)
+    done = correct(record, tracks, output, strangers=strangers, new=new, overwrite=overwrite)
     if as_json:
         result = {
             "record": str(done.record),
@@ -164,19 +168,24 @@ def rename(
         click.echo(f"As it was  {done.backup}")
 
 
-def _parsed(names: tuple[str, ...]) -> dict[int, str | None]:
-    """`12=Yuri` → {12: "Yuri"}; `unknown` stands for nobody."""
+def _parsed(words: tuple[str, ...]) -> tuple[dict[int, str | None], dict[int, str | None]]:
+    """`12=Yuri` names a track, `unknown 2=Karl` an unknown person: the names of both, where `unknown` stands for
+    nobody."""
     from engine.errors import UsageError
 
-    parsed: dict[int, str | None] = {}
-    for word in names:
-        number, equals, name = word.partition("=")
-        if not equals or not number.strip().isdecimal() or not name.strip():
-            raise UsageError(f"{word!r} is not TRACK=NAME, such as 12=Yuri or 15=unknown")
-        if int(number) in parsed:
-            raise UsageError(f"track {int(number)} is named twice")
-        parsed[int(number)] = None if name.strip().casefold() == "unknown" else name.strip()
-    return parsed
+    names: dict[int, str | None] = {}
+    strangers: dict[int, str | None] = {}
+    for word in words:
+        given, equals, name = word.partition("=")
+        who = _WHO.fullmatch(given)
+        if not equals or who is None or not name.strip():
+            raise UsageError(f"{word!r} is not TRACK=NAME, such as 12=Yuri, 15=unknown or 'unknown 2=Karl'")
+        parsed, what = (strangers, "unknown") if who["stranger"] else (names, "track")
+        number = int(who["number"])
+        if number in parsed:
+            raise UsageError(f"{what} {number} is named twice")
+        parsed[number] = None if name.strip().casefold() == "unknown" else name.strip()
+    return names, strangers
 
 
 @tracks.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from engine.embedder import Embedder
@@ -42,6 +43,7 @@ def evaluate(
     def contenders() -> Iterator[tuple[str, Embed]]:
         student = Embedder.open(network)
         yield student.name, student.embed
+        yield f"{student.name}, mirrored too", partial(student.embed, mirrored=True)
         if teachers is not None:
             yield "both teachers", Teachers(teachers)
         if experiments is not None:
@@ -73,8 +75,10 @@ def page(rows: Rows) -> str:
     return f"""# The embedder
 
 {table(rows)}
-In brackets 95 % bootstrap intervals. What a column means stands in the [model card](../engine/models/embedder.card.md).
-The networks of the [six experiments](experiments.md) saw few faces for a short time; their figures say how far that
-gets. Made by `iznet train eval-embedder --data FOLDER --teachers FOLDER --experiments FOLDER --write benchmarks`, which
+In brackets 95 % bootstrap intervals. *Mirrored too* is how photos are looked at, those of a gallery and those to be
+labelled: each face a second time, mirrored. What a column means stands in the
+[model card](../engine/models/embedder.card.md). The networks of the [six experiments](experiments.md) saw few faces for
+a short time; their figures say how far that gets. Made by `iznet train eval-embedder --data FOLDER --teachers FOLDER
+--experiments FOLDER --write benchmarks`, which
 leaves the raw figures in `embedder.json`.
 """

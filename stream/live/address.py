@@ -39,6 +39,8 @@ _MISNAMED = re.compile(
 _IN_PATH = re.compile(r"(?P<key>[^/&;_=]*)=(?P<value>.*?)(?=[/&;]|_[^/&;_=]+=|$)", re.DOTALL)
 """A parameter in the path, where many cameras have theirs. It ends at / & ; or where _ begins another, since a mere _
 may be part of the value."""
+_ONE_SLASH = re.compile(rf"(?P<scheme>{'|'.join(NETWORK)})(?:://?|//)(?!/)", re.I)
+"""How an address begins that lacks a sign: no file, and it may hold a password."""
 _LETTER = r"[^\W_]"
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _PLATFORM = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
@@ -105,6 +107,8 @@ class Address:
             return _webcam(text, name)
         if not text:
             raise UsageError("an empty source; give a URL, a webcam's number, or a file with --realtime")
+        if address := _ONE_SLASH.match(text):
+            raise UsageError(f"an address begins with {address['scheme'].lower()}://, this one with {address[0]}")
         if not realtime:
             raise UsageError(
                 f"{text}: a file is no live feed; play it at its own speed with --realtime, or label all of it with: "
@@ -215,15 +219,39 @@ def _network(text: str, scheme: str, name: str, transport: Transport, schemes: S
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
+        if _misplaced(text):
+            raise UsageError(_escapes(scheme)) from None
         raise UsageError(f"a {scheme}:// address that makes no sense ({_reason(error)}); check host and port") from None
     if not host and scheme != "udp":
         raise UsageError(f"a {scheme}:// address without a host; write {scheme}://HOST/PATH")
+    if _misplaced(text):
+        raise UsageError(_escapes(scheme))
     options = dict(QUICK)
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = transport
     secrets = _secrets(parts.netloc.rpartition("@")[0], parts.path, parts.query, parts.fragment)
     shown = _shown(parts, host or "", port)
     return Address("network", name or shown, shown, text, None, options, secrets, _keys(parts.path, parts.query))
+
+
+def _misplaced(text: str) -> bool:
+    """Whether a / ? or # of the password ended what is before the @, so that a part of it passes for the host."""
+    rest = text.partition("://")[2]
+    cut = re.match(r"(?P<place>[^/?#]*)(?P<path>[^?#]*)(?P<query>\??[^#]*)(?P<fragment>.*)", rest, re.DOTALL)
+    assert cut is not None
+    if "@" in cut["fragment"]:
+        return True
+    if "@" in cut["place"] or ":" not in cut["place"]:
+        return False
+    # What begins with @ is a name in a path; parameters in the path, or behind one, may have it in their values.
+    return bool(re.match(r"[^=]*[^=/]@", cut["path"])) or (not cut["path"] and "@" in cut["query"])
+
+
+def _escapes(scheme: str) -> str:
+    return (
+        f"a {scheme}:// address whose @ does not stand right before the host; write / ? # and @ in a user name, "
+        "password or path as %2F %3F %23 %40"
+    )
 
 
 def _reason(error: ValueError) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from engine.errors import OutputError, UsageError
-from engine.output_file import check_folder, check_spared
+from engine.output_file import check_folder, check_spared, writing
 from stream.encoding import EncoderSettings
 from stream.live.encoded import Encoded
 from stream.live.outputs import Seen
@@ -19,6 +21,8 @@ SECONDS = 2
 LISTED = 6
 """Segments that the list names; older ones are removed."""
 ENCODERS = ("auto", "x264", "x265")
+_WRITE = 2
+"""FFmpeg's flag of what is opened to be written."""
 
 
 class HlsFolder(Encoded):
@@ -58,6 +62,7 @@ class HlsFolder(Encoded):
             raise OutputError(f"{self.playlist} exists; give another folder or --overwrite")
         check_folder(self._folder if self._folder.exists() else self._folder.parent, folder)
         self._piece: Piece | None = None
+        self._files = _Files()
         self._begun = 0
 
     def _write(self, seen: Seen) -> None:
@@ -66,7 +71,7 @@ class HlsFolder(Encoded):
         if self._piece is None:
             self._make_folder()
             # What comes after another size goes on in the same list, marked as a discontinuity.
-            flags = "delete_segments+temp_file" + ("+append_list+discont_start" if self._begun else "")
+            flags = "delete_segments" + ("+append_list+discont_start" if self._begun else "")
             self._begun += 1
             # FFmpeg takes what stands before a colon for a protocol, and %d in any folder for the segment's number.
             segments = os.path.join(os.curdir, self._folder, f"{self._begun}-%d.ts")
@@ -76,16 +81,78 @@ class HlsFolder(Encoded):
                 "hls_flags": flags,
                 "hls_segment_filename": segments,
             }
-            self._piece = Piece(self.playlist, seen, self._settings, Container("hls", options, float(SECONDS)))
+            self._files = _Files()
+            container = Container("hls", options, float(SECONDS), opens=self._files.open)
+            self._piece = Piece(self.playlist, seen, self._settings, container)
         self._piece.write(seen)
+        self._check()
 
     def _finish(self) -> None:
         piece, self._piece = self._piece, None
         if piece is not None:
             piece.end()
+            self._check()
+
+    def _check(self) -> None:
+        """Tell what FFmpeg did not."""
+        if self._files.failure is not None:
+            raise self._files.failure
 
     def _make_folder(self) -> None:
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self._folder}: the folder cannot be made ({error.strerror})") from error
+
+
+class _Files:
+    """Opens what FFmpeg asks for: the segments and the list, which is read where it goes on.
+
+    FFmpeg takes no notice of what cannot be written, and lists segments that are not there. So the first failure is
+    kept in `failure`, and from then on nothing that is there changes.
+    """
+
+    def __init__(self) -> None:
+        self.failure: OutputError | None = None
+
+    def open(self, url: str, flags: int, options: Mapping[str, str]) -> Any:
+        return _Whole(Path(url), self) if flags & _WRITE else Path(url).open("rb")
+
+    @contextmanager
+    def trying(self, path: Path) -> Iterator[None]:
+        """Keep a failure to write the file. It is not raised: FFmpeg stands in between."""
+        try:
+            with writing(path):
+                yield
+        except OutputError as failure:
+            self.failure = self.failure or failure
+
+
+class _Whole:
+    """A file that appears under its name when all of it is written."""
+
+    def __init__(self, path: Path, files: _Files) -> None:
+        self._path, self._files = path, files
+        self._growing = path.with_name(f"{path.name}.tmp")
+        self._file: BinaryIO | None = None
+        if files.failure is None:
+            with files.trying(path):
+                self._file = self._growing.open("wb")
+
+    def write(self, data: bytes) -> int:
+        if self._file is not None and self._files.failure is None:
+            with self._files.trying(self._path):
+                self._file.write(data)
+        return len(data)
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        with self._files.trying(self._path):
+            file.close()
+        with self._files.trying(self._path):
+            if self._files.failure is None:
+                self._growing.replace(self._path)
+            else:
+                self._growing.unlink(missing_ok=True)

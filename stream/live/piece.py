@@ -3,11 +3,12 @@ picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -17,6 +18,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from engine.errors import OutputError
+from engine.output_file import writing
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import VideoInfo
 from stream.live.address import Address
@@ -37,6 +39,8 @@ class Container:
     """Seconds after which a key frame is due, as nobody can begin to play elsewhere; None leaves it to the encoder."""
     timeout: float | None = None
     """Seconds that a server may take to answer."""
+    opens: Callable[[str, int, Mapping[str, str]], Any] | None = None
+    """Opens what the muxer asks for, by its name, FFmpeg's flags and options; None leaves that to FFmpeg."""
 
 
 class Piece:
@@ -78,7 +82,12 @@ class Piece:
         place = for_ffmpeg(target) if isinstance(target, Path) else target
         try:
             self._container: OutputContainer = av.open(
-                place, "w", format=container.format, options=dict(container.options), timeout=container.timeout
+                place,
+                "w",
+                format=container.format,
+                options=dict(container.options),
+                timeout=container.timeout,
+                io_open=container.opens,
             )
         except (av.error.FFmpegError, OSError) as error:
             raise self._lost(error) from None
@@ -123,12 +132,23 @@ class Piece:
             raise self._lost(error) from None
 
     def _lost(self, error: Exception) -> OutputError:
-        reason = str(getattr(error, "strerror", None) or error)
         if self._address is None:
-            return OutputError(f"cannot write {self._target}: {reason}")
+            return _unwritten(self._target, error)
+        reason = str(getattr(error, "strerror", None) or error)
         if isinstance(error, av.error.ExitError):
             reason = "no answer within the timeout"
         return OutputError(f"cannot send to {self._address.shown}: {self._address.clean(reason).strip()}")
+
+
+def _unwritten(target: str, error: Exception) -> OutputError:
+    """Why the file could not be written, and what to do."""
+    try:
+        with writing(target):
+            raise error
+    except OutputError as told:
+        return told
+    except av.error.FFmpegError:  # none of the system's refusals
+        return OutputError(f"cannot write {target}: {error}")
 
 
 def check_encoder(settings: EncoderSettings) -> None:

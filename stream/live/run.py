@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -164,17 +165,20 @@ class Live:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End the run and finish all outputs.
+        """End the run and finish all outputs. Whoever interrupts that gets the end no sooner, and nothing half.
 
         Raises:
             OutputError: outputs could not be written, with the reason for each.
             InputError: every feed was given up, with the reason for each.
             PartialError: some were; the others came to their ends.
         """
-        self.leave()
-        if self._thread.ident is not None:
-            self._over.wait()
-            self._thread.join()
+        while True:
+            with suppress(KeyboardInterrupt):
+                self.leave()
+                if self._thread.ident is not None:
+                    self._over.wait()
+                    self._thread.join()
+                break
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure

@@ -59,15 +59,22 @@ class RecordFile:
         """
         changed = self.differing(record)
         if changed:
-            if _stamp(self.path) != self._stamp:
-                raise InputError(
-                    f"{self.path} was changed by something else since this review began, and is left alone; start "
-                    f"again to go on from what it is now"
-                )
+            self._check()
             correct(self.path, self.record, changed)
             self._stamp, self.digest = _stamp(self.path), sha256_of(self.path)
             self.record = record
         return len(changed)
+
+    def _check(self) -> None:
+        """Refuse a file that is not what it was, to the byte: one that was only copied back or touched is."""
+        stamp = _stamp(self.path)
+        if stamp is None:
+            raise InputError(f"{self.path} is not there any more; put it back, and save again")
+        if stamp != self._stamp and sha256_of(self.path) != self.digest:
+            raise InputError(
+                f"{self.path} was changed by something else since this review began, and is left alone; start "
+                f"again to go on from what it is now"
+            )
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -165,7 +165,9 @@ class Teacher:
         self.check()
         assert self._embedder is not None
         embedder = self._embedder
-        embeddings = embedder.embed(crops(absent)) if absent else np.empty((0, embedder.dimension), np.float32)
+        embeddings = np.empty((0, embedder.dimension), np.float32)
+        if absent:
+            embeddings = embedder.embed(crops(absent), mirrored=True)
         when = datetime.now().isoformat(sep=" ", timespec="milliseconds")
         intended = {
             look: Kept(lessons[look], f"{self._source}, frame {look.frame}, track {look.track}, reviewed {when}")

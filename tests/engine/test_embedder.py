@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def test_any_number_of_faces(embedder: Embedder, count: int) -> None:
     one_by_one = [embedder.embed(crop[None])[0] for crop in crops]
     for a, b in zip(found, one_by_one, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_face_and_its_mirror_image_have_one_embedding_where_both_are_looked_at() -> None:
+    with contextlib.closing(Embedder.open(backend="onnxruntime", threads=1)) as embedder:
+        crops = np.random.default_rng(0).integers(0, 255, (2, 112, 112, 3), dtype=np.uint8)
+        other = np.ascontiguousarray(crops[:, :, ::-1])
+        before = embedder.session.work.items
+        found = embedder.embed(crops, mirrored=True)
+        assert embedder.session.work.items == before + 4
+        plain, turned = embedder.embed(crops), embedder.embed(other)
+        assert (np.einsum("nd,nd->n", plain, turned) < 0.999).all()
+        np.testing.assert_allclose(found, unit(plain + turned), atol=1e-6)
+        np.testing.assert_allclose(embedder.embed(other, mirrored=True), found, atol=1e-6)
+        assert embedder.embed(crops[:0], mirrored=True).shape == (0, embedder.dimension)
 
 
 def test_a_job_is_filled_in_place(embedder: Embedder) -> None:

@@ -300,7 +300,7 @@ def test_odd_names_of_folders_and_files(detector: Detector, embedder: Embedder, 
     (tmp_path / odd / "gone.png").symlink_to(tmp_path / "nowhere.png")
     report = enroll(tmp_path, detector, embedder)
     assert report.gallery.people == ("B" * 200, odd)
-    assert skipped(report) == {f"{odd}/gone.png": "no such file"}
+    assert skipped(report) == {f"{odd}/gone.png": "a link that leads nowhere; point it to a picture"}
 
 
 def test_what_lies_beside_the_folders_is_named(run: Runner) -> None:

@@ -242,6 +242,9 @@ class Harmful:
         {"threshold": math.inf},
         {"calibration": {"far": math.nan}},
         {"calibration": {"photos": math.inf}},
+        {"calibration": {"reason": "\ud800"}},
+        {"made_by": "iznet \udc80"},
+        {"embedder": {"name": "\udfff", "sha256": "0"}},
         {"embedder": "net"},
         {"owners_npy": np.array([0, 1, 2, 9], np.int32)},
         {"owners_npy": np.array([0, 1, 2, 2], np.int32)},
@@ -266,13 +269,28 @@ def test_contents_that_do_not_fit(
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize(("key", "value"), [("medoid", math.inf), ("spread", 10**400), ("radius", math.nan)])
-def test_numbers_that_are_none(gallery: Gallery, tmp_path: Path, key: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("medoid", math.inf), ("spread", 10**400), ("radius", math.nan)),
+        *(("name", "half \ud800"), ("photos", ["half \ud800"] * 4)),
+    ],
+)
+def test_people_who_are_none(gallery: Gallery, tmp_path: Path, key: str, value: object) -> None:
     people = [asdict(person) for person in gallery.persons]
     people[1][key] = value
     path = tmp_path / "odd.gallery"
     path.write_bytes(rewritten(gallery, people=people))
     with pytest.raises(InputError, match=r"odd\.gallery: not a gallery, or a damaged one"):
+        Gallery.load(path)
+
+
+def test_a_name_that_two_people_have(gallery: Gallery, tmp_path: Path) -> None:
+    people = [asdict(person) for person in gallery.persons]
+    people[1]["name"] = people[0]["name"]
+    path = tmp_path / "merged.gallery"
+    path.write_bytes(rewritten(gallery, people=people))
+    with pytest.raises(InputError, match=r"merged\.gallery: .*two of its people have one name"):
         Gallery.load(path)
 
 
@@ -315,7 +333,7 @@ def test_foreign_files(tmp_path: Path, data: bytes) -> None:
 def test_missing_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file; make a gallery with: iznet enroll"):
         Gallery.load(tmp_path / "none.gallery")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match=r"is a folder; .* iznet enroll \S+ -o NAME\.gallery"):
         Gallery.load(tmp_path)
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from engine import load_image
 from engine.errors import InputError, MissingError
@@ -152,6 +152,27 @@ def test_the_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
     close(load_image(path), quarters())
 
 
+def test_an_orientation_counts_whatever_else_is_wrong_with_the_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0100], exif[0x010E] = 6, 640, "x"
+    path = tmp_path / "exif.jpg"
+    Image.fromarray(np.ascontiguousarray(np.rot90(quarters()))).save(path, quality=95, exif=exif)
+    data = path.read_bytes()
+    at = data.index(struct.pack(">HH", 0x0100, 4) if b"MM\0*" in data else struct.pack("<HH", 0x0100, 4))
+    path.write_bytes(
+        data[: at + 2] + data[at + 2 : at + 4].replace(b"\4", b"\2") + data[at + 4 :]
+    )  # a number, as a text
+    close(load_image(path), quarters())
+
+
+def test_exif_that_cannot_be_read_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "exif.png"
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Raw profile type exif", "\nexif\n4\nno hexadecimal digits")
+    Image.fromarray(quarters()).save(path, pnginfo=note)
+    close(load_image(path), quarters())
+
+
 def test_heic_with_the_extra_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "phone.heic"
     path.write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(100))
@@ -179,6 +200,13 @@ def test_cut_off_files(tmp_path: Path, suffix: str, part: float) -> None:
         load_image(path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_link_that_leads_nowhere_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").symlink_to(tmp_path / "unplugged" / "0.jpg")
+    with pytest.raises(InputError, match=r"0\.jpg: a link that leads nowhere"):
+        load_image(tmp_path / "0.jpg")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="files that are none")
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +224,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, kind: str, monkey
         load_image(path)
 
 
-@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000"])
 def test_random_damage_never_ends_in_a_traceback(tmp_path: Path, suffix: str) -> None:
     out = io.BytesIO()
     Image.fromarray(quarters()).save(out, format=suffix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import jsonschema
@@ -24,6 +25,7 @@ ANN = (40, 60, 88, 120)
 BEN = (150, 50, 198, 110)
 ORIENTATION = 0x0112
 ARTIST = 0x013B
+WIDTH = 0x0100
 
 
 def picture() -> NDArray[np.uint8]:
@@ -105,6 +107,15 @@ def test_the_record_obeys_the_schema(tmp_path: Path, detector: Detector) -> None
     assert not (tmp_path / "stage.labelled.png").exists()
 
 
+def test_faces_are_looked_at_mirrored_too(
+    tmp_path: Path, detector: Detector, embedder: Embedder, gallery: Gallery
+) -> None:
+    Image.fromarray(picture()).save(tmp_path / "stage.png")
+    before = embedder.session.work.items
+    label_photo(tmp_path / "stage.png", detector=detector, embedder=embedder, gallery=gallery, picture=False)
+    assert embedder.session.work.items == before + 4, "two faces"
+
+
 def test_the_record_says_where_the_photo_is_whoever_reads_it_where(
     tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +133,25 @@ def test_one_person_is_not_twice_on_a_photo(
     read = tracks.read(label_photo(source, detector=detector, embedder=embedder, gallery=gallery).tracks)
     assert sorted(str(face.name) for face in read.frames[0].faces) == ["None", "ann"]
     assert sorted(track.verdict for track in read.tracks) == ["conflict", "named"]
+
+
+def test_exif_that_cannot_be_written_again_is_left_out_and_said(
+    tmp_path: Path, detector: Detector, embedder: Embedder, gallery: Gallery
+) -> None:
+    source = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[WIDTH] = 6, 640
+    Image.fromarray(np.ascontiguousarray(np.rot90(picture()))).save(source, quality=95, exif=exif)
+    # The width, a number, is said to be text.
+    number, text = (struct.pack(">HH" if b"MM\0*" in source.read_bytes() else "<HH", WIDTH, kind) for kind in (4, 2))
+    assert source.read_bytes().count(number) == 1
+    source.write_bytes(source.read_bytes().replace(number, text))
+    result = label_photo(source, detector=detector, embedder=embedder, gallery=gallery)
+    assert result.notes == ("the copy has no EXIF, as that of the photo is damaged and cannot be written again",)
+    assert result.video is not None
+    with Image.open(result.video) as image:
+        assert image.size == (240, 160)
+        assert not image.getexif()
 
 
 def test_a_sideways_photo_comes_back_upright_with_its_data(

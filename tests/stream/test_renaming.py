@@ -93,6 +93,25 @@ def test_what_cannot_be_changes_nothing(names: dict[int, str], said: str, path: 
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_an_unknown_person_is_named_on_all_tracks_at_once(tmp_path: Path) -> None:
+    frames = [(n // 4, [records.face(n // 4), records.face(9, box=(90, 10, 120, 40))]) for n in range(16)]
+    path = records.write(tmp_path / "mv.tracks.jsonl", frames, {3: "Yuri"})
+    numbered = [
+        line | ({"stranger": 2 if line["track"] == 9 else 1} if line["type"] == "track" and line["track"] != 3 else {})
+        for line in lines(path)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in numbered), "utf-8")
+    with pytest.raises(UsageError, match=r"has no unknown 3; its unknown people are 1, 2$"):
+        rename(path, {}, strangers={3: "Zed"}, new=True)
+    done = rename(path, {1: "최예나"}, strangers={1: "Zed"}, new=True)
+    assert done.changed == {0: (None, "Zed"), 1: (None, "최예나"), 2: (None, "Zed")}
+    record = read(path)
+    assert [frame.faces[0].name for frame in record.frames[::4]] == ["Zed", "최예나", "Zed", "Yuri"]
+    assert [verdict.stranger for verdict in record.tracks] == [None, None, None, None, 2]
+    with pytest.raises(UsageError, match="has no unknown 1; its unknown people are 2"):
+        rename(path, {}, strangers={1: "Yuri"})
+
+
 def test_two_who_were_mixed_up_change_places(path: Path) -> None:
     rename(path, {0: "최예나", 1: "Yuri"})
     assert {face.track: face.name for face in read(path).frames[12].faces} == {0: "최예나", 1: "Yuri"}
@@ -115,6 +134,14 @@ def test_what_a_newer_minor_version_added_stays(path: Path) -> None:
     after = lines(path)
     assert all(line["novel"] == [1] for line in after if line["type"] != "mood")
     assert after[1] == {"type": "mood", "value": "☀"}
+
+
+def test_what_an_editor_leaves_behind_is_passed_over(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n  \r\n")
+    assert read(path).frames[30].faces[0].name is None
+    rename(path, {2: "최예나"})
+    assert read(path).frames[30].faces[0].name == "최예나"
+    assert all(path.read_bytes().splitlines())
 
 
 def test_settled_frames_bear_the_verdict(path: Path) -> None:

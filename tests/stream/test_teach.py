@@ -118,3 +118,12 @@ def test_who_is_not_there_and_videos_that_do_not_belong_are_named(record: Path, 
     with pytest.raises(InputError, match="--video"):
         photos_of(record, tmp_path, track={0})
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_where_nobody_is_numbered_a_track_is_asked_for(record: Path, tmp_path: Path) -> None:
+    plain = record.read_bytes()
+    for number in (1, 2):
+        plain = plain.replace(b',"stranger":%d' % number, b"")
+    record.write_bytes(plain)
+    with pytest.raises(UsageError, match=r"knows no unknown 1; it numbers nobody, .*: say which with --track$"):
+        photos_of(record, tmp_path, stranger=1)

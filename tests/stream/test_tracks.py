@@ -292,8 +292,16 @@ def test_a_growing_record_can_be_followed(tmp_path: Path, monkeypatch: pytest.Mo
         assert growing.summary is None
         assert i - 3 <= len(growing.frames) <= i + 1
     assert not path.exists()
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="ends without a summary, so it was cut off; label the video again"):
         read(work)
+    (tmp_path / "half.tracks.jsonl").write_bytes(work.read_bytes()[:-9])
+    lines = work.read_bytes().count(b"\n")
+    with pytest.raises(
+        InputError, match=rf"half\.tracks\.jsonl: ends in the middle of line {lines}, so it was cut off"
+    ):
+        read(tmp_path / "half.tracks.jsonl")
+    with pytest.raises(InputError, match=r"none\.tracks\.jsonl: no such file; a record is made by: iznet label"):
+        read(tmp_path / "none.tracks.jsonl")
     writer.track(verdict(0, frames=20))
     writer.finish()
     assert len(read(path).frames) == 20

@@ -107,6 +107,25 @@ def test_faces_are_cut_from_the_photos_where_these_are(
     assert json.loads(capsys.readouterr().out)["faces"] == 9
     assert run([*show, "--overwrite"]) == 0
     assert json.loads(capsys.readouterr().out)["faces"] == 0
+    assert run([*show[:-1], "--overwrite"]) == 0
+    assert "No faces to show: name the folder of photos with --photos" in capsys.readouterr().out
+    assert run([*show[:-1], "--overwrite", "--photos", str(tmp_path / "people" / "ben")]) == 0
+    assert "ben does not hold the photos as they were enrolled" in capsys.readouterr().out
+
+
+def test_photos_of_a_page_are_in_a_folder_and_for_a_page(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = ["gallery", "show", str(made)]
+    for given, code, message in (
+        (["--photos", str(tmp_path / "people")], 2, "--photos would do nothing without --html"),
+        (["--overwrite"], 2, "--overwrite would do nothing without --html"),
+        (["--photos", str(tmp_path / "peple"), "--html", str(tmp_path / "p.html")], 3, "peple: no such folder; name "),
+        (["--photos", str(made), "--html", str(tmp_path / "p.html")], 3, "g.gallery: is a file; name "),
+    ):
+        assert run([*show, *given]) == code
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "p.html").exists()
 
 
 @pytest.mark.parametrize("read", ["g.gallery", "people/ben/2.png"])
@@ -118,6 +137,22 @@ def test_the_page_replaces_nothing_that_it_shows(
     assert run([*show, "--html", str(tmp_path / read), "--overwrite"]) == 5
     assert f"{Path(read).name} is what the output is made from" in capsys.readouterr().err
     assert (tmp_path / read).read_bytes() == before
+
+
+def test_adding_the_same_photos_again_changes_nothing(
+    networks: list[str], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = made.read_bytes()
+    add = ["enroll", "--add", str(made), str(tmp_path / "people"), *networks]
+    assert run([*add, "--thumbnails", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert made.read_bytes() == before
+    assert report["left_out"] == report["warnings"] == []
+    assert {s["reason"] for s in report["skipped"] if s["person"] == "ben"} == {
+        f"enrolled already, as ben/{n}.png" for n in range(5)
+    }
+    assert run([*add, "--rename", "ben=Ben"]) == 3  # whose folder is somebody else's now
+    assert made.read_bytes() == before
 
 
 def test_adding_removing_and_renaming(
@@ -132,7 +167,7 @@ def test_adding_removing_and_renaming(
     report = json.loads(capsys.readouterr().out)
     assert [(p["name"], p["photos"]) for p in report["people"]] == [("ann", 5), ("ben", 6), ("cho", 1)]
     assert [(s["file"], s["reason"]) for s in report["skipped"]] == [
-        ("ben/again.jpg", "nearly the same picture as ben/1.png")
+        ("ben/again.jpg", "enrolled already, as ben/1.png")
     ]
     assert report["sha256"] == Gallery.load(made).sha256
     assert run(["enroll", "-o", str(made), "--remove", "cho", "--rename", "ben=Ben"]) == 0

@@ -187,6 +187,21 @@ def test_a_signal_ends_a_run_with_every_file_finished(
     assert b"Traceback" not in errors
 
 
+def test_a_second_signal_does_not_cut_the_end_short(networks: list[str], tmp_path: Path) -> None:
+    record = tmp_path / "a.tracks.jsonl"
+    nobody = f"rtsp://127.0.0.1:{feeds.free_port()}/in"
+    process = start(PATTERN, *networks[:2], "--tracks", str(record), "--out", nobody)
+    until(process, lambda: record.exists() and record.read_bytes().count(b"\n") > 5)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 5, errors
+    assert b"cannot send" in errors
+    assert b"left out, since it did not keep up or was not connected" in errors
+    assert read(record).summary is not None
+
+
 def test_the_record_can_be_followed_on_stdout(clip: Path, networks: list[str]) -> None:
     process = start(str(clip), "--realtime", *networks[:2], "--tracks", "-")
     lines, errors = process.communicate(timeout=90)

@@ -267,13 +267,23 @@ def test_rename(record: Path, capsys: Out) -> None:
     assert read(record).frames[30].faces[0].name == "Zed"
 
 
+def test_rename_an_unknown_person(record: Path, capsys: Out) -> None:
+    record.write_bytes(record.read_bytes().replace(b'"verdict":"unknown",', b'"verdict":"unknown","stranger":3,'))
+    assert run("tracks", "rename", record, "Unknown 3 = 최예나") == 0
+    assert "Track 2: unknown is now 최예나" in capsys.readouterr().out
+    assert read(record).frames[30].faces[0].name == "최예나"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["12"], 2, "'12'"),
         (["a=Yuri"], 2, "'a=Yuri'"),
         (["0="], 2, "'0='"),
-        (["0=Yuri", "0=최예나"], 2, "named twice"),
+        (["0=Yuri", "0=최예나"], 2, "track 0 is named twice"),
+        (["unknown 1=Yuri", "Unknown 01=최예나"], 2, "unknown 1 is named twice"),
+        (["unknown=Yuri"], 2, "'unknown=Yuri' is not TRACK=NAME"),
+        (["unknown 7=Yuri"], 2, "has no unknown 7; it numbers nobody, since it was made without a gallery"),
         ([], 2, "TRACK=NAME"),
         (["99=Yuri"], 2, "no track 99"),
         (["2=Yury"], 2, "did you mean 'Yuri'"),

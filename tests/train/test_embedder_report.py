@@ -79,7 +79,7 @@ def test_others_are_measured_by_the_same_figures_and_stand_on_the_page(
     result = CliRunner().invoke(eval_embedder, options, catch_exceptions=False)
     record = json.loads(result.stdout)
     assert asked == [tmp_path / "run"]
-    assert list(record) == ["iznet-embedder", "NN1, triplet", "NN1, binary"]
+    assert list(record) == ["iznet-embedder", "iznet-embedder, mirrored too", "NN1, triplet", "NN1, binary"]
     values = {name: {f["name"]: f["value"] for f in figures} for name, figures in record.items()}
     assert set(values["NN1, triplet"].values()) == {1.0}
     assert values["NN1, binary"]["LFW: accuracy (10-fold)"] < 0.8
@@ -97,8 +97,8 @@ def test_others_are_measured_by_the_same_figures_and_stand_on_the_page(
 def test_the_table_has_a_line_a_network_and_a_column_a_figure(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     rows = evaluate(None, data, say=said.append)
-    assert said == ["iznet-embedder: measured"]
+    assert said == ["iznet-embedder: measured", "iznet-embedder, mirrored too: measured"]
     lines = table(rows).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert {line.count("|") for line in lines} == {9}
     assert table(rows) in page(rows)

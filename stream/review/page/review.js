@@ -169,6 +169,7 @@ function show(said) {
   showTimeline();
   shown(index);
   if (selected !== null) select(selected);
+  aimAnew();
 }
 
 function longest(group) {
@@ -284,24 +285,42 @@ function placeHead() {
 
 // Changes.
 
-function ask(track, all = false) {
-  player.pause();
-  select(track);
+let aimed = null; // whom the dialog is about: a track, and who that was when it was said
+
+function aim(track, all) {
   const group = groupOf.get(track);
   const several = group.tracks.length > 1;
+  aimed = { track, who: whoIs(track) };
   $("scope").hidden = !several;
-  $("here").checked = !(several && (all || group.name === null));
+  $("here").checked = !(several && all);
   $("everywhere").checked = !$("here").checked;
   put($("here").nextElementSibling, `Only here (track ${track}, ${span(track)})`);
   put($("everywhere").nextElementSibling, `${called(group)} everywhere (${count(group.tracks.length, "track")})`);
   $("nobody").hidden = group.name === null;
+}
+
+const whoIs = (track) => `${keyOf(groupOf.get(track))} ${groupOf.get(track).tracks}`;
+
+// Another page may say who it is while the dialog is open: `everywhere` is not what was meant any more.
+function aimAnew() {
+  if (!$("naming").open || naming.asking.busy || whoIs(aimed.track) === aimed.who) return;
+  aim(aimed.track, false);
+  naming.calm();
+  put($("refused"), `Meanwhile this is ${called(groupOf.get(aimed.track))}; look before you name it.`);
+}
+
+function ask(track, all = false) {
+  player.pause();
+  select(track);
+  const group = groupOf.get(track);
+  aim(track, all || group.name === null);
   $("learn").checked = false; // asked for anew each time: a wrong look stays in the gallery
   $("teaching").hidden = !scenes.gallery;
   naming.open({
     picture: picture(track),
     name: group.name,
     send: async (name, consents) => {
-      const where = { everywhere: $("everywhere").checked && several, learn: $("learn").checked && name !== null };
+      const where = { everywhere: $("everywhere").checked, learn: $("learn").checked && name !== null };
       const made = await post("names", { track, name, ...where, ...consents });
       show(made);
       say(`${made.undo.words}.`, () => takeBack(made.undo.number));

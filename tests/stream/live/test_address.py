@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from stream.live import address
-from stream.live.address import Address, without_secrets
+from stream.live.address import NETWORK, Address, without_secrets
+
+CUT = ("12#s3cret", "12/s3cret", "12?s3cret", "s3cret#", "s3cret/x", "s3cret?")
+"""Passwords that end an address before its host, unless they are escaped."""
 
 
 @pytest.mark.parametrize(
@@ -91,12 +94,31 @@ def test_a_file_is_refused_unless_it_is_to_be_played_at_its_own_speed() -> None:
         ("rtsp://me:s3cret@host:99999/a", "port"),
         ("rtsp://me:s3cret@host:x/a", "port"),
         ("rtsp://[me:s3cret@host/a", "makes no sense"),
+        *[(f"{scheme}://me:{password}@host/a", r"@ .*%2F %3F %23 %40") for scheme in NETWORK for password in CUT],
+        ("rtsp:/me:s3cret@host/a", "begins with rtsp://, this one with rtsp:/$"),
+        ("HTTP//me:s3cret@host/a", "begins with http://, this one with HTTP//$"),
     ],
 )
 def test_what_is_no_source_is_refused_without_quoting_its_password(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as refusal:
         Address.parse(text)
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host:8080/@channel/live.m3u8",
+        "https://host/me@mail.example/live.m3u8",
+        "http://host:8080/video?user=me@mail.example&pwd=s3cret",
+        "rtsp://10.0.0.7:554/user=me&password=s3@cret&channel=1",
+        "rtsp://me:s3@cret:x@host:554/a",
+        "udp://@239.0.0.1:1234",
+    ],
+)
+def test_an_at_sign_elsewhere_does_no_harm(text: str) -> None:
+    found = Address.parse(text)
+    assert (found.target, "cret" in found.shown) == (text, False)
 
 
 def test_nothing_that_is_printed_of_an_address_holds_its_password() -> None:

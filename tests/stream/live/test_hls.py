@@ -73,6 +73,26 @@ def test_another_size_goes_on_in_the_same_list(tmp_path: Path) -> None:
     assert sizes == [320, 320, 480]
 
 
+def test_a_full_disk_is_told_and_what_is_listed_plays(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot bound the size of files")
+    hls = HlsFolder(tmp_path / "hls", EncoderSettings("x264", "ultrafast", 1, threads=1))
+    info = info_of(pixel_format="yuv420p")
+    fill(hls, 0, 51, info)
+    feeds.until(hls.playlist.exists)
+    size = (tmp_path / "hls" / "1-0.ts").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"hls/1-1\.ts: larger than the file system or limit allows"):
+            fill(hls, 51, 200, info)
+        with pytest.raises(OutputError):
+            hls.close({})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {path.name for path in (tmp_path / "hls").iterdir()} == {"live.m3u8", "1-0.ts"}
+    assert [line for line in hls.playlist.read_text("utf-8").splitlines() if line.endswith(".ts")] == ["1-0.ts"]
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="svtav1"):
         HlsFolder(tmp_path / "hls", EncoderSettings("svtav1"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -496,6 +498,32 @@ def test_an_output_that_fails_is_left_out_and_told_and_nothing_else_suffers(dete
     assert (len(kept.seen), len(far.seen)) == (5, 8)
     assert kept.dropped == {}
     assert "a.invalid" in str(failure.value)  # the feeds that were given up are told as well
+
+
+def test_whoever_interrupts_the_end_of_a_run_gets_it_whole(detector: Detector) -> None:
+    class Slow(Kept):
+        def close(self, dropped: Mapping[str, int]) -> None:
+            if self.dropped is None:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)  # told in the main thread, which waits for this
+                    time.sleep(0.1)
+                super().close(dropped)
+            raise OutputError("slow.mkv: the disk is full")
+
+    analysed = threading.Semaphore(0)
+    slow = Slow(analysed)
+    script = feeds.Script(lockstep([feeds.picture()] * 2, analysed))
+    live = Live(cameras("a"), detector, settings=LiveSettings(60), outputs=[[slow]], opens=script)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        live.start()
+        feeds.until(lambda: len(slow.seen) == 2)
+        with pytest.raises(OutputError, match="the disk is full"):
+            live.stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert slow.dropped is not None
+    assert not live.alive
 
 
 def test_the_outputs_of_a_source_that_never_came_are_counted_as_down(detector: Detector) -> None:

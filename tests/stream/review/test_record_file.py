@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,19 @@ def test_what_somebody_else_wrote_meanwhile_is_left_alone(path: Path) -> None:
         file.save(record)
     assert path.read_bytes() == theirs
     path.unlink()
-    with pytest.raises(InputError, match="changed by something else"):
+    with pytest.raises(InputError, match="not there any more; put it back"):
         file.save(record)
     assert not path.exists()
+
+
+def test_a_file_that_was_touched_or_copied_back_is_what_it_was(path: Path) -> None:
+    file = RecordFile(path)
+    os.utime(path, ns=(0, 0))
+    assert file.save(corrected(file, 1)) == 1
+    saved = path.read_bytes()
+    path.unlink()
+    path.write_bytes(saved)
+    assert file.save(corrected(file, 1, 3)) == 1
 
 
 def test_a_disk_that_is_full_leaves_the_record_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,29 @@ def test_what_is_sent_is_not_called_back_and_its_answer_leaves_other_dialogs_alo
     visit.page.close()
 
 
+def test_whom_another_page_names_while_the_dialog_is_open_is_not_named_everywhere_unasked(
+    run: Served, browser: Browser
+) -> None:
+    one, other = Visit(browser, run.url), Visit(browser, run.url)
+    for visit in (one, other):
+        visit.press("N", "Enter")  # track 1, a stranger with two more
+        expect(visit.page.locator("#everywhere")).to_be_checked()
+    one.page.locator("#name").fill("Zoe")
+    other.page.locator("#name").fill("Minju")
+    other.submit()
+    expect(one.page.locator("#refused")).to_contain_text("Meanwhile this is Minju", timeout=PATIENCE)
+    expect(one.page.locator("#here")).to_be_checked()
+    expect(one.page.locator("#scope")).to_contain_text("Minju everywhere (3 tracks)")
+    expect(one.page.locator("#name")).to_have_value("Zoe")
+    one.press("Enter")
+    expect(one.page.locator("#submit")).to_have_text("Name, as somebody new")
+    one.submit()
+    names = {group["name"]: group["tracks"] for group in run.state()["groups"]}
+    assert (names["Zoe"], names["Minju"]) == ([1], [3, 5])
+    one.page.close()
+    other.done()
+
+
 def test_an_answer_that_never_comes_is_given_up_in_words(run: Served, browser: Browser) -> None:
     visit = Visit(browser, run.url)
     routes = held(visit)
