@@ -218,7 +218,7 @@ def _further(progress: Callable[[str, int, int], None], before: int, total: int,
 def _embed(crops: NDArray[np.uint8], embedder: Embedder, said: Callable[[int], None]) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(crops), 64):
-        parts.append(embedder.embed(crops[start : start + 64]))
+        parts.append(embedder.embed(crops[start : start + 64], mirrored=True))  # as photos are looked at
         said(min(len(crops), start + 64))
     return np.concatenate(parts)
 
