@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from types import FrameType
 from typing import NoReturn
@@ -119,8 +120,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         iznet 0.1.0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # SIGTERM ends a run as Ctrl-C does: what was finished is kept.
+    # SIGTERM and a terminal that is closed end a run as Ctrl-C does: what was finished is kept.
     signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, partial(_hung_up, [fd for fd in (1, 2) if os.isatty(fd)]))
     # What this terminal or file cannot hold (a Hangul name in Windows' cp1252) is a ? there, and no fault; JSON holds
     # everything.
     codecs.register_error("iznet.json", _escaped)
@@ -186,6 +189,14 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _hung_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> NoReturn:
+    """As `_interrupt`, and nothing more is written to these descriptors: it would be an error each time."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for terminal in terminals:
+        os.dup2(silence, terminal)
     raise KeyboardInterrupt
 
 

@@ -346,7 +346,7 @@ def endless(long_original: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: Path, networks: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tools", "label", str(endless), "--preset", "slow", *networks],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -51,9 +52,9 @@ def networks(detector_file: Path, embedder_file: Path) -> list[str]:
     return ["--detector", str(detector_file), "--embedder", str(embedder_file)]
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
+def start(*arguments: str, said: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tools", "live", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=said, stderr=said)
 
 
 def until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
@@ -185,6 +186,19 @@ def test_a_signal_ends_a_run_with_every_file_finished(
     assert read(record).summary is not None
     assert media.read(video).pictures
     assert b"Traceback" not in errors
+
+
+def test_a_terminal_that_is_closed_ends_a_run_as_well(networks: list[str], tmp_path: Path) -> None:
+    """What the run has to say then has nowhere to go, which is no error."""
+    record = tmp_path / "a.tracks.jsonl"
+    terminal, inside = os.openpty()
+    process = start(PATTERN, *networks[:2], "--tracks", str(record), said=inside)
+    os.close(inside)
+    until(process, lambda: record.exists() and record.read_bytes().count(b"\n") > 5)
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)  # as the system does to what the terminal controls
+    assert process.wait(timeout=30) == 0
+    assert read(record).summary is not None
 
 
 def test_a_second_signal_does_not_cut_the_end_short(networks: list[str], tmp_path: Path) -> None:
