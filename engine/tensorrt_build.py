@@ -75,7 +75,10 @@ def build_plan(
 
     def build() -> bytes | None:
         with device.current():
-            return _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
+            plan = _built(model, source, precision, profiles, options or BuildOptions(), timings, monitor)
+        if plan is None and monitor.failure is None:  # in this thread: by thread complaints are kept
+            raise InputError(f"{model.path}: TensorRT cannot build an engine of it in {precision}: {complaint()}")
+        return plan
 
     started = time.monotonic()
 
@@ -121,10 +124,7 @@ def _built(
     timings: Path | None,
     monitor: Any,
 ) -> bytes | None:
-    """The plan; None where the monitor ended the build.
-
-    A function of its own, so that the builder and what belongs to it end while the context is still current.
-    """
+    """A function of its own, so that the builder and what belongs to it end while the context is still current."""
     import tensorrt as trt
 
     builder = trt.Builder(logger())
@@ -151,13 +151,9 @@ def _built(
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     plan = builder.build_serialized_network(network, config)
-    if monitor.failure is not None:
-        return None
-    if plan is None:
-        raise InputError(f"{model.path}: TensorRT cannot build an engine of it in {precision}: {complaint()}")
-    if timings is not None:
+    if plan is not None and timings is not None:
         _write(timings, bytes(cache.serialize()))
-    return bytes(plan)
+    return None if plan is None else bytes(plan)
 
 
 def _read(timings: Path | None) -> bytes:

@@ -20,8 +20,8 @@ def opened_on_gpu(path: str | os.PathLike[str]) -> Iterator[InputContainer]:
     """`stream.probe.opened`, with decoders on the GPU where FFmpeg has one for the codec and the GPU takes the stream,
     and on the CPU where not: what comes out tells (`stream.planes.on_gpu`).
 
-    They work in the context of the networks, and each picture is the caller's alone (FFmpeg copies it,
-    on the GPU, out of the decoder's own few surfaces): it may be held and drawn on.
+    They work in the context of the networks, and each picture is the caller's alone (FFmpeg copies it, on the GPU, out
+    of the decoder's own few surfaces): it may be held and drawn on.
 
     Raises:
         InputError: the file cannot be opened.

@@ -197,7 +197,7 @@ def _hung_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> 
     silence = os.open(os.devnull, os.O_WRONLY)
     for terminal in terminals:
         os.dup2(silence, terminal)
-    raise KeyboardInterrupt
+    _interrupt(number, frame)
 
 
 def _fail(message: str, code: int, as_json: bool) -> int:

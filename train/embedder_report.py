@@ -79,6 +79,5 @@ In brackets 95 % bootstrap intervals. *Mirrored too* is how photos are looked at
 labelled: each face a second time, mirrored. What a column means stands in the
 [model card](../engine/models/embedder.card.md). The networks of the [six experiments](experiments.md) saw few faces for
 a short time; their figures say how far that gets. Made by `iznet train eval-embedder --data FOLDER --teachers FOLDER
---experiments FOLDER --write benchmarks`, which
-leaves the raw figures in `embedder.json`.
+--experiments FOLDER --write benchmarks`, which leaves the raw figures in `embedder.json`.
 """

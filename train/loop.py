@@ -110,15 +110,15 @@ def write_recipe(folder: Path, recipe: Mapping[str, Any], *, resume: bool, say: 
         OutputError: it cannot be written.
     """
     file, now = folder / "recipe.json", json.loads(json.dumps(recipe))
-    if resume and file.is_file():
-        changed = [f"{name} {now[name]} (was {was})" for name, was in _kept(file).items() if now.get(name, was) != was]
-        if changed:
-            say(f"from here on: {', '.join(changed)}")
+    before = _kept(file) if resume else {}
+    changed = [f"{name} {now[name]} (was {was})" for name, was in before.items() if now.get(name, was) != was]
+    if changed:
+        say(f"from here on: {', '.join(changed)}")
     write_whole(file, json.dumps(now, indent=1))
 
 
 def _kept(recipe: Path) -> dict[str, Any]:
-    """What a recipe was; nothing where that cannot be read any more."""
+    """What a recipe was; nothing where it is not there, or cannot be read any more."""
     try:
         values = json.loads(recipe.read_text("utf-8"))
     except (OSError, ValueError):
