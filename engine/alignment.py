@@ -67,6 +67,23 @@ def similarity_transform(
     return np.column_stack([rotation, target_centre - rotation @ centre]).astype(np.float32)
 
 
+def mirrored_transform(matrix: NDArray[Any], size: int = SIZE) -> NDArray[np.float32]:
+    """The way to the same crop, left and right exchanged.
+
+    Args:
+        matrix: `[2,3]`, picture → crop.
+        size: pixels along each side of the crop.
+
+    Example:
+        >>> mirrored_transform(np.eye(2, 3)).tolist()
+        [[-1.0, 0.0, 111.0], [0.0, 1.0, 0.0]]
+    """
+    out = np.array(matrix, np.float32)
+    out[0] *= -1
+    out[0, 2] += size - 1
+    return out
+
+
 def invert(matrix: NDArray[Any]) -> NDArray[np.float32]:
     """The way back: the inverse of a `[2,3]` affine matrix, as float32 `[2,3]`.
 

@@ -208,7 +208,8 @@ class Analyser:
             ]
             embeddings = np.full((len(rows), self._embedder.dimension if self._embedder else 0), np.nan, np.float32)
             if worth:
-                embeddings[worth] = self._embed(frame, [faces[i] for i in worth])[0]
+                points = [faces[i].landmarks for i in worth]
+                embeddings[worth] = self._eyes.embeddings(frame, points, [False] * len(worth))[0]
             return embeddings
 
         return embed
@@ -217,7 +218,9 @@ class Analyser:
         """Embed the faces of the latest frame that could change what is known of their tracks."""
         wanted = self._wanted(labelled)
         if wanted:
-            self._learn(labelled.frame, wanted, *self._embed(labelled.frame, [face for face, _ in wanted]))
+            points = [face.landmarks for face, _ in wanted]
+            mirrored = [self._identity.mirrors(face.track) for face, _ in wanted]
+            self._learn(labelled.frame, wanted, *self._eyes.embeddings(labelled.frame, points, mirrored))
 
     def _wanted(self, labelled: LabelledFrame) -> list[tuple[Face, float]]:
         """The faces of the latest frame whose embeddings could change what is known of their tracks, and their
@@ -282,10 +285,6 @@ class Analyser:
                 self._tracker.join(track, into)
                 self._continuity.call(track, into)
                 self._trajectories.join(track, into)
-
-    def _embed(self, frame: Frame, faces: Sequence[Face]) -> tuple[NDArray[np.float32], list[float]]:
-        """Unit embeddings `[N,D]` of the faces, and how sharp each is."""
-        return self._eyes.embeddings(frame, [face.landmarks for face in faces])
 
     def _is_seen(self, face: Face) -> bool:
         """Whether the middle of the face's five points lies inside the picture."""

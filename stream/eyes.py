@@ -49,10 +49,10 @@ class Eyes(Protocol):
         ...
 
     def embeddings(
-        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
+        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]], mirrored: Sequence[bool]
     ) -> tuple[NDArray[np.float32], list[float]]:
-        """Unit vectors `[N,D]` of N ≥ 1 faces, each given by five points `[5,2]` as displayed, and how sharp each is,
-        0.1 … 1."""
+        """Unit vectors `[N,D]` of N ≥ 1 faces, each given by five points `[5,2]` as displayed and looked at as it is or
+        `mirrored`, and how sharp each is, 0.1 … 1."""
         ...
 
     def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,16 +97,16 @@ class HostEyes:
             return job.start([self._box], threshold, coarse=coarse).result()[0]
 
     def embeddings(
-        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
+        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]], mirrored: Sequence[bool]
     ) -> tuple[NDArray[np.float32], list[float]]:
         assert self._embedder is not None
         embeddings = np.empty((len(landmarks), self._embedder.dimension), np.float32)
         sharp = []
-        for points, embedding in zip(landmarks, embeddings, strict=True):
+        for points, turned, embedding in zip(landmarks, mirrored, embeddings, strict=True):
             # One by one: a batch saves nothing on a CPU, and integer networks are compiled anew for every size of it.
             job = self._embedder.job(1)
             with self._clock("crop"):
-                cut_aligned(frame.picture, points, self._info, job.faces[0])
+                cut_aligned(frame.picture, points, self._info, job.faces[0], mirrored=turned)
                 sharp.append(sharpness(job.faces[0]))
             with self._clock("embed"):
                 embedding[:] = job.start().result()[0]
@@ -144,11 +144,16 @@ def letterboxed(picture: av.VideoFrame, info: VideoInfo, box: Letterbox, pixels:
 
 
 def cut_aligned(
-    picture: av.VideoFrame, landmarks: NDArray[np.float32], info: VideoInfo, out: NDArray[np.uint8]
+    picture: av.VideoFrame,
+    landmarks: NDArray[np.float32],
+    info: VideoInfo,
+    out: NDArray[np.uint8],
+    *,
+    mirrored: bool = False,
 ) -> None:
-    """The aligned face, uint8 `[112,112,3]` RGB, cut from no more of the full picture than it needs; `landmarks` are
-    `[5,2]` pixels as displayed."""
-    matrix = face_transform(landmarks, info)
+    """The aligned face, uint8 `[112,112,3]` RGB, or its mirror image, cut from no more of the full picture than it
+    needs; `landmarks` are `[5,2]` pixels as displayed."""
+    matrix = face_transform(landmarks, info, mirrored=mirrored)
     x1, y1, x2, y2 = face_region(matrix, info.coded_width, info.coded_height)
     region = region_rgb(picture, x1, y1, x2, y2)
     if info.interlaced:

@@ -83,11 +83,12 @@ class GpuEyes:
             return self._vision.look(there, self._box, turns=turns, threshold=threshold, coarse=False)
 
     def embeddings(
-        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]]
+        self, frame: Frame, landmarks: Sequence[NDArray[np.float32]], mirrored: Sequence[bool]
     ) -> tuple[NDArray[np.float32], list[float]]:
         with self._clock("crop"):
             there = self._there(frame)
-            matrices = np.stack([face_transform(points, self._info) for points in landmarks])
+            seen = zip(landmarks, mirrored, strict=True)
+            matrices = np.stack([face_transform(points, self._info, mirrored=turned) for points, turned in seen])
             if self._info.interlaced:
                 # Two moments lie woven into one picture; one field alone is one moment.
                 there = DeviceFrame(there.picture.field(), there.written_on, there)

@@ -239,6 +239,12 @@ class Identity:
             return False
         return evidence.count * abs(naming.similarity - self._gallery.threshold) >= self.agreement
 
+    def mirrors(self, track: int) -> bool:
+        """Whether the next look is to be at the mirror image of the face, as every other one is: what an embedder errs
+        by is another amount there, so that the mean of both errs less than that of two looks from one side."""
+        evidence = self._evidence[track]
+        return (evidence.count + len(evidence.doubts)) % 2 == 1
+
     def is_certain(self, track: int) -> bool:
         """Whether the latest look at the track left no question open whose face that is."""
         return not self._evidence[track].doubts and self._evidence[track].changed is None

@@ -224,7 +224,7 @@ class LiveAnalyser(Analyser):
         eyes.cells(frame)
         eyes.patches(frame, box[None])
         if self._embedder is not None:
-            embeddings, _ = eyes.embeddings(frame, [landmarks])
+            embeddings, _ = eyes.embeddings(frame, [landmarks], [False])
             if gallery is not None:
                 gallery.identify(embeddings)
         box /= 2
@@ -290,7 +290,8 @@ def _learn_together(faces: Sequence[_Wanted]) -> None:
     job = first._embedder.job(len(faces))
     with first._clock("crop"):
         for (analyser, frame, face, _), crop in zip(faces, job.faces, strict=True):
-            cut_aligned(frame.picture, face.landmarks, analyser._info, crop)
+            mirrored = analyser._identity.mirrors(face.track)
+            cut_aligned(frame.picture, face.landmarks, analyser._info, crop, mirrored=mirrored)
         sharp = [sharpness(crop) for crop in job.faces]
     with first._clock("embed"):
         embeddings = job.start().result()

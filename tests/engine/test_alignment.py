@@ -14,6 +14,7 @@ from engine.alignment import (
     align_face,
     face_region,
     invert,
+    mirrored_transform,
     shifted,
     similarity_transform,
     warp_face,
@@ -97,6 +98,14 @@ def test_a_region_gives_the_same_crop_as_the_whole(scale: float) -> None:
     assert region.size < rgb.size
     crop = warp_face(region, shifted(matrix, x1, y1))
     assert np.abs(crop.astype(int) - warp_face(rgb, matrix)).max() <= 1
+
+
+@pytest.mark.parametrize("scale", [0.7, 3.0])
+def test_a_mirrored_crop_is_the_crop_mirrored(scale: float) -> None:
+    rgb = smooth(900, 1200, 17)
+    matrix = similarity_transform((ARCFACE_TEMPLATE - 56) * scale + (600, 450))
+    crop, mirrored = warp_face(rgb, matrix), warp_face(rgb, mirrored_transform(matrix))
+    assert np.abs(mirrored[:, ::-1].astype(int) - crop).max() <= 2
 
 
 def test_black_beyond_the_edge() -> None:

@@ -152,8 +152,10 @@ def test_what_is_seen_is_what_the_cpu_sees(
         seen += len(here)
         size = (here.boxes[:, 2] - here.boxes[:, 0]).max()
         np.testing.assert_allclose(there.boxes, here.boxes, atol=0.03 * size)
-        points = list(here.landmarks)
-        (a, sharp_a), (b, sharp_b) = eyes.embeddings(mine, points), theirs.embeddings(other, points)
+        points, turned = list(here.landmarks), [bool(number % 2) for number in range(len(here))]
+        (a, sharp_a), (b, sharp_b) = (
+            each.embeddings(frame, points, turned) for each, frame in ((eyes, mine), (theirs, other))
+        )
         assert np.einsum("nd,nd->n", a, b).min() > 0.97
         np.testing.assert_allclose(sharp_a, sharp_b, atol=0.1)
         np.testing.assert_array_equal(eyes.patches(mine, here.boxes), theirs.patches(other, here.boxes))

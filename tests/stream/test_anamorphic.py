@@ -62,6 +62,17 @@ def test_a_face_is_cut_out_as_it_is_seen(aspect: Fraction, rotation: Rotation) -
         assert np.abs(found.astype(int) - expected).mean() > 8
 
 
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_the_mirror_image_of_a_face_is_cut_out_as_well(rotation: Rotation) -> None:
+    facts = info(WIDTH, HEIGHT, Fraction(4, 3), rotation)
+    points = ARCFACE_TEMPLATE @ np.array([[0.9, 0.2], [-0.2, 0.9]], np.float32) + np.array([60, 40], np.float32)
+    plain, mirrored = np.empty((2, 112, 112, 3), np.uint8)
+    cut_aligned(frame_of(portrait()).picture, points, facts, plain)
+    cut_aligned(frame_of(portrait()).picture, points, facts, mirrored, mirrored=True)
+    assert np.abs(mirrored[:, ::-1].astype(int) - plain).max() <= 3
+    assert np.abs(mirrored.astype(int) - plain).mean() > 8
+
+
 def test_the_detector_sees_round_faces_round(detector: Detector) -> None:
     box = detector.letterbox(704, 576, pixel_aspect=Fraction(16, 11))
     assert box.inner[0] / box.inner[1] == pytest.approx(704 * 16 / 11 / 576, rel=0.01)

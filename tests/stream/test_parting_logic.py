@@ -33,8 +33,13 @@ class Eyes:
 
     def __init__(self, who: Which, picture: Which) -> None:
         self.who, self.picture = who, picture
+        self.turns: list[tuple[float, bool]] = []
+        """Where the faces stood that were looked at, and whether their mirror images were."""
 
-    def embeddings(self, frame: Frame, landmarks: Sequence[Any]) -> tuple[NDArray[np.float32], list[float]]:
+    def embeddings(
+        self, frame: Frame, landmarks: Sequence[Any], mirrored: Sequence[bool]
+    ) -> tuple[NDArray[np.float32], list[float]]:
+        self.turns += [(float(p[0, 0]), turned) for p, turned in zip(landmarks, mirrored, strict=True)]
         return np.stack([PEOPLE[self.who(frame.index, float(p[0, 0]))] for p in landmarks]), [1.0] * len(landmarks)
 
     def patches(self, frame: Frame, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -44,13 +49,16 @@ class Eyes:
         pass
 
 
-def followed(places: Sequence[int], who: Which, picture: Which, frames: int) -> tuple[list[LabelledFrame], Any]:
+def followed(
+    places: Sequence[int], who: Which, picture: Which, frames: int, eyes: Eyes | None = None
+) -> tuple[list[LabelledFrame], Any]:
     """Faces that stand still at these x, looked at on every eighth frame."""
     box = SimpleNamespace(padded_height=64, padded_width=64, padded=(64, 64))
     detector = SimpleNamespace(threshold=0.5, letterbox=lambda *a, **k: box, prepare=lambda *a: None)
     embedder = SimpleNamespace(threshold=0.5, strangers=0.0, dimension=8, prepare=lambda *a: None)
     gallery = Gallery.build({name: PEOPLE[[n, n]] for n, name in enumerate("ab")}, "x" * 64, 0.5)
-    analyser = Analyser(INFO, cast(Any, detector), cast(Any, embedder), gallery, eyes=cast(Any, Eyes(who, picture)))
+    seeing = cast(Any, eyes or Eyes(who, picture))
+    analyser = Analyser(INFO, cast(Any, detector), cast(Any, embedder), gallery, eyes=seeing)
     found = Detections(
         np.array([[x, 20, x + 100, 130] for x in places], np.float32),
         np.full(len(places), 0.95, np.float32),
@@ -61,6 +69,18 @@ def followed(places: Sequence[int], who: Which, picture: Which, frames: int) -> 
         gap = [Frame(cast(Any, None), i, i, Fraction(1, 30)) for i in range(start, start + STEP)]
         out += analyser.follow(Gap(gap, {STEP - 1: found}, False))
     return [*out, *analyser.release()], analyser
+
+
+def test_every_other_look_at_a_face_is_at_its_mirror_image() -> None:
+    def alone(i: int, x: float) -> int:
+        return int(x > 200)
+
+    eyes = Eyes(alone, alone)
+    followed([50, 300], alone, alone, 200, eyes)
+    for place in (50, 300):
+        turns = [turned for x, turned in eyes.turns if place <= x < place + 100]
+        assert len(turns) >= 2
+        assert turns == [bool(number % 2) for number in range(len(turns))]
 
 
 @pytest.mark.parametrize("late", range(0, 40, STEP))

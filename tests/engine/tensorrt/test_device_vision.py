@@ -116,8 +116,9 @@ def test_what_is_seen_is_what_the_cpu_sees(
         np.testing.assert_allclose(mine.scores, theirs.scores, atol=0.02)
         np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=1.5)
         np.testing.assert_allclose(mine.landmarks, theirs.landmarks, atol=1.5)
+        turned = [bool(number % 2) for number in range(len(theirs))]
         (a, sharp_a), (b, sharp_b) = (
-            eyes.embeddings(f, list(theirs.landmarks)) for eyes, f in ((gpu, one), (cpu, other))
+            eyes.embeddings(f, list(theirs.landmarks), turned) for eyes, f in ((gpu, one), (cpu, other))
         )
         assert np.einsum("nd,nd->n", a, b).min() > 0.99
         np.testing.assert_allclose(sharp_a, sharp_b, atol=0.1)
@@ -140,11 +141,11 @@ def test_one_field_of_an_interlaced_picture(seeing: Machine, files: tuple[Path, 
     gpu = GpuEyes(shape, detector, embedder)
     landmarks = [np.array(networks.POINTS * (48, 60) + (20, 60), np.float32)]
     frame = Frame(made, 0, 0, Fraction(1, 25))
-    embeddings, _ = gpu.embeddings(frame, landmarks)
+    embeddings, _ = gpu.embeddings(frame, landmarks, [False])
     whole, _ = HostEyes(info("yuv420p"), cpu_detector, cpu_embedder).embeddings(
-        Frame(picture("yuv420p"), 0, 0, Fraction(1, 25)), landmarks
+        Frame(picture("yuv420p"), 0, 0, Fraction(1, 25)), landmarks, [False]
     )
-    woven, _ = HostEyes(info("yuv420p"), cpu_detector, cpu_embedder).embeddings(frame, landmarks)
+    woven, _ = HostEyes(info("yuv420p"), cpu_detector, cpu_embedder).embeddings(frame, landmarks, [False])
     assert float(embeddings[0] @ whole[0]) > 0.95 > float(woven[0] @ whole[0])
     gpu.close()
     for network in (detector, embedder, cpu_detector, cpu_embedder):
@@ -162,8 +163,8 @@ def test_a_picture_of_the_cpu_goes_up_once_and_its_memory_serves_again(
         before = traffic.up
         frame = Frame(picture("yuv420p"), index, index, Fraction(1, 25))
         found = eyes.faces(frame, 0.2, coarse=False)
-        eyes.embeddings(frame, list(found.landmarks))
-        eyes.embeddings(frame, list(found.landmarks))
+        eyes.embeddings(frame, list(found.landmarks), [False] * len(found))
+        eyes.embeddings(frame, list(found.landmarks), [False] * len(found))
         eyes.done([frame])
         sizes.append(traffic.up - before)
         rooms.append(seeing.room)
@@ -206,7 +207,7 @@ def test_a_failure_on_the_way_is_raised_and_leaves_nothing(
     seeing.fail[kernel] = RuntimeError("an illegal address")
     with pytest.raises(RuntimeError, match="an illegal address"):  # noqa: PT012
         found = eyes.faces(frame, 0.2, coarse=False)
-        eyes.embeddings(frame, list(found.landmarks))
+        eyes.embeddings(frame, list(found.landmarks), [False] * len(found))
     eyes.close()
     detector.close()
     embedder.close()
