@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -102,10 +102,7 @@ def _by_track(
     Raises:
         UsageError: the record has no unknown person of such a number.
     """
-    tracks: defaultdict[int, list[int]] = defaultdict(list)
-    for verdict in record.tracks:
-        if verdict.name is None and verdict.stranger is not None:
-            tracks[verdict.stranger].append(verdict.track)
+    tracks = record.strangers
     missing = sorted(set(strangers).difference(tracks))
     if missing:
         there = f"its unknown people are {', '.join(map(str, sorted(tracks)))}"

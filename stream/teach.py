@@ -91,12 +91,12 @@ def _tracks_of(
         if absent or not track:
             raise UsageError(f"{os.fspath(path)} has no track {', '.join(map(str, absent)) or '(none was named)'}")
         return frozenset(track)
-    numbers = frozenset(verdict.track for verdict in record.tracks if verdict.stranger == stranger)
-    if not numbers:
-        count = max((verdict.stranger or 0 for verdict in record.tracks), default=0)
-        there = f"it counts {count} unknown people" if count else f"{NOBODY_NUMBERED}: say which with --track"
-        raise UsageError(f"{os.fspath(path)} knows no unknown {stranger}; {there}")
-    return numbers
+    strangers = record.strangers
+    if stranger not in strangers:
+        there = f"its unknown people are {', '.join(map(str, sorted(strangers)))}"
+        there = there if strangers else f"{NOBODY_NUMBERED}: say which with --track"
+        raise UsageError(f"{os.fspath(path)} has no unknown {stranger}; {there}")
+    return frozenset(strangers[stranger])
 
 
 def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None) -> Path:

@@ -77,6 +77,15 @@ class Tracks:
         """What became of every track, by its number."""
         return {verdict.track: verdict for verdict in self.tracks}
 
+    @property
+    def strangers(self) -> dict[int, list[int]]:
+        """The tracks of every numbered unknown person, by that number; who was named since is none."""
+        tracks: dict[int, list[int]] = {}
+        for verdict in self.tracks:
+            if verdict.name is None and verdict.stranger is not None:
+                tracks.setdefault(verdict.stranger, []).append(verdict.track)
+        return tracks
+
 
 def partial_path(path: Path) -> Path:
     """The name a record has until it is complete, and keeps when it never is.
