@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed
 SETUP := pyproject.toml CMakeLists.txt Makefile
 PIP_FLAGS := --disable-pip-version-check --no-input --quiet
+# What pip does with a wheel's modules and not with a checkout's: without it, every start may compile all of them.
+BYTECODE = $(BIN)/python -m compileall -q engine stream tools train
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format check bench wheel clean
@@ -33,6 +35,7 @@ format: $(STAMP)-test ## let ruff put the sources in order
 
 bench: $(STAMP)-test ## speed against a plain transcode, and what changed since the last time; VIDEO=clip.mp4 and ARGS
 	@mkdir -p $(dir $(BENCH))
+	@$(BYTECODE)
 	$(BIN)/iznet bench $(VIDEO) $(ARGS) $(if $(wildcard $(BENCH)),--compare $(BENCH)) -o $(BENCH).new --overwrite
 	@mv $(BENCH).new $(BENCH)
 	$(if $(filter benchmarks/results.json,$(BENCH)),$(BIN)/python -m benchmarks.results)
@@ -51,9 +54,11 @@ $(BIN)/python:
 $(STAMP)-demo: $(SETUP) | $(BIN)/python
 	@echo "Installing into $(VENV) (once; a few minutes on a slow line) …"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[demo]"
+	@$(BYTECODE)
 	@touch $@
 
 $(STAMP)-test: $(SETUP) | $(BIN)/python
 	@echo "Installing into $(VENV) with everything that the tests need (once) …"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[demo,dev,train,bench]"
+	@$(BYTECODE)
 	@touch $@ $(STAMP)-demo
