@@ -72,14 +72,7 @@ class Letterbox:
 
     def to_frame(self, xy: NDArray[Any]) -> NDArray[Any]:
         """Points `[…,2]` or boxes `[…,4]` of the padded copy, in pixels of the picture; not clipped to it."""
-        return self._scaled(xy, self.width / self.inner_width, self.height / self.inner_height)
-
-    def from_frame(self, xy: NDArray[Any]) -> NDArray[Any]:
-        """Points `[…,2]` or boxes `[…,4]` of the picture, in pixels of the padded copy."""
-        return self._scaled(xy, self.inner_width / self.width, self.inner_height / self.height)
-
-    @staticmethod
-    def _scaled(xy: NDArray[Any], x: float, y: float) -> NDArray[Any]:
+        x, y = self.width / self.inner_width, self.height / self.inner_height
         factors = np.array([x, y] * (xy.shape[-1] // 2), xy.dtype if xy.dtype.kind == "f" else np.float64)
         scaled: NDArray[Any] = xy * factors
         return scaled

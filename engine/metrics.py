@@ -206,11 +206,6 @@ class FoldAccuracy:
     """Of each fold, with the threshold chosen on the others."""
     thresholds: tuple[float, ...]
 
-    @property
-    def standard_error(self) -> float:
-        """Of the mean, as the LFW protocol reports it."""
-        return float(np.std(self.accuracies, ddof=1) / np.sqrt(len(self.accuracies)))
-
 
 def _pairs(
     similarities: NDArray[np.floating], same: NDArray[np.bool_]

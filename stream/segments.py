@@ -337,15 +337,6 @@ def sound_segments(folder: str | os.PathLike[str]) -> list[Segment]:
     return sound
 
 
-def finished_segments(folder: str | os.PathLike[str]) -> list[Segment]:
-    """The segments that a work folder holds complete, from the first without a gap.
-
-    Raises:
-        InputError: a journal entry cannot be read.
-    """
-    return list(_journal(folder))
-
-
 def _journal(folder: str | os.PathLike[str]) -> Iterator[Segment]:
     for number, path in enumerate(sorted(Path(folder).glob("[0-9]*.json"))):
         segment, _ = _entry(path)

@@ -26,7 +26,7 @@ from stream.journal import JOB_FILE, WorkFolder, content_of, differences, write_
 from stream.labelled_copy import partial_output, work_folder
 from stream.renaming import rename
 from stream.result import LabelResult
-from stream.segments import SegmentWriter, finished_segments
+from stream.segments import SegmentWriter, sound_segments
 from stream.styles import Style
 from stream.tracks import read
 from tests import networks
@@ -237,10 +237,10 @@ def job(clip: Path, gallery: Path, detector: Detector, embedder: Embedder, tmp_p
     return Job(clip, tmp_path / "out.mp4", gallery, detector, embedder)
 
 
-def test_frames_of_finished_segments_are_neither_drawn_nor_encoded(job: Job, whole: Whole) -> None:
+def test_frames_of_sound_segments_are_neither_drawn_nor_encoded(job: Job, whole: Whole) -> None:
     with pytest.raises(Killed):
         job.label(progress=At(60))
-    finished = sum(segment.frames for segment in finished_segments(job.work))
+    finished = sum(segment.frames for segment in sound_segments(job.work))
     assert 24 <= finished <= 60
     result = job.label(resume=True)
     assert result.stages["draw"]["calls"] == FRAMES - finished
@@ -286,7 +286,7 @@ def test_after_ctrl_c_it_goes_on_and_the_partial_files_go(job: Job, whole: Whole
 def test_a_segment_damaged_on_the_disk_is_made_again(job: Job, whole: Whole) -> None:
     with pytest.raises(Killed):
         job.label(progress=At(80))
-    before = len(finished_segments(job.work))
+    before = len(sound_segments(job.work))
     path = job.work / "000002.bin"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -311,10 +311,10 @@ def test_a_segment_damaged_on_the_disk_is_made_again(job: Job, whole: Whole) -> 
 def test_other_settings_are_refused_and_nothing_is_lost(job: Job, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(Killed):
         job.label(progress=At(60))
-    before = finished_segments(job.work)
+    before = sound_segments(job.work)
     with pytest.raises(UsageError, match=words):
         job.label(resume=True, **changes)
-    assert finished_segments(job.work) == before
+    assert sound_segments(job.work) == before
     job.label(resume=True)
 
 
@@ -364,10 +364,10 @@ def test_a_drawing_that_came_out_otherwise_is_noticed(job: Job, monkeypatch: pyt
         return made
 
     monkeypatch.setattr(Detector, "job", moved)
-    before = finished_segments(job.work)
+    before = sound_segments(job.work)
     with pytest.raises(InputError, match=r"frames 0 to 11 are not what the interrupted run drew.*without --resume"):
         job.label(resume=True)
-    assert finished_segments(job.work) == before
+    assert sound_segments(job.work) == before
 
 
 def test_two_passes_go_on_without_a_second_analysis(job: Job, tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_two_passes_go_on_without_a_second_analysis(job: Job, tmp_path: Path) ->
         job.label(two_pass=True, progress=At(60))  # while it analyses
     with pytest.raises(Killed):
         job.label(two_pass=True, progress=_SecondTime(60), resume=True)  # while it draws
-    finished = sum(segment.frames for segment in finished_segments(job.work))
+    finished = sum(segment.frames for segment in sound_segments(job.work))
     assert finished >= 24
     before = job.detector.session.work.inferences
     result = job.label(two_pass=True, resume=True)
