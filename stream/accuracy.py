@@ -145,10 +145,8 @@ def name_accuracy(record: Tracks, shots: Sequence[PanelShot]) -> NameAccuracy:
     Raises:
         InputError: the truth speaks of frames that the record does not have.
     """
-    if shots and shots[-1].last >= len(record.frames):
-        raise InputError(
-            f"the truth goes to frame {shots[-1].last}, the record has {len(record.frames)} frames: another video's?"
-        )
+    if shots:
+        _check_length(record, shots[-1].last)
     count: dict[str, int] = defaultdict(int)
     sides: dict[int, set[int]] = defaultdict(set)
     for number, shot in enumerate(shots):
@@ -178,6 +176,12 @@ def name_accuracy(record: Tracks, shots: Sequence[PanelShot]) -> NameAccuracy:
         **{name: count[name] for name in NameAccuracy.__dataclass_fields__ if name != "across_cuts"},
         across_cuts=sum(len(shots_of) > 1 for shots_of in sides.values()),
     )
+
+
+def _check_length(record: Tracks, last: int) -> None:
+    frames = len(record.frames)
+    if last >= frames:
+        raise InputError(f"the truth goes to frame {last}, the record has {frames} frames: another video's?")
 
 
 Boxes = Mapping[int, tuple[NDArray[np.intp], NDArray[np.float32]]]
@@ -245,6 +249,16 @@ class TrackAccuracy:
     def as_json(self) -> dict[str, float]:
         """All of them."""
         return {name: round(float(getattr(self, name)), 6) for name in self.__dataclass_fields__}
+
+
+def box_accuracy(record: Tracks, truth: Boxes, minimum: float = 0.0) -> TrackAccuracy:
+    """The tracks of a record, without faces under `minimum` pixels, against boxes.
+
+    Raises:
+        InputError: the truth speaks of frames that the record does not have.
+    """
+    _check_length(record, max(truth, default=-1))
+    return track_accuracy(record_boxes(record, minimum), truth)
 
 
 def track_accuracy(found: Boxes, truth: Boxes) -> TrackAccuracy:

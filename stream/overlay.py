@@ -76,6 +76,8 @@ class Label(NamedTuple):
     colour: Colour
     """The plate's; the text's is `text_colour` of it."""
     name: str
+    track: int
+    """The face's: two of one frame may bear one name."""
     side: int
     """Where it sits on its box, see `_place`."""
 
@@ -154,7 +156,7 @@ def marks(
         mask = mask[: height - place.top, : width - place.left]
         place = Rect(place.left, place.top, place.left + mask.shape[1], place.top + mask.shape[0])
         taken.append(place)
-        labels.append(Label(place, mask, _colour(name, style, people), name, side))
+        labels.append(Label(place, mask, _colour(name, style, people), name, visible[i][0].track, side))
     return outlines + labels
 
 

@@ -298,7 +298,7 @@ def _subtitle_packets(shown: list[Event], stream: Stream) -> Iterator[tuple[Pack
             str(number),
             str(event.layer),
             event.style,
-            event.name.replace(",", " "),
+            event.name,
             "0",
             "0",
             "0",

@@ -38,7 +38,7 @@ class Event:
     layer: int
     style: str
     name: str
-    """Whose it is; nothing for a stranger."""
+    """Whose it is, as a field of ASS: on one line, without commas; nothing for a stranger."""
     text: str
 
 
@@ -60,18 +60,18 @@ def events(record: Tracks, style: Style, unknown: Unknown = "none") -> list[Even
     for frame in record.frames:
         start, end = ruler.start(frame.index), ruler.end(frame.index)
         drawn = marks(frame.faces, width, height, glyphs, style="names", sides=sides)
-        labels = {mark.name: mark for mark in drawn if isinstance(mark, Label)}
-        sides = {name: label.side for name, label in labels.items()}
+        labels = {mark.track: mark for mark in drawn if isinstance(mark, Label)}
+        sides = {label.name: label.side for label in labels.values()}
         for face in frame.faces:
-            label = labels.get(face.name) if face.name is not None else None
-            for layer, name, text in _marks(face, label, width, height, style, unknown, people):
+            whose = clean(face.name or "").replace(",", " ")
+            for layer, name, text in _marks(face, labels.get(face.track), width, height, style, unknown, people):
                 before = running.get((face.track, layer))
                 if before and before[1] == frame.index - 1 and (before[0].style, before[0].text) == (name, text):
-                    event = Event(before[0].start, end, layer, name, face.name or "", text)
+                    event = Event(before[0].start, end, layer, name, whose, text)
                 else:
                     if before:
                         done.append(before[0])
-                    event = Event(start, end, layer, name, face.name or "", text)
+                    event = Event(start, end, layer, name, whose, text)
                 running[face.track, layer] = event, frame.index
     done += [event for event, _ in running.values()]
     return sorted(done, key=lambda event: (event.start, event.layer))

@@ -109,7 +109,7 @@ def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None)
         return Path(video)
     named = Path(record.header.path)
     for place in (named, tracks.parent / named.name):
-        if place.is_file():
+        if os.path.isfile(place):  # unlike Path.is_file also of a name too long for this system
             return place
     if record.header.may_be_live:
         raise InputError(live_words(record.header, tracks))

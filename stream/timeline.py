@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, floor
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from stream.wording import clock, length, share
 STRANGER: Colour = (0.62, 0.62, 0.65)
 SHOTS: tuple[Colour, Colour] = ((0.55, 0.57, 0.62), (0.72, 0.74, 0.78))
 """In turns."""
+CLOSE = 0.0025
+"""Of the width; two pixels or so."""
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 """Seconds that two marks of the axis may stand apart."""
 _MARKS = 12
@@ -67,6 +70,12 @@ class Timeline:
     def share(self, seconds: float) -> float:
         """Where a time stands, 0…1 from left to right."""
         return (seconds - self.start) / (self.end - self.start)
+
+    def alone(self, lane: Lane) -> list[bool]:
+        """For every bar of a lane whether it may be widened to be seen. Where the next one begins soon after, it would
+        hide the gap between them, and who is seen now and then would seem to be there all the time."""
+        starts = [self.share(span.start) for span in lane.spans]
+        return [after - start >= CLOSE for start, after in pairwise([*starts, 2.0])]
 
 
 def timeline(record: Tracks, summary: Overview | None = None, where: Whereabouts | None = None) -> Timeline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from stream.styles import Colour
-from stream.timeline import Lane, Span, Timeline
+from stream.timeline import Lane, Timeline
 from stream.wording import clock, length
 
 LATE = 0.92
@@ -23,14 +23,17 @@ main{max-width:88rem;margin:0 auto;padding:1.2rem 1rem 3rem}
 h1{font-size:1.3rem;margin:0;overflow-wrap:anywhere}
 p{margin:.2rem 0 1.2rem;color:var(--quiet)}
 ol{list-style:none;margin:0;padding:0}
-.row{display:grid;grid-template:"name lane numbers"/minmax(6rem,12rem) 1fr 8rem;gap:0 .8rem;align-items:center}
+.row{display:grid;grid-template:"name lane numbers"/minmax(6rem,12rem) 1fr 9.5rem;gap:0 .8rem;align-items:center}
 .row{margin:.7rem 0}
 .name{grid-area:name;text-align:right;font-weight:600;overflow-wrap:anywhere}
 .quiet .name,.numbers{color:var(--quiet);font-weight:400}
-.numbers{grid-area:numbers;text-align:right;font-variant-numeric:tabular-nums}
+.numbers{grid-area:numbers;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .lane,.axis{grid-area:lane;position:relative;height:1.4rem}
 .lane{background:var(--lane)}
-.lane li{position:absolute;height:100%;min-width:1px}
+.lane li{position:absolute;height:100%}
+.lane .alone{min-width:1px}
+.lane .thin{inset:0;pointer-events:none}
+.thin svg{display:block;width:100%;height:100%}
 .lane .broad{box-shadow:inset 0 0 0 1px var(--edge)}
 .lane li:hover{filter:brightness(1.25)}
 .axis{color:var(--quiet);font-size:.8rem}
@@ -73,19 +76,25 @@ def page(drawn: Timeline) -> str:
 
 
 def _row(drawn: Timeline, lane: Lane) -> str:
-    bars = "".join(_bar(drawn, span) for span in lane.spans)
+    bars, thin = "", dict[str, str]()
+    for span, alone in zip(lane.spans, drawn.alone(lane), strict=True):
+        left, width = 100 * drawn.share(span.start), 100 * (drawn.share(span.end) - drawn.share(span.start))
+        title, colour = escape(span.title), _hex(span.colour)
+        kind, back = ' class="broad"' if width >= BROAD else ' class="alone"' if alone else "", f";background:{colour}"
+        if not kind:
+            back, thin[colour] = "", f"{thin.get(colour, '')}M{left:.5f} 0h{width:.5f}v1h-{width:.5f}z"
+        place = f"left:{left:.3f}%;width:{width:.3f}%{back}"
+        bars += f'<li{kind} style="{place}" title="{title}"><span class="spoken">{title}</span></li>'
+    if thin:  # browsers make each box a pixel wide at least; of shapes they draw as much as they cover
+        shapes = "".join(f'<path fill="{colour}" d="{path}"/>' for colour, path in thin.items())
+        bars += (
+            '<li class="thin" aria-hidden="true">'
+            f'<svg viewBox="0 0 100 1" preserveAspectRatio="none">{shapes}</svg></li>'
+        )
     numbers = f'<span class="numbers">{escape(lane.numbers)}</span>' if lane.numbers else ""
     quiet = "" if lane.known else " quiet"
     name = f'<span class="name">{escape(lane.name)}</span>'
     return f'<li class="row{quiet}">{name}{numbers}<ol class="lane">{bars}</ol></li>\n'
-
-
-def _bar(drawn: Timeline, span: Span) -> str:
-    left, width = 100 * drawn.share(span.start), 100 * (drawn.share(span.end) - drawn.share(span.start))
-    title = escape(span.title)
-    place = f"left:{left:.3f}%;width:{width:.3f}%;background:{_hex(span.colour)}"
-    broad = ' class="broad"' if width >= BROAD else ""
-    return f'<li{broad} style="{place}" title="{title}"><span class="spoken">{title}</span></li>'
 
 
 def _mark(seconds: float, share: float, written: bool) -> str:

@@ -74,9 +74,9 @@ def picture(drawn: Timeline) -> NDArray[np.uint8]:
 
     def bars(lane: Lane, top: int) -> None:
         write(LEFT - 12, top + 16, lane.name, 14, _INK if lane.known else _FAINT, "right")
-        for span in lane.spans:
+        for span, alone in zip(lane.spans, drawn.alone(lane), strict=True):
             left, right = across(drawn, span.start), across(drawn, span.end)
-            _fill(canvas, left, top, max(1.0, right - left), BAR, span.colour)
+            _fill(canvas, left, top, max(float(alone), right - left), BAR, span.colour)
 
     write(MARGIN, 34, drawn.title, 20, _INK)
     write(MARGIN, 56, drawn.subtitle, 13, _FAINT)

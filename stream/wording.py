@@ -10,7 +10,7 @@ def clock(seconds: float) -> str:
         >>> clock(3723.46), clock(12.04)
         ('1:02:03.5', '0:12.0')
     """
-    tenths = round(abs(seconds) * 10)
+    tenths = round(10 * round(abs(seconds), 1))  # as `length` rounds, or a video would be shorter than who fills it
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     sign = "-" if seconds < 0 and tenths else ""

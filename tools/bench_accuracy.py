@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.errors import InputError, UsageError
+from tools.copy_options import refuse
 from tools.options import FILE, EngineOptions, Number, engine_options
 from tools.progress import FrameProgress
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from stream.accuracy import NameAccuracy, TrackAccuracy
 
 RECORD = ".jsonl"
+_OF_VIDEOS = (
+    *("gallery", "lookahead", "every_frame"),
+    *("device", "backend", "precision", "detector", "embedder", "size", "threads"),
+)
+"""What has no meaning for a record: it was decided when that was made."""
 Judge = Callable[[Path], "dict[str, NameAccuracy] | dict[str, TrackAccuracy]"]
 """What the truth has to say of a record, by kind: `drawn` and `final` names, or `tracks`."""
 
@@ -32,7 +38,9 @@ Judge = Callable[[Path], "dict[str, NameAccuracy] | dict[str, TrackAccuracy]"]
 @click.option("--minimum", type=Number(0), default=0.0, help="Boxes: leave out found faces under N pixels.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 @engine_options
+@click.pass_context
 def accuracy(
+    context: click.Context,
     source: Path,
     truth: Path,
     gallery: Path | None,
@@ -47,10 +55,12 @@ def accuracy(
     Panel truth says who stands where on the screen; it gives name precision, recall and F1 per visible face-frame, for
     the names as drawn and for the final verdicts. Box truth gives IDF1 and HOTA of the tracks.
     """
-    if source.suffix == RECORD and gallery is not None:
-        raise UsageError(f"-g {gallery}: {source} is a record already, its names are fixed; give the video instead")
+    if source.suffix == RECORD:
+        refuse(context, _OF_VIDEOS, f"for {source}, which is a record already")
     if truth.suffix not in (".json", ".txt"):
         raise UsageError(f"--truth {truth}: give panels as .json or boxes as MOT Challenge .txt")
+    if truth.suffix == ".json":
+        refuse(context, ("minimum",), "for panels")
     judge = _judge(truth, minimum)
     if source.suffix == RECORD:
         result = judge(source)
@@ -95,14 +105,14 @@ def analyse(
 
 def _judge(truth: Path, minimum: float) -> Judge:
     """Read the truth, which comes before any work: how it judges a record."""
-    from stream.accuracy import name_accuracy, read_mot, read_panels, record_boxes, track_accuracy
+    from stream.accuracy import box_accuracy, name_accuracy, read_mot, read_panels
     from stream.tracks import read
 
     if truth.suffix == ".txt":
         boxes = read_mot(truth)
         if not boxes:
             raise InputError(f"{truth}: holds no box to judge by")
-        return lambda record: {"tracks": track_accuracy(record_boxes(read(record), minimum), boxes)}
+        return lambda record: {"tracks": box_accuracy(read(record), boxes, minimum)}
     shots = read_panels(truth)
     if not shots:
         raise InputError(f"{truth}: holds no shot to judge by")  # else nothing is wrong, and F1 is 1

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from engine.errors import InputError, UsageError
+from tools.copy_options import refuse
 from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 
 LABEL = (sys.executable, "-m", "tools", "label")
@@ -34,7 +35,9 @@ LABEL = (sys.executable, "-m", "tools", "label")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @engine_options
 @json_option
+@click.pass_context
 def speed(
+    context: click.Context,
     video: Path | None,
     gallery: Path | None,
     encoder: str,
@@ -69,8 +72,10 @@ def speed(
     check_apart(*(file for file in (plot, output) if file is not None))
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"{plot}: where the time goes is drawn as .png; choose this ending")
-    if sweep and (plot is not None or compare is not None):
-        raise UsageError("--sweep prints tables only; leave out --plot and --compare")
+    if sweep:
+        refuse(
+            context, ("plot", "compare", "encoder", "preset", "crf", "no_record"), "with --sweep, which encodes nothing"
+        )
     if as_json and compare is not None:
         raise UsageError("--compare says in words what changed; leave out --json, or compare the two files yourself")
     old = _earlier(compare) if compare is not None else None

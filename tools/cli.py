@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -28,6 +29,7 @@ from engine.lazy import importing
 from engine.version import VERSION
 
 INTERRUPTED = 130
+BAD_INPUT = 3
 CANNOT_WRITE = 5
 MISSING = 4
 HOUSE = ("engine", "stream", "train", "tools")
@@ -120,6 +122,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         iznet 0.1.0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # What was closed (`>&-`) leads nowhere, or the next file that is opened would get its number and what is printed.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     # SIGTERM and a terminal that is closed end a run as Ctrl-C does: what was finished is kept.
     signal.signal(signal.SIGTERM, _interrupt)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
@@ -133,8 +139,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     code = run(arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        code = _reader_gone()
+    except OSError as error:
+        gone = _reader_gone()
+        code = code or (gone if isinstance(error, BrokenPipeError) else _failed(error, arguments, as_json=False))
     name = next((word for word in arguments if not word.startswith("-")), "")
     if name in COMMANDS and COMMANDS[name].leaves:
         sys.stderr.flush()
@@ -178,6 +185,8 @@ def _failed(error: Exception, arguments: Sequence[str], as_json: bool) -> int:
     if isinstance(error, OSError) and error.errno in NO_SPACE_OR_READ_ONLY:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror}{where}; free some space or choose another folder", CANNOT_WRITE, as_json)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # of what is written it is told earlier
+        return _fail(f"{error.filename}: no file has so long a name; check the spelling", BAD_INPUT, as_json)
     return _bug(error, arguments, as_json)
 
 
@@ -202,8 +211,10 @@ def _hung_up(terminals: Sequence[int], number: int, frame: FrameType | None) -> 
 
 def _fail(message: str, code: int, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps({"error": message, "code": code}, ensure_ascii=False))
-    else:
+        with suppress(OSError):  # stderr is told where the reader is gone, or the disk full
+            click.echo(json.dumps({"error": message, "code": code}, ensure_ascii=False))
+            return code
+    with suppress(OSError):
         click.echo(f"iznet: {'' if code == INTERRUPTED else 'error: '}{message}", err=True)
     return code
 

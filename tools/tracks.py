@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 SHOWN_PAIRS = 12
 """Rows of the table of who is seen together."""
-_WHO = re.compile(r"\s*(?P<stranger>unknown\s+)?(?P<number>\d+)\s*", re.IGNORECASE)
+_WHO = re.compile(r"\s*(?P<stranger>unknown\s+)?(?P<number>\d{1,18})\s*", re.IGNORECASE)
 """A track, or an unknown person as records number them."""
 
 

@@ -106,15 +106,12 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         for kind in ("wall", "cpu")
     ]
     notes = [
-        f"The {what} is not the same: {old[what]} then, {new[what]} now."
+        f"Not the same {what}: {key} {old[what].get(key)} then, {new[what].get(key)} now."
         for what in ("clip", "settings", "machine")
-        if _fixed(old[what]) != _fixed(new[what])
+        for key in dict.fromkeys([*old[what], *new[what]])
+        if key != "load_before" and old[what].get(key) != new[what].get(key)
     ]
     return "\n".join([*notes, *([""] if notes else []), table(("", "before", "now", "change"), rows)])
-
-
-def _fixed(about: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in about.items() if key != "load_before"}
 
 
 def _change(name: str, before: float, now: float) -> Row:

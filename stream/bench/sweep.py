@@ -65,7 +65,7 @@ def text(result: Mapping[str, Any]) -> str:
     rows: list[Sequence[str]] = [
         (
             f"{v['setting']} {v['value']:g}",
-            f"{v['inferences'] / v['frames']:.3f}",
+            f"{v['looks'] / v['frames']:.3f}",
             f"{v['cpu_ms_per_frame']:.2f}",
             f"{v['frames_per_second']:.0f}",
         )
@@ -80,7 +80,7 @@ def text(result: Mapping[str, Any]) -> str:
 
 
 def analyse(video: str, options: Mapping[str, Any]) -> dict[str, int]:
-    """Analyse a video and write nothing; frames and inferences of the detector."""
+    """Analyse a video and write nothing; frames and looks of the detector."""
     from engine.detector import Detector
     from engine.embedder import Embedder
     from engine.gallery import Gallery
@@ -97,7 +97,7 @@ def analyse(video: str, options: Mapping[str, Any]) -> dict[str, int]:
     with FileSource(video) as reader:
         analyser = Analyser(reader.info, detector, embedder, gallery, longest=options["longest"])
         frames = sum(1 for _ in labelled_frames(reader, analyser, StageClock()))
-    return {"frames": frames, "inferences": detector.session.work.inferences}
+    return {"frames": frames, "looks": detector.looks.items}
 
 
 if __name__ == "__main__":

@@ -89,4 +89,5 @@ def video_of(record: Tracks, record_path: str | os.PathLike[str]) -> Path:
     """The absolute path of the video: as the record names it, else beside the record if it is there."""
     named = Path(record.header.path)
     beside = Path(record_path).parent / named.name
-    return (beside if not named.exists() and beside.exists() else named).absolute()
+    # By os.path: a name that another system gave may be too long for this one, and is not there.
+    return (beside if not os.path.exists(named) and os.path.exists(beside) else named).absolute()

@@ -241,5 +241,10 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
+def test_times_and_lengths_are_rounded_alike() -> None:
+    for hundredths in range(10, 5995):
+        assert clock(hundredths / 100) == f"0:{length(hundredths / 100).removesuffix(' s').zfill(4)}"
+
+
 def test_what_is_there_has_a_length() -> None:
     assert [length(seconds) for seconds in (0.0, 0.02, 0.96, 61.25)] == ["0.0 s", "0.1 s", "1.0 s", "61.2 s"]

@@ -19,7 +19,7 @@ from engine.errors import OutputError, UsageError
 from stream.frames import TrackVerdict
 from stream.styles import PALETTE
 from stream.summary import UNKNOWN_ROWS, overview
-from stream.timeline import Lane, Timeline, timeline
+from stream.timeline import Lane, Span, Timeline, timeline
 from stream.timeline_page import page
 from stream.timeline_plot import BAR, GAP, HEAD, ROW, WIDTH, across, picture, plot
 from stream.tracks import Tracks, TracksWriter, read
@@ -98,6 +98,27 @@ def test_a_lane_a_person_and_the_shots_underneath(record: Tracks) -> None:
     assert yena.spans[0].title == "최예나: 0:00.3 to 0:00.7 (0.3 s)"
     assert (yuri.spans[0].colour, yena.spans[0].colour) == PALETTE[:2]
     assert all(0 <= drawn.share(mark) <= 1 for mark in drawn.marks)
+
+
+def test_bars_that_no_pixel_holds_do_not_fill_the_gaps() -> None:
+    """Somebody on every fifth of a thousand seconds is there a fifth of the time; one bar alone is widened to be
+    seen."""
+    black = (0.0, 0.0, 0.0)
+    often, once, never = (
+        Lane("A", "", True, tuple(Span(at, at + length, "A", black) for at in starts))
+        for starts, length in ((range(0, 10_000, 5), 1), ((5000,), 0.01), ((), 0))
+    )
+    drawn = Timeline("", "", 0, 10_000, (often, once, never), never, (0,))
+    rows = [picture(drawn)[HEAD + i * ROW + BAR // 2, :, 0] / 255 for i in range(3)]
+    ink = [(rows[2] - row).sum() / rows[2][WIDTH // 2] for row in rows]
+    whole = across(drawn, 10_000) - across(drawn, 0)
+    assert ink[0] / whole == pytest.approx(0.2, abs=0.03)
+    assert ink[1] == pytest.approx(1, abs=0.1)
+    (thin,) = re.findall(r'<path fill="#000000" d="([^"]*)"/>', page(drawn))
+    shares = [float(width) / 100 for width in re.findall(r"0h([\d.]+)v", thin)]
+    assert len(shares) == 1999
+    assert sum(shares) == pytest.approx(0.2, abs=0.001)
+    assert page(drawn).count('class="alone"') == 2
 
 
 def test_strangers_are_people_and_a_crowd_shares_a_lane(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_box_truth_gives_idf1_and_hota(tmp_path: Path, capsys: pytest.CaptureFix
         (["{record}", "--truth", "{folder}/none.json"], 3, "none.json"),
         (["{record}", "--truth", "{folder}/truth.csv"], 2, "truth.csv"),
         (["{record}", "--truth", "{truth}", "-g", "x.gallery"], 2, "record already"),
+        (["{record}", "--truth", "{truth}", "--every-frame", "--threads", "2"], 2, "--every-frame, --threads would"),
+        (["{record}", "--truth", "{truth}", "--minimum", "20"], 2, "--minimum would do nothing for panels"),
+        (["{record}", "--truth", "{folder}/long.txt"], 3, "the truth goes to frame 2, the record has 2 frames"),
         (["{folder}/none.mp4", "--truth", "{truth}"], 3, "none.mp4"),
         (["{record}", "--truth", "{folder}/empty.json"], 3, "holds no shot to judge by"),
         (["{record}", "--truth", "{folder}/empty.txt"], 3, "holds no box to judge by"),
@@ -79,5 +82,6 @@ def test_bad_input_is_named(
     }
     (tmp_path / "empty.json").write_text('{"shots": []}', "utf-8")
     (tmp_path / "empty.txt").write_text("# nobody\n", "utf-8")
+    (tmp_path / "long.txt").write_text("1,3,11,41,20,20,1\n3,3,11,41,20,20,1\n", "utf-8")
     assert run(["bench", "accuracy", *(a.format(**names) for a in arguments)]) == code
     assert says in capsys.readouterr().err

@@ -109,7 +109,8 @@ def test_what_cannot_be_measured_is_told_before_anything_runs(
 def test_a_gallery_goes_with_a_video(tmp_path: Path, capsys: Out) -> None:
     assert cli.run(["bench", "-g", "some.gallery"]) == 2
     assert "name a video too" in capsys.readouterr().err
-    assert cli.run(["bench", "a.mp4", "--sweep", "--plot", str(tmp_path / "a.png")]) == 2
+    assert cli.run(["bench", "a.mp4", "--sweep", "--plot", str(tmp_path / "a.png"), "--encoder", "x265"]) == 2
+    assert "--plot, --encoder would do nothing with --sweep" in capsys.readouterr().err
     assert cli.run(["bench", "a.mp4", "--compare", "old.json", "--json"]) == 2
 
 

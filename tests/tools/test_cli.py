@@ -140,6 +140,14 @@ def test_a_full_disk_anywhere_is_no_bug(
     assert "/media/stick/mv.mp4" in capsys.readouterr().err
 
 
+def test_a_name_that_no_file_can_have_is_bad_input(
+    failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(OSError(errno.ENAMETOOLONG, "File name too long", "yuri" * 99))
+    assert cli.run(["doctor"]) == 3
+    assert capsys.readouterr().err.startswith("iznet: error: yuriyuri")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["--nonsense"], ["doctor", "--nonsense"], ["doctor", "extra"], ["label"], ["train", "nonsense"]],
@@ -191,6 +199,39 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         os.close(writing)
     assert done.returncode == 5
     assert done.stderr == ""
+
+
+def test_an_error_that_nobody_reads_keeps_its_code() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = iznet("tracks", "summary", "nowhere.tracks.jsonl", "--json", stdout=writing)
+    finally:
+        os.close(writing)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("iznet: error: nowhere.tracks.jsonl: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here to write to")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_finds_the_disk_full(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        for arguments in (["--help"], ["doctor", "--json"], ["doctor"]):
+            done = iznet(*arguments, stdout=full.fileno())
+            assert done.returncode == 5, arguments
+            assert done.stderr.startswith("iznet: error: No space left on device")
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's way to close them")
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-"])
+def test_closed_streams_are_no_bug(closed: str, tmp_path: Path) -> None:
+    script = tmp_path / "run.sh"
+    script.write_text(f'exec "{sys.executable}" -m tools --version {closed}\n', "utf-8")
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    assert subprocess.run(["sh", str(script)], env=environment, timeout=60, check=False).returncode == 0
 
 
 def test_training_without_its_libraries_says_what_to_install(

@@ -67,6 +67,15 @@ def test_every_format_is_written(ending: str, record: Path, tmp_path: Path, caps
     assert files(tmp_path) == sorted([record.name, out.name])
 
 
+def test_a_video_whose_name_is_too_long_here_is_not_there(tmp_path: Path) -> None:
+    """Elsewhere names are counted in letters; here Hangul takes three bytes each."""
+    path = records.stage(tmp_path / "a.tracks.jsonl")
+    path.write_text(path.read_text("utf-8").replace('"path":"mv.mp4"', f'"path":"{"가" * 200}.mp4"'), "utf-8")
+    assert Path(read(path).header.path).stem == "가" * 200
+    for ending in export.FORMATS:
+        assert run("tracks", "convert", path, tmp_path / f"out{ending}") == 0
+
+
 @pytest.mark.parametrize("ending", export.FORMATS)
 def test_an_empty_record_is_no_fault(ending: str, tmp_path: Path) -> None:
     path = records.write(tmp_path / "empty.tracks.jsonl", [], {})
@@ -283,6 +292,7 @@ def test_rename_an_unknown_person(record: Path, capsys: Out) -> None:
         (["0=Yuri", "0=최예나"], 2, "track 0 is named twice"),
         (["unknown 1=Yuri", "Unknown 01=최예나"], 2, "unknown 1 is named twice"),
         (["unknown=Yuri"], 2, "'unknown=Yuri' is not TRACK=NAME"),
+        (["9" * 5000 + "=Yuri"], 2, "is not TRACK=NAME"),
         (["unknown 7=Yuri"], 2, "has no unknown 7; it numbers nobody, since it was made without a gallery"),
         ([], 2, "TRACK=NAME"),
         (["99=Yuri"], 2, "no track 99"),

@@ -18,6 +18,7 @@ import pysubs2
 import pytest
 from numpy.typing import NDArray
 
+from engine.errors import InputError
 from stream.export import ass, chapters, cues
 from stream.glyphs import Glyphs
 from stream.overlay import Label, marks, thickness_of
@@ -150,6 +151,37 @@ def test_commands_in_a_name_are_text(tmp_path: Path) -> None:
     file = pysubs2.SSAFile.from_string(ass.encode(read(path), VIDEO).decode())
     (name,) = [event for event in file if event.layer == 1]
     assert name.plaintext == "｛＼b1｝x＼Ny, z"
+
+
+def test_a_name_of_two_lines_is_one_event(tmp_path: Path) -> None:
+    odd = "x\ny, z"
+    path = records.write(tmp_path / "a.tracks.jsonl", [(0, [records.face(0, odd)])] * 2, {0: odd})
+    text = ass.encode(read(path), VIDEO).decode()
+    assert all(line.startswith("Dialogue: ") for line in text.split("[Events]")[1].splitlines()[2:])
+    assert {event.name for event in pysubs2.SSAFile.from_string(text)} == {"x y  z"}
+
+
+def test_what_is_later_than_the_format_can_tell_is_refused(tmp_path: Path) -> None:
+    def record(end: int) -> Tracks:
+        path = tmp_path / f"{end}.tracks.jsonl"
+        shown = [(0, [records.face(0, "A")])] * 2
+        times = [end - 80, end - 40]  # milliseconds
+        return read(records.write(path, shown, {0: "A"}, pts=times, time_base=Fraction(1, 1000), duration=None))
+
+    file = pysubs2.SSAFile.from_string(ass.encode(record(35_999_000), VIDEO).decode())
+    assert max(event.end for event in file) == 35_999_000
+    with pytest.raises(InputError, match="somebody at 10:00:00"):
+        ass.encode(record(36_000_000), VIDEO)
+
+
+def test_two_faces_of_one_name_bear_it_both(tmp_path: Path) -> None:
+    """In a mirror, for one."""
+    faces = [records.face(0, "A", (10, 40, 40, 70)), records.face(1, "A", (100, 40, 130, 70))]
+    record = read(records.write(tmp_path / "a.tracks.jsonl", [(0, faces)], {0: "A", 1: "A"}))
+    drawn = {mark.rect.left for mark in marks(faces, 160, 90, Glyphs()) if isinstance(mark, Label)}
+    shown = {int(re.findall(r"\d+", e.text)[1]) - thickness_of(160, 90) for e in events(record, Style()) if e.layer}
+    assert shown == drawn
+    assert len(drawn) == 2
 
 
 @pytest.mark.parametrize("marks", ["boxes", "colours", "corners", "names"])
