@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.errors import MissingError, UsageError
+from engine.errors import InputError, MissingError, UsageError
 from engine.wording import install
 from tools.options import FILE, EngineOptions, Number, engine_options, json_option
 from tools.train import SEED
@@ -133,6 +133,8 @@ def load(
             return from_folder(source, engine.open_detector, engine.open_embedder)
         with PhotoProgress() as progress:
             return from_folder(source, engine.open_detector, engine.open_embedder, progress)
+    if not source.exists():
+        raise InputError(f"{source} is not there; give a folder with one of photos for each person, or an archive")
     return from_archive(source, engine.open_embedder, table, sets, splits)
 
 

@@ -52,7 +52,7 @@ def test_an_archive_becomes_a_page_and_json(
     assert cli.run(common) == 0
     out = capsys.readouterr()
     assert "15 photos of 3 people" in out.out
-    assert "left out 1 people with a single photo: lonely" in out.out
+    assert "left out 1 person with a single photo: lonely" in out.out
     assert "perplexity" in out.out
     record = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert record["people"] == ["blue", "green", "red"]
@@ -75,6 +75,15 @@ def test_splits_and_sets_choose(faces: Path, embedder_file: Path, tmp_path: Path
     record = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert record["photos"] == 9
     assert "3 times" in record["how"]
+
+
+def test_a_source_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["analyse", str(tmp_path / "nobody"), "-o", str(tmp_path / "r.html")]) == 3
+    assert (
+        "nobody is not there; give a folder with one of photos for each person, or an archive"
+        in capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_snapshots_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from engine.embedder import Embedder
 from engine.errors import InputError, UsageError
 from engine.network import opened
+from engine.wording import count_people
 from train.analysis.people import EmbeddedPeople
 from train.data.faces import read_faces
 from train.experiments_data import read_table, take_people
@@ -101,12 +102,11 @@ def _enough(people: EmbeddedPeople, embedder: str, notes: list[str], where: str)
     alone = np.flatnonzero(sizes < 2)
     if len(alone):
         named = ", ".join(people.names[i] for i in alone[:5]) + (" …" if len(alone) > 5 else "")
-        notes.append(f"left out {len(alone)} people with a single photo: {named}")
+        notes.append(f"left out {count_people(len(alone))} with a single photo: {named}")
         people = people.select(np.flatnonzero(~np.isin(people.labels, alone)).astype(np.intp))
     if len(people.names) < 2:
-        raise InputError(
-            f"{where}: {len(people.names)} people with two photos or more; an analysis compares at least two"
-        )
+        have = count_people(len(people.names))
+        raise InputError(f"{where}: {have} with two photos or more; an analysis compares at least two")
     return Loaded(people, embedder, tuple(notes))
 
 
