@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -329,6 +330,21 @@ def test_on_a_phone_what_is_asked_for_comes_into_sight(run: Served, browser: Bro
         assert visit.page.evaluate(IN_SIGHT)
         assert set(visit.page.evaluate("window.how")) == {behavior}
         visit.done()
+
+
+@pytest.mark.parametrize("width", [320, 390, 600, 900, 1280])
+def test_the_times_below_the_timeline_stand_apart(width: int, run: Served, browser: Browser) -> None:
+    visit = Visit(browser, run.url, viewport={"width": width, "height": 800})
+    visit.page.wait_for_selector("#axis span")
+    sides = visit.page.evaluate(
+        """[...document.querySelectorAll('#axis span')]
+          .map((mark) => mark.getBoundingClientRect())
+          .filter((place) => place.width)
+          .map((place) => [place.left, place.right])"""
+    )
+    assert len(sides) > 1
+    assert all(before[1] <= after[0] for before, after in pairwise(sides))
+    visit.done()
 
 
 def test_after_a_click_space_plays_and_enter_names(run: Served, browser: Browser) -> None:
