@@ -75,8 +75,8 @@ def mirrored_transform(matrix: NDArray[Any], size: int = SIZE) -> NDArray[np.flo
         size: pixels along each side of the crop.
 
     Example:
-        >>> mirrored_transform(np.eye(2, 3)).tolist()
-        [[-1.0, 0.0, 111.0], [0.0, 1.0, 0.0]]
+        >>> mirrored_transform(np.array([[1, 2, 3], [4, 5, 6]])).tolist()
+        [[-1.0, -2.0, 108.0], [4.0, 5.0, 6.0]]
     """
     out = np.array(matrix, np.float32)
     out[0] *= -1

@@ -26,6 +26,7 @@ from engine.embedder import Embedder
 from engine.errors import MissingError
 from engine.gallery import Gallery
 from stream import decoders, tracks
+from tests import signals
 from tests.networks import PEOPLE, scene
 from tests.stream import media
 from tools import cli
@@ -351,8 +352,7 @@ def test_an_interrupt_keeps_what_was_finished(number: signal.Signals, endless: P
     process = subprocess.Popen(
         [sys.executable, "-m", "tools", "label", str(endless), "--preset", "slow", *networks],
         cwd=ROOT,
-        # Who runs the tests in the background of a shell has SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=signals.as_usual,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -27,6 +27,7 @@ from stream.encoding import EncoderPlan
 from stream.live import guard
 from stream.tracklines import decode
 from stream.tracks import read
+from tests import signals
 from tests.stream import media
 from tests.stream.live import feeds
 from tools.cli import run
@@ -54,7 +55,7 @@ def networks(detector_file: Path, embedder_file: Path) -> list[str]:
 
 def start(*arguments: str, said: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tools", "live", *arguments]
-    return subprocess.Popen(command, stdout=said, stderr=said)
+    return subprocess.Popen(command, stdout=said, stderr=said, preexec_fn=signals.as_usual)
 
 
 def until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
