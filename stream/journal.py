@@ -26,6 +26,9 @@ JOB_FILE = "job.json"
 VERSION = 2
 """Of the journal: a folder of another version cannot be gone on with."""
 
+AFRESH = "start afresh with --overwrite instead of --resume"
+"""What can be done where nobody can go on."""
+
 _LOCK_FILE = ".job.lock"
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 16
@@ -37,10 +40,12 @@ class WorkFolder:
     Args:
         path: where; made here, its parent has to exist.
         job: everything that the result depends on, plain JSON values. Keys are shown to people.
-        resume: go on with what an earlier run of the same job left; otherwise that is removed.
+        resume: go on with what an earlier run of the same job left.
+        overwrite: otherwise, whether what an earlier run had finished may be removed.
 
     Raises:
-        OutputError: it cannot be made, is something else's, or another process works in it.
+        OutputError: it cannot be made, is something else's, or another process works in it; or an earlier run had
+            finished a part, and that may be neither gone on with nor removed.
         UsageError: it was left by a job that differs from this one; the message says in what.
         InputError: its journal cannot be read.
 
@@ -50,7 +55,7 @@ class WorkFolder:
         True
     """
 
-    def __init__(self, path: Path, job: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(self, path: Path, job: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
         self.path = path
         self.resumed = False
         """Whether something of an earlier run is gone on with."""
@@ -63,7 +68,7 @@ class WorkFolder:
             self._take()
         try:
             with writing(path):
-                self._begin(resume)
+                self._begin(resume, overwrite)
         except BaseException:
             self.release()
             raise
@@ -72,6 +77,11 @@ class WorkFolder:
         """Note durably that `event` has happened in this job."""
         self._content["events"][event] = value
         self._write()
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether something has happened that was noted."""
+        return bool(self._content["events"])
 
     def unmark(self, event: str) -> None:
         """It has not happened after all."""
@@ -107,19 +117,32 @@ class WorkFolder:
                 raise
             raise OutputError(f"{self.path}: another process is at work in it; wait for its end") from error
 
-    def _begin(self, resume: bool) -> None:
+    def _begin(self, resume: bool, overwrite: bool) -> None:
         if resume and (self.path / JOB_FILE).exists():
             earlier = _read(self.path)
             now = json.loads(json.dumps(self._content["job"]))
             if changed := list(differences(earlier["job"], now)):
                 raise UsageError(
-                    f"{self.path}: cannot go on, {'; '.join(changed)}. Give what was given then, or label from the "
-                    "start without --resume"
+                    f"{self.path}: cannot go on, {'; '.join(changed)}. Give what was given then, or {AFRESH}"
                 )
             self._content, self.resumed = earlier, True
             return
+        if not overwrite and self._has_finished():
+            raise OutputError(
+                f"{self.path} holds what a run that was broken off had finished; go on from there with --resume, or "
+                "start afresh with --overwrite"
+            )
         self._clear()
         self._write()
+
+    def _has_finished(self) -> bool:
+        """Whether an earlier run would have to do something again."""
+        entries = [entry for entry in self.path.glob("*.json") if entry.name != JOB_FILE and not is_temporary(entry)]
+        if entries:
+            return True
+        with contextlib.suppress(InputError):  # nobody can go on from what cannot be read
+            return (self.path / JOB_FILE).exists() and bool(_read(self.path)["events"])
+        return False
 
     def _write(self) -> None:
         with writing(self.path):
@@ -191,5 +214,5 @@ def _read(folder: Path) -> dict[str, Any]:
         if not (isinstance(content, dict) and isinstance(content["job"], dict) and isinstance(content["events"], dict)):
             raise TypeError("no description of a job")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); label from the start without --resume") from error
+        raise InputError(f"{path} cannot be read ({error}); {AFRESH}") from error
     return content

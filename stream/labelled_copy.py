@@ -111,7 +111,7 @@ class LabelledCopy:
         reader: the source.
         target: the copy's final name, which it gets when it is complete.
         plan: how it is made.
-        overwrite: whether the target may be replaced; see `may_replace`.
+        overwrite: whether the target may be replaced, see `may_replace`, and what an earlier run had finished of it.
         unknown: what to draw for people without a name.
         clock: where the time is added up.
         style: how people are drawn or hidden.
@@ -121,7 +121,7 @@ class LabelledCopy:
         canvas: draws on frames in a GPU's memory; None brings all of them down.
 
     Raises:
-        OutputError: there can be no work folder beside the target.
+        OutputError: there can be no work folder beside the target, or it holds what may not be removed.
         UsageError: the earlier run was another job.
     """
 
@@ -154,7 +154,10 @@ class LabelledCopy:
         self._canvas = canvas
         self._overlay = Overlay(reader.info, unknown=unknown, style=self.style, people=people)
         self._segments = SegmentWriter(
-            work_folder(target), reader, plan.encoder, job={**drawing, **(job or {})}, resume=resume
+            *(work_folder(target), reader, plan.encoder),
+            job={**drawing, **(job or {})},
+            resume=resume,
+            overwrite=overwrite,
         )
         self.work = self._segments.work
         self._finished = False
@@ -238,15 +241,20 @@ class LabelledCopy:
 
     def hint(self, why: str) -> str:
         """What to add to the message `why` a run ended, if another can go on from here."""
-        return "; --resume goes on from there" if self._segments.whole and "--resume" not in why else ""
+        return "; --resume goes on from there" if self._is_begun and "--resume" not in why else ""
 
     def leave(self) -> None:
         """Stop where it is. What is finished stays in the work folder, for a later run to go on from."""
         self._segments.abort()
-        if self._segments.whole:
+        if self._is_begun:
             self.work.release()
         else:
             self.work.remove()
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether there is something to go on from: pieces, or the first of two passes."""
+        return self._segments.whole > 0 or self.work.has_marks
 
     def discard(self) -> None:
         """Leave nothing behind."""

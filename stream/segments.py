@@ -29,7 +29,7 @@ from engine.errors import InputError
 from engine.output_file import writing
 from stream.encoding import EncoderPlan, EncoderSettings, plan_encoder
 from stream.frames import Frame
-from stream.journal import WorkFolder, content_of, write_json
+from stream.journal import AFRESH, WorkFolder, content_of, write_json
 from stream.memory import give_memory_back, keep_large_blocks_apart
 from stream.pictures import convert
 from stream.planes import on_gpu
@@ -103,12 +103,13 @@ class SegmentWriter:
         settings: what the user asked for, or the plan made of it.
         frames_per_segment: length of every segment but the last; None takes `FRAMES_PER_SEGMENT`.
         job: everything that what is drawn depends on (see `WorkFolder`).
-        resume: keep the segments that an earlier run of the same job finished, and skip their frames; otherwise what
-            it left is removed.
+        resume: keep the segments that an earlier run of the same job finished, and skip their frames.
+        overwrite: otherwise, whether these may be removed.
 
     Raises:
         UsageError, MissingError: the encoder cannot be had (see `stream.encoding`), or the earlier run was another job.
-        OutputError: the folder cannot be made, something else has its name, or another process works in it.
+        OutputError: the folder cannot be made, something else has its name, or another process works in it; or it
+            holds what may not be removed.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class SegmentWriter:
         *,
         job: Mapping[str, Any] | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
         length = FRAMES_PER_SEGMENT if frames_per_segment is None else frames_per_segment
         if length < 1:
@@ -136,7 +138,7 @@ class SegmentWriter:
             **(job or {}),
         }
         keep_large_blocks_apart()
-        self.work = WorkFolder(Path(folder), description, resume=resume)
+        self.work = WorkFolder(Path(folder), description, resume=resume, overwrite=overwrite)
         self._length = length
         self._written = 0
         self._open: _OpenSegment | None = None
@@ -203,7 +205,7 @@ class SegmentWriter:
         if self._written < self._earlier.count and not early:
             raise InputError(
                 f"the source ends after {self._written} frames, where the interrupted run had "
-                f"{self._earlier.count}; {_AFRESH}"
+                f"{self._earlier.count}; {AFRESH}"
             )
         return [s for s in self._finished if s.first_frame + s.frames <= self._written]
 
@@ -316,14 +318,11 @@ class _EarlierFrames:
             self._digest = hashlib.sha256()
         self._digest.update(drawn)
         if pts != self._times[place]:
-            raise InputError(f"frame {index} is at another time than when the interrupted run saw it; {_AFRESH}")
+            raise InputError(f"frame {index} is at another time than when the interrupted run saw it; {AFRESH}")
         if place == length - 1 and self._digest.hexdigest() != segment.drawn:
             raise InputError(
-                f"the faces on frames {index - place} to {index} are not what the interrupted run drew; {_AFRESH}"
+                f"the faces on frames {index - place} to {index} are not what the interrupted run drew; {AFRESH}"
             )
-
-
-_AFRESH = "label from the start without --resume"
 
 
 def sound_segments(folder: str | os.PathLike[str]) -> list[Segment]:

@@ -237,7 +237,7 @@ def job(clip: Path, gallery: Path, detector: Detector, embedder: Embedder, tmp_p
     return Job(clip, tmp_path / "out.mp4", gallery, detector, embedder)
 
 
-def test_frames_of_sound_segments_are_neither_drawn_nor_encoded(job: Job, whole: Whole) -> None:
+def test_frames_of_finished_segments_are_neither_drawn_nor_encoded(job: Job, whole: Whole) -> None:
     with pytest.raises(Killed):
         job.label(progress=At(60))
     finished = sum(segment.frames for segment in sound_segments(job.work))
@@ -249,10 +249,24 @@ def test_frames_of_sound_segments_are_neither_drawn_nor_encoded(job: Job, whole:
     assert Made.of(job.output) == whole.made
 
 
-def test_without_resume_it_starts_anew(job: Job, whole: Whole) -> None:
+@pytest.mark.parametrize("two_pass", [False, True])
+def test_what_was_finished_is_thrown_away_where_that_is_asked_for(job: Job, two_pass: bool) -> None:
+    """Pieces of the copy, or the first of two passes."""
     with pytest.raises(Killed):
-        job.label(progress=At(60))
-    assert job.label().stages["draw"]["calls"] == FRAMES
+        job.label(two_pass=two_pass, progress=_SecondTime(5) if two_pass else At(60))
+    job.output.with_name("out.tracks.jsonl").unlink(missing_ok=True)
+    left = {path.name: path.read_bytes() for path in job.work.iterdir()}
+    with pytest.raises(OutputError, match=r"had finished; go on from there with --resume, or start afresh with"):
+        job.label(two_pass=two_pass)
+    assert {path.name: path.read_bytes() for path in job.work.iterdir()} == left
+    assert job.label(two_pass=two_pass, overwrite=True).stages["draw"]["calls"] == FRAMES
+    assert not job.work.exists()
+
+
+def test_where_nothing_was_finished_nothing_has_to_be_asked_for(job: Job, whole: Whole) -> None:
+    with pytest.raises(Killed):
+        job.label(progress=At(3))
+    job.label()
     assert Made.of(job.output) == whole.made
 
 
@@ -365,7 +379,9 @@ def test_a_drawing_that_came_out_otherwise_is_noticed(job: Job, monkeypatch: pyt
 
     monkeypatch.setattr(Detector, "job", moved)
     before = sound_segments(job.work)
-    with pytest.raises(InputError, match=r"frames 0 to 11 are not what the interrupted run drew.*without --resume"):
+    with pytest.raises(
+        InputError, match=r"frames 0 to 11 are not what the interrupted run drew.*--overwrite instead of"
+    ):
         job.label(resume=True)
     assert sound_segments(job.work) == before
 
@@ -472,7 +488,7 @@ def test_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / JOB_FILE).write_text("{", "utf-8")
-    with pytest.raises(InputError, match=r"job\.json cannot be read.*without --resume"):
+    with pytest.raises(InputError, match=r"job\.json cannot be read.*--overwrite instead of --resume"):
         WorkFolder(folder, {}, resume=True)
     WorkFolder(folder, {}).remove()
     assert not folder.exists()

@@ -39,9 +39,11 @@ def three_chapters() -> list[dict[str, object]]:
     ]
 
 
-def written(clip: Path, folder: Path, length: int, settings: EncoderSettings | None = None) -> SegmentWriter:
+def written(
+    clip: Path, folder: Path, length: int, settings: EncoderSettings | None = None, overwrite: bool = False
+) -> SegmentWriter:
     with FileSource(clip, 1) as source:
-        writer = SegmentWriter(folder, source, settings, length)
+        writer = SegmentWriter(folder, source, settings, length, overwrite=overwrite)
         for frame in source.frames():
             writer.write(frame)
     return writer
@@ -104,7 +106,9 @@ def test_what_was_there_before_is_removed(clip: Path, tmp_path: Path) -> None:
     before = written(clip, tmp_path / "work", 5)
     before.finish()
     before.work.release()
-    segments = written(clip, tmp_path / "work", 40).finish()
+    with pytest.raises(OutputError, match="--overwrite"):
+        written(clip, tmp_path / "work", 40)
+    segments = written(clip, tmp_path / "work", 40, overwrite=True).finish()
     assert sound_segments(tmp_path / "work") == segments
     assert len(segments) == 2
 
