@@ -50,9 +50,11 @@ class DetectionJob:
         threshold: float | None = None,
         *,
         coarse: bool | Sequence[bool] = True,
+        work: Work | None = None,
     ) -> DetectionJob:
         """Begin; returns at once. `letterboxes` has one for each picture; without `coarse`, for all or for each of
         them, the second look at it (see `engine.coarse`) is saved: for callers who know that no face fills the picture.
+        The looks are counted in `work`, else in the detector's `looks`.
 
         Raises:
             ValueError: a letterbox is missing or of another padded size, or not every picture has its `coarse`.
@@ -70,7 +72,7 @@ class DetectionJob:
         self._letterboxes = letterboxes
         self._threshold = self._detector.threshold if threshold is None else threshold
         self._request.start()
-        self._detector.looks.add(inferences=1, items=n)
+        (work or self._detector.looks).add(inferences=1, items=n)
         if self._look is not None and any(wanted):
             self._again = [row for row in range(n) if wanted[row]]
             again = len(self._again)

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import align_face
 from engine.checksum import sha256_of
 from engine.detector import Detector
 from engine.embedder import Embedder
@@ -17,6 +16,7 @@ from engine.errors import InputError
 from engine.facechoice import PhotoFaces
 from engine.images import load_image
 from engine.letterbox import Letterbox, letterbox
+from engine.levelling import aligned_faces
 from engine.types import Detections
 
 MIN_FACE = 20
@@ -65,7 +65,7 @@ def look_at(file: Path, detector: Detector, embedder: Embedder) -> Photo:
     counted = sides >= max(MIN_FACE, _BACKGROUND * float(sides.max()))
     counted &= faces.scores >= _DOUBTFUL * faces.scores[counted].max()
     faces, sides = faces.select(counted), sides[counted]
-    crops = np.stack([align_face(rgb, landmarks) for landmarks in faces.landmarks])
+    crops = aligned_faces(rgb, faces.landmarks, detector)
     height, width = rgb.shape[:2]
     centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 / (width, height) - 0.5
     # Half the weight is lost towards the corners: of two faces equally large the central one is meant.

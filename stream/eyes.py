@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import av
@@ -13,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import face_region, shifted, warp_face
+from engine.alignment import face_region, mirrored_transform, shifted, warp_face
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.letterbox import Letterbox
+from engine.levelling import Leveller, is_tilted
 from engine.types import Detections
 from stream.frames import Frame, VideoInfo
-from stream.orientation import face_transform, upright
+from stream.orientation import face_transform, to_coded, upright
 from stream.patches import SIDE, patch_places, patches_of
 from stream.pictures import coarse_rgb, grey_cells, region_rgb, small_rgb
 from stream.shots import GRID
@@ -83,6 +85,7 @@ class HostEyes:
         self._embedder = embedder
         self._clock = clock or StageClock()
         self._box = detector.letterbox(info.width, info.height, pixel_aspect=info.pixel_aspect)
+        self._level = Leveller(detector, *self._box.padded)
         # OpenCV's own threads save nothing on pictures so small, and turn in circles while they wait for the next.
         cv2.setNumThreads(1)
 
@@ -106,7 +109,7 @@ class HostEyes:
             # One by one: a batch saves nothing on a CPU, and integer networks are compiled anew for every size of it.
             job = self._embedder.job(1)
             with self._clock("crop"):
-                cut_aligned(frame.picture, points, self._info, job.faces[0], mirrored=turned)
+                cut_aligned(frame.picture, points, self._info, job.faces[0], self._level, mirrored=turned)
                 sharp.append(sharpness(job.faces[0]))
             with self._clock("embed"):
                 embedding[:] = job.start().result()[0]
@@ -143,24 +146,60 @@ def letterboxed(picture: av.VideoFrame, info: VideoInfo, box: Letterbox, pixels:
     out[...] = upright(stored, info.rotation)
 
 
+def aligning(
+    picture: Callable[[], av.VideoFrame],
+    landmarks: NDArray[np.float32],
+    info: VideoInfo,
+    level: Leveller | None = None,
+    *,
+    mirrored: bool = False,
+) -> NDArray[np.float32]:
+    """The way from the stored picture to the upright, aligned face, or to its mirror image, `[2,3]`.
+
+    Args:
+        picture: gives it, in the CPU's memory; asked where the head is tilted.
+        landmarks: `[5,2]` pixels as displayed.
+        info: says how it is displayed.
+        level: finds the points of a tilted head once more; None believes them as they are.
+        mirrored: whether left and right are exchanged.
+    """
+    points = to_coded(landmarks, info)
+    if level is not None and is_tilted(landmarks):
+        square = np.empty((level.side, level.side, 3), np.uint8)
+
+        def cut(matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
+            cut_square(picture(), matrix, info, square)
+            return square
+
+        points = level(points, partial(face_transform, info=info), cut)
+    matrix = face_transform(points, info)
+    return mirrored_transform(matrix) if mirrored else matrix
+
+
 def cut_aligned(
     picture: av.VideoFrame,
     landmarks: NDArray[np.float32],
     info: VideoInfo,
     out: NDArray[np.uint8],
+    level: Leveller | None = None,
     *,
     mirrored: bool = False,
 ) -> None:
-    """The aligned face, uint8 `[112,112,3]` RGB, or its mirror image, cut from no more of the full picture than it
-    needs; `landmarks` are `[5,2]` pixels as displayed."""
-    matrix = face_transform(landmarks, info, mirrored=mirrored)
-    x1, y1, x2, y2 = face_region(matrix, info.coded_width, info.coded_height)
+    """Cut the aligned face, uint8 `[112,112,3]` RGB, or its mirror image out of a picture; see `aligning`."""
+    cut_square(picture, aligning(lambda: picture, landmarks, info, level, mirrored=mirrored), info, out)
+
+
+def cut_square(picture: av.VideoFrame, matrix: NDArray[np.float32], info: VideoInfo, out: NDArray[np.uint8]) -> None:
+    """Cut a square, uint8 `[S,S,3]` RGB, out of no more of the stored picture than it needs; `matrix` is the way from
+    there to it, `[2,3]`."""
+    size = len(out)
+    x1, y1, x2, y2 = face_region(matrix, info.coded_width, info.coded_height, size)
     region = region_rgb(picture, x1, y1, x2, y2)
     if info.interlaced:
         # Two moments lie woven into one picture; one field alone is one moment.
         field = region[y1 % 2 :: 2]
         region = cv2.resize(field, (x2 - x1, y2 - y1)).astype(np.uint8)
-    warp_face(region, shifted(matrix, x1, y1), out=out)
+    warp_face(region, shifted(matrix, x1, y1), size, out=out)
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from engine.detector import Detector
 from engine.device_vision import DeviceFrame, Look, Vision
 from engine.embedder import Embedder
+from engine.levelling import Leveller
 from engine.types import Detections
 from stream.colours import fill_cells
 from stream.device_pictures import device_frame, device_marks, host_planes
-from stream.eyes import sharpness_of
+from stream.eyes import aligning, sharpness_of
 from stream.frames import Frame, VideoInfo
-from stream.orientation import face_transform
 from stream.overlay import Inked
 from stream.patches import SIDE, patch_places, patches_of
-from stream.pictures import coarse_rgb, grey_cells
+from stream.pictures import coarse_rgb, convert, grey_cells
 from stream.planes import PixelLayout, on_gpu, stored_format
 from stream.shots import GRID
 from stream.stages import StageClock
@@ -51,6 +51,7 @@ class GpuEyes:
         self._info = info
         self._clock = clock or StageClock()
         self._box = detector.letterbox(info.width, info.height, pixel_aspect=info.pixel_aspect)
+        self._level = Leveller(detector, *self._box.padded)
         self._put: dict[int, DeviceFrame] = {}
         """Frames that had to be put on the GPU, by their numbers."""
         self._begun: dict[int, Look] = {}
@@ -87,8 +88,16 @@ class GpuEyes:
     ) -> tuple[NDArray[np.float32], list[float]]:
         with self._clock("crop"):
             there = self._there(frame)
-            seen = zip(landmarks, mirrored, strict=True)
-            matrices = np.stack([face_transform(points, self._info, mirrored=turned) for points, turned in seen])
+
+            def here() -> av.VideoFrame:
+                return convert(frame.picture, stored_format(frame.picture))
+
+            matrices = np.stack(
+                [
+                    aligning(here, points, self._info, self._level, mirrored=turned)
+                    for points, turned in zip(landmarks, mirrored, strict=True)
+                ]
+            )
             if self._info.interlaced:
                 # Two moments lie woven into one picture; one field alone is one moment.
                 there = DeviceFrame(there.picture.field(), there.written_on, there)

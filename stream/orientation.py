@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.alignment import mirrored_transform, similarity_transform
+from engine.alignment import similarity_transform
 from stream.frames import Rotation, VideoInfo
 
 
@@ -36,9 +36,8 @@ def to_coded(points: NDArray[np.float32], info: VideoInfo) -> NDArray[np.float32
     return np.stack(mapped, axis=-1).astype(np.float32)
 
 
-def face_transform(landmarks: NDArray[np.float32], info: VideoInfo, *, mirrored: bool = False) -> NDArray[np.float32]:
-    """The way from the stored picture to the upright, aligned face with these `[5,2]` displayed points, `[2,3]`; or to
-    its mirror image.
+def face_transform(landmarks: NDArray[np.float32], info: VideoInfo) -> NDArray[np.float32]:
+    """The way from the stored picture to the upright, aligned face with these `[5,2]` stored points, `[2,3]`.
 
     A similarity of the picture as it is seen, so not one of stored pixels where these are not square.
 
@@ -46,9 +45,9 @@ def face_transform(landmarks: NDArray[np.float32], info: VideoInfo, *, mirrored:
         ValueError: points that fit no face, see `engine.alignment.similarity_transform`.
     """
     seen = np.array([info.coded_pixel_aspect, 1], np.float32)
-    matrix = similarity_transform(to_coded(landmarks, info) * seen)
+    matrix = similarity_transform(landmarks * seen)
     matrix[:, :2] *= seen
-    return mirrored_transform(matrix) if mirrored else matrix
+    return matrix
 
 
 def boxes_to_coded(boxes: NDArray[np.float32], info: VideoInfo) -> NDArray[np.float32]:

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from engine.alignment import align_face
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, UsageError
 from engine.gallery import Gallery
 from engine.images import load_image, upright
+from engine.levelling import aligned_faces
 from engine.output_file import atomic_output, check_apart, check_output, check_spared
 from engine.types import Detections
 from engine.wording import count
@@ -190,7 +190,7 @@ def name_faces(
     ids = list(range(len(found)))
     identity.see(0, ids, 0.0)
     if gallery is not None and embedder is not None and ids:
-        crops = np.stack([align_face(rgb, points) for points in found.landmarks])
+        crops = aligned_faces(rgb, found.landmarks, detector)
         for track, embedding in zip(ids, embedder.embed(crops, mirrored=True), strict=True):
             identity.add(track, embedding, 1.0, 0.0)
     namings = [identity.naming(track) for track in ids]

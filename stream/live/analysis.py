@@ -18,6 +18,7 @@ from engine.alignment import ARCFACE_TEMPLATE, SIZE
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.gallery import Gallery
+from engine.levelling import Leveller
 from engine.types import Detections
 from stream.analysis import Analyser
 from stream.eyes import HostEyes, cut_aligned, sharpness
@@ -139,6 +140,7 @@ class LiveAnalyser(Analyser):
     ) -> None:
         self._most, self._detector = most, detector
         super().__init__(info, detector, embedder, gallery, lookahead=0.0, every_frame=True, clock=clock)
+        self._level = Leveller(detector, *self.looker.box.padded)
         self._ended: list[TrackVerdict] = []
 
     @property
@@ -291,7 +293,7 @@ def _learn_together(faces: Sequence[_Wanted]) -> None:
     with first._clock("crop"):
         for (analyser, frame, face, _), crop in zip(faces, job.faces, strict=True):
             mirrored = analyser._identity.mirrors(face.track)
-            cut_aligned(frame.picture, face.landmarks, analyser._info, crop, mirrored=mirrored)
+            cut_aligned(frame.picture, face.landmarks, analyser._info, crop, analyser._level, mirrored=mirrored)
         sharp = [sharpness(crop) for crop in job.faces]
     with first._clock("embed"):
         embeddings = job.start().result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import cv2
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from engine.alignment import ARCFACE_TEMPLATE
 from engine.detector import Detector
+from engine.levelling import Leveller
 from stream import label_video
 from stream.eyes import HostEyes, cut_aligned
 from stream.frames import Frame, Rotation, VideoInfo
+from stream.orientation import to_coded
 from stream.probe import probe
 from stream.tracks import read
 from tests import networks
@@ -71,6 +74,36 @@ def test_the_mirror_image_of_a_face_is_cut_out_as_well(rotation: Rotation) -> No
     cut_aligned(frame_of(portrait()).picture, points, facts, mirrored, mirrored=True)
     assert np.abs(mirrored[:, ::-1].astype(int) - plain).max() <= 3
     assert np.abs(mirrored.astype(int) - plain).mean() > 8
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("aspect", [Fraction(1), Fraction(4, 3)])
+def test_a_tilted_face_is_looked_at_again_as_it_is_seen(aspect: Fraction, rotation: Rotation) -> None:
+    """What is to be looked at is the face turned upright, and what is found there is believed."""
+    facts = info(WIDTH, HEIGHT, aspect, rotation)
+    stored = frame_of(portrait()).picture
+    angle = np.deg2rad(30)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
+    points = (ARCFACE_TEMPLATE - 56) @ turn * np.float32(0.9) + np.float32(120)
+    better = points + np.float32(9)
+    asked: list[NDArray[np.uint8]] = []
+
+    class Level:
+        side = 112
+
+        def __call__(self, landmarks: NDArray[np.float32], transform: Any, cut: Any) -> NDArray[np.float32]:
+            asked.append(cut(transform(landmarks)).copy())
+            return to_coded(better, facts)
+
+    plain, again, there = np.empty((3, 112, 112, 3), np.uint8)
+    cut_aligned(stored, points, facts, plain)
+    cut_aligned(stored, points, facts, again, cast(Leveller, Level()), mirrored=True)
+    cut_aligned(stored, better, facts, there, mirrored=True)
+    assert np.abs(asked[0].astype(int) - plain).max() <= 1
+    np.testing.assert_array_equal(again, there)
+    assert np.abs(again.astype(int) - plain[:, ::-1]).mean() > 4
+    cut_aligned(stored, ARCFACE_TEMPLATE, replace(facts, rotation=0), plain, cast(Leveller, Level()))
+    assert len(asked) == 1, "upright ones are not looked at again"
 
 
 def test_the_detector_sees_round_faces_round(detector: Detector) -> None:
