@@ -423,7 +423,8 @@ def relabel(
 ) -> JoinReport:
     """The whole way of a file without anything drawn: decode, encode in segments, join."""
     with FileSource(path, 1, deinterlace=deinterlace) as source:
-        writer = SegmentWriter(output.with_name(f"{output.name}.iznet"), source, settings, per_segment)
+        work = output.with_name(f"{output.name}.iznet")
+        writer = SegmentWriter(work, source, settings, per_segment, overwrite=overwrite)
         for frame in source.frames():
             writer.write(frame)
         report = join(writer.finish(), path, output, plan=writer.plan, overwrite=overwrite)
