@@ -155,7 +155,8 @@ class Detector(Network):
         self.coarse = int(model.number("iznet.coarse", 0))
         """Pixels of the longer side of the copy in which faces that fill the picture are looked for; 0: none."""
         self.looks = Work()
-        """The looks at pictures so far; those at coarse copies are counted apart, in `coarse_looks`."""
+        """The looks at pictures so far; those at coarse copies, and at tilted faces turned upright, which are as small
+        (`engine.levelling`), are counted apart, in `coarse_looks`."""
         self.coarse_looks = Work()
 
     @classmethod

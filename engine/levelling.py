@@ -30,7 +30,7 @@ _SCALE = 0.6
 """Its pixels per pixel of the aligned face: of a face that is larger in it the chin would be missing."""
 _MIDDLE = (56.0, 62.0)
 """Where the middle of a face lies in the aligned one."""
-_ASTRAY = 0.25
+_ASTRAY = 0.2
 """Of the side: what is found so far from the middle is somebody else."""
 _WEAK = 0.5
 """Of the detector's threshold: that there is a face is known."""
@@ -54,7 +54,7 @@ class Leveller:
     Args:
         detector: that found them.
         width: padded, of the pictures that it found them on; its coarse copies of these are of a size that it is
-            ready for.
+            ready for. A network of one size looks at that again.
         height: likewise.
     """
 
@@ -62,6 +62,8 @@ class Leveller:
         look, multiple = detector.coarse_look(width, height), max(detector.strides)
         least = -(-_LEAST // multiple) * multiple
         padded = (look.width, look.height) if look and min(look.width, look.height) >= least else (least, least)
+        if not detector.session.inputs[0].accepts((1, padded[1], padded[0], 3)):
+            padded = width, height
         self.side = min(padded)
         """Pixels of the square pictures that it looks at."""
         self._detector = detector

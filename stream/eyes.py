@@ -164,7 +164,7 @@ def aligning(
         mirrored: whether left and right are exchanged.
     """
     points = to_coded(landmarks, info)
-    if level is not None and is_tilted(landmarks):
+    if level is not None and is_tilted(landmarks * np.array([info.pixel_aspect, 1], np.float32)):
         square = np.empty((level.side, level.side, 3), np.uint8)
 
         def cut(matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -194,6 +194,9 @@ def cut_square(picture: av.VideoFrame, matrix: NDArray[np.float32], info: VideoI
     there to it, `[2,3]`."""
     size = len(out)
     x1, y1, x2, y2 = face_region(matrix, info.coded_width, info.coded_height, size)
+    if x1 == x2 or y1 == y2:  # beyond the border, where a second look may have put it
+        out[...] = 0
+        return
     region = region_rgb(picture, x1, y1, x2, y2)
     if info.interlaced:
         # Two moments lie woven into one picture; one field alone is one moment.

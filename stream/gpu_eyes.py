@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import av
 import numpy as np
@@ -89,6 +90,7 @@ class GpuEyes:
         with self._clock("crop"):
             there = self._there(frame)
 
+            @cache
             def here() -> av.VideoFrame:
                 return convert(frame.picture, stored_format(frame.picture))
 

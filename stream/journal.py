@@ -59,6 +59,8 @@ class WorkFolder:
         self.path = path
         self.resumed = False
         """Whether something of an earlier run is gone on with."""
+        self.replaced = False
+        """Whether something that an earlier run had finished was thrown away."""
         self._lock = contextlib.ExitStack()
         self._content: dict[str, Any] = {"job": {"version": VERSION, **job}, "events": {}}
         with writing(path):
@@ -78,10 +80,9 @@ class WorkFolder:
         self._content["events"][event] = value
         self._write()
 
-    @property
-    def has_marks(self) -> bool:
-        """Whether something has happened that was noted."""
-        return bool(self._content["events"])
+    def has(self, event: str) -> bool:
+        """Whether it was noted that `event` has happened."""
+        return event in self._content["events"]
 
     def unmark(self, event: str) -> None:
         """It has not happened after all."""
@@ -127,26 +128,33 @@ class WorkFolder:
                 )
             self._content, self.resumed = earlier, True
             return
-        if not overwrite and self._has_finished():
+        self.replaced = has_finished(self.path)
+        if self.replaced and not overwrite:
+            going_on = "go on from there with --resume, or " if self._is_of_this_job() else ""
             raise OutputError(
-                f"{self.path} holds what a run that was broken off had finished; go on from there with --resume, or "
+                f"{self.path} holds what a run that was broken off had finished; {going_on}"
                 "start afresh with --overwrite"
             )
         self._clear()
         self._write()
 
-    def _has_finished(self) -> bool:
-        """Whether an earlier run would have to do something again."""
-        entries = [entry for entry in self.path.glob("*.json") if entry.name != JOB_FILE and not is_temporary(entry)]
-        if entries:
-            return True
-        with contextlib.suppress(InputError):  # nobody can go on from what cannot be read
-            return (self.path / JOB_FILE).exists() and bool(_read(self.path)["events"])
+    def _is_of_this_job(self) -> bool:
+        with contextlib.suppress(InputError):
+            return bool(_read(self.path)["job"] == json.loads(json.dumps(self._content["job"])))
         return False
 
     def _write(self) -> None:
         with writing(self.path):
             write_json(self.path / JOB_FILE, self._content)
+
+
+def has_finished(path: Path) -> bool:
+    """Whether the work folder `path`, if there is one, holds what a run would have to do again without it."""
+    if any(entry.name != JOB_FILE and not is_temporary(entry) for entry in path.glob("*.json")):
+        return True
+    with contextlib.suppress(InputError):  # nobody can go on from what cannot be read
+        return (path / JOB_FILE).exists() and bool(_read(path)["events"])
+    return False
 
 
 def marked(path: Path, event: str) -> bool:

@@ -179,7 +179,7 @@ class LabelledCopy:
         if kind is not None:
             self.leave()
             return
-        if self.work.resumed:
+        if self.work.resumed or self.work.replaced:
             partial_output(self.target).unlink(missing_ok=True)  # what the interrupted run had kept
         self.work.remove()
 
@@ -254,7 +254,7 @@ class LabelledCopy:
     @property
     def _is_begun(self) -> bool:
         """Whether there is something to go on from: pieces, or the first of two passes."""
-        return self._segments.whole > 0 or self.work.has_marks
+        return self._segments.whole > 0 or self.work.has("analysed")
 
     def discard(self) -> None:
         """Leave nothing behind."""

@@ -116,7 +116,11 @@ def review(
         container_of(target)
         check_output(target, True, [opened.video, tracks])
 
+        goes_on = resume
+
         def draw(overwrite: bool, progress: Progress) -> LabelResult:
+            nonlocal goes_on
+            now, goes_on = goes_on and not overwrite, False
             return render_video(
                 opened.video,
                 tracks,
@@ -129,10 +133,10 @@ def review(
                 progress=progress,
                 deinterlace=deinterlace,
                 omit=omit,
-                resume=resume,
+                resume=now,
             )
 
-        opened.draws(target, draw)
+        opened.draws(target, draw, resume=resume)
         with Server(ReviewPage(opened, guard), place, listening) as server:
             click.echo(f"Page: {server.url}{guard.opened_with(token)}", err=True)
             if any(opened.taken_up):

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from engine.errors import InputError, UsageError
 from stream.cuttings import Sight
 from stream.filekind import is_photo
+from stream.journal import has_finished
+from stream.labelled_copy import work_folder
 from stream.probe import probe
 from stream.render import check_belongs
 from stream.review import view_model
@@ -84,6 +86,7 @@ class Review:
             self._teacher = teacher(self.video.name) if teacher is not None else None
             self._draft = Draft(self._record, file, people, self._teacher)
             self._render: Render | None = None
+            self._goes_on = False
             self._rendering: Rendering | None = None
             self._version = 0
             self._shown: tuple[int, dict[str, Any]] | None = None
@@ -144,9 +147,10 @@ class Review:
         """Grows with every change of what `state` tells."""
         return self._version
 
-    def draws(self, output: Path, render: Render) -> None:
-        """From now on a copy may be drawn, to `output`."""
-        self.output, self._render = output, render
+    def draws(self, output: Path, render: Render, *, resume: bool = False) -> None:
+        """From now on a copy may be drawn, to `output`. With `resume` the first one goes on with what is finished of it
+        by then."""
+        self.output, self._render, self._goes_on = output, render, resume
 
     def name(
         self,
@@ -233,7 +237,7 @@ class Review:
             replace: whether the copy may take the place of a file.
 
         Raises:
-            NeedsConsent: there is a file in the copy's place.
+            NeedsConsent: there is a file in the copy's place, or a part of the copy is finished.
             UsageError: something is not saved yet, or a copy is being drawn.
         """
         with self._lock:
@@ -245,6 +249,9 @@ class Review:
                 raise UsageError("there are corrections that are not saved; save them first")
             if self.output.exists() and not replace:
                 raise NeedsConsent(f"{self.output.name} exists; it would be replaced", "replace")
+            if has_finished(work_folder(self.output)) and not replace and not self._goes_on:
+                raise NeedsConsent(f"{self.output.name} is finished in part; it would be begun anew", "replace")
+            self._goes_on = False
             self._rendering = Rendering(self._render, replace)
 
     def stop(self) -> None:

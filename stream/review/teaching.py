@@ -18,6 +18,7 @@ from engine.embedder import Embedder
 from engine.errors import UsageError
 from engine.gallery import Gallery
 from engine.gallery_photos import put_in, rebuilt, take_out
+from engine.levelling import is_tilted
 from engine.photos import Photos
 from stream.cuttings import Sight, choose
 from stream.identity import face_quality
@@ -36,6 +37,8 @@ def worth_learning(sights: Sequence[Sight]) -> list[Look]:
         UsageError: none is clear enough.
     """
     clear = [sight for sight in sights if face_quality(sight.face.box, sight.face.score, sight.face.landmarks) >= CLEAR]
+    # A record's points lag behind heads that are tilted far (`engine.levelling`).
+    clear = [sight for sight in clear if not is_tilted(sight.face.landmarks)] or clear
     if not clear:
         raise UsageError("this face was never seen well enough to be learned; name it without that")
     return [Look(sight.face.track, sight.frame.index) for sight in choose(clear, LOOKS)]

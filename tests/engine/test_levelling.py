@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import cv2
@@ -16,7 +17,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.letterbox import Letterbox
 from engine.levelling import LOOKS, Leveller, aligned_faces, is_tilted
-from engine.runtime import Work
+from engine.runtime import TensorSpec, Work
 from engine.types import Detections
 
 SIDE = 400
@@ -43,8 +44,10 @@ class Stiff:
     strides = (8, 16, 32, 64)
     threshold = 0.6
 
-    def __init__(self, coarse: int = 192) -> None:
+    def __init__(self, coarse: int = 192, shape: tuple[int | None, ...] = (None, None, None, 3)) -> None:
         self.coarse = coarse
+        spec = TensorSpec("images", np.dtype(np.uint8), shape)
+        self.session = SimpleNamespace(inputs=[spec])
         self.coarse_looks = Work()
         self.shapes: list[tuple[int, ...]] = []
 
@@ -137,6 +140,17 @@ def test_without_a_fitting_coarse_copy_it_looks_at_a_square(coarse: int, width: 
     found = level(first, similarity_transform, lambda matrix: warp_face(rgb, matrix, level.side))
     np.testing.assert_allclose(found, points, atol=2.5)
     assert set(detector.shapes) == {(1, 128, 128)}
+
+
+def test_a_network_of_one_size_looks_at_that_again() -> None:
+    rgb, points = head(48)
+    detector = Stiff(0, (1, 384, 640, 3))
+    first = detector.seen(rgb)
+    assert first is not None
+    level = Leveller(cast(Detector, detector), 640, 384)
+    found = level(first, similarity_transform, lambda matrix: warp_face(rgb, matrix, level.side))
+    np.testing.assert_allclose(found, points, atol=2.5)
+    assert set(detector.shapes) == {(1, 384, 640)}
 
 
 def test_an_upright_face_is_aligned_as_ever() -> None:

@@ -102,6 +102,10 @@ def test_a_tilted_face_is_looked_at_again_as_it_is_seen(aspect: Fraction, rotati
     assert np.abs(asked[0].astype(int) - plain).max() <= 1
     np.testing.assert_array_equal(again, there)
     assert np.abs(again.astype(int) - plain[:, ::-1]).mean() > 4
+    better = points + np.float32(2000)
+    cut_aligned(stored, points, facts, again, cast(Leveller, Level()))
+    assert not again.any(), "beyond the border nothing is to be seen"
+    del asked[1:]
     cut_aligned(stored, ARCFACE_TEMPLATE, replace(facts, rotation=0), plain, cast(Leveller, Level()))
     assert len(asked) == 1, "upright ones are not looked at again"
 

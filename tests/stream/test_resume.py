@@ -259,8 +259,13 @@ def test_what_was_finished_is_thrown_away_where_that_is_asked_for(job: Job, two_
     with pytest.raises(OutputError, match=r"had finished; go on from there with --resume, or start afresh with"):
         job.label(two_pass=two_pass)
     assert {path.name: path.read_bytes() for path in job.work.iterdir()} == left
+    with pytest.raises(OutputError, match=r"had finished; start afresh with --overwrite$"):
+        job.label(two_pass=two_pass, style=Style("corners"))  # nobody could go on from there with that
+    kept = partial_output(job.output)
+    kept.write_bytes(b"what was finished")
     assert job.label(two_pass=two_pass, overwrite=True).stages["draw"]["calls"] == FRAMES
     assert not job.work.exists()
+    assert not kept.exists()
 
 
 def test_where_nothing_was_finished_nothing_has_to_be_asked_for(job: Job, whole: Whole) -> None:

@@ -14,6 +14,8 @@ import pytest
 from engine.errors import InputError, IznetError, OutputError, UsageError
 from stream import renaming
 from stream.encoding import EncoderSettings
+from stream.journal import WorkFolder
+from stream.labelled_copy import work_folder
 from stream.render import render_video
 from stream.result import LabelResult
 from stream.review.corrections import NeedsConsent
@@ -138,6 +140,23 @@ def test_drawing_can_be_stopped_and_what_was_finished_is_kept(path: Path) -> Non
         assert review.rendering is not None
         assert review.rendering.state == "stopped"
     assert not target.exists()
+
+
+def test_what_is_finished_of_a_copy_is_thrown_away_where_that_is_agreed_to(path: Path) -> None:
+    with Review(path) as review:
+        target = draws(review, path)
+        work = work_folder(target)
+        WorkFolder(work, {"record": "as it was before"}).release()
+        (work / "000000.json").write_text("{}", "utf-8")
+        with pytest.raises(NeedsConsent, match="finished in part; it would be begun anew") as asked:
+            review.render()
+        assert asked.value.consent == "replace"
+        assert (work / "000000.json").exists()
+        review.render(replace=True)
+        feeds.until(lambda: ended(review), 60)
+        assert review.rendering is not None
+        assert review.rendering.state == "done"
+        assert not work.exists()
 
 
 def test_a_review_that_ends_stops_drawing(path: Path) -> None:
