@@ -62,7 +62,8 @@ class WorkFolder:
         self.replaced = False
         """Whether something that an earlier run had finished was thrown away."""
         self._lock = contextlib.ExitStack()
-        self._content: dict[str, Any] = {"job": {"version": VERSION, **job}, "events": {}}
+        # As it is read back: what JSON has no word for is no difference.
+        self._content: dict[str, Any] = json.loads(json.dumps({"job": {"version": VERSION, **job}, "events": {}}))
         with writing(path):
             if path.exists() and not _is_work_folder(path):
                 raise OutputError(f"{path} is in the way and no work folder; remove or rename it")
@@ -121,8 +122,7 @@ class WorkFolder:
     def _begin(self, resume: bool, overwrite: bool) -> None:
         if resume and (self.path / JOB_FILE).exists():
             earlier = _read(self.path)
-            now = json.loads(json.dumps(self._content["job"]))
-            if changed := list(differences(earlier["job"], now)):
+            if changed := list(differences(earlier["job"], self._content["job"])):
                 raise UsageError(
                     f"{self.path}: cannot go on, {'; '.join(changed)}. Give what was given then, or {AFRESH}"
                 )
@@ -140,7 +140,7 @@ class WorkFolder:
 
     def _is_of_this_job(self) -> bool:
         with contextlib.suppress(InputError):
-            return bool(_read(self.path)["job"] == json.loads(json.dumps(self._content["job"])))
+            return bool(_read(self.path)["job"] == self._content["job"])
         return False
 
     def _write(self) -> None:

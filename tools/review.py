@@ -116,11 +116,7 @@ def review(
         container_of(target)
         check_output(target, True, [opened.video, tracks])
 
-        goes_on = resume
-
-        def draw(overwrite: bool, progress: Progress) -> LabelResult:
-            nonlocal goes_on
-            now, goes_on = goes_on and not overwrite, False
+        def draw(resume: bool, overwrite: bool, progress: Progress) -> LabelResult:
             return render_video(
                 opened.video,
                 tracks,
@@ -133,7 +129,7 @@ def review(
                 progress=progress,
                 deinterlace=deinterlace,
                 omit=omit,
-                resume=now,
+                resume=resume,
             )
 
         opened.draws(target, draw, resume=resume)

@@ -10,9 +10,9 @@ from engine.errors import InterruptedByUser, IznetError
 from stream.pipeline import Progress
 from stream.result import LabelResult
 
-Render = Callable[[bool, Progress], LabelResult]
-"""Makes the copy; told whether it may replace a file, and what to call after every frame. It keeps what was finished
-when that raises `KeyboardInterrupt`."""
+Render = Callable[[bool, bool, Progress], LabelResult]
+"""Makes the copy; told whether it goes on with what is finished of it, whether it may replace a file, and what to call
+after every frame. It keeps what was finished when that raises `KeyboardInterrupt`."""
 State = Literal["running", "done", "stopped", "failed"]
 
 
@@ -21,10 +21,11 @@ class Rendering:
 
     Args:
         render: makes it.
+        resume: whether it goes on with what is finished of it.
         overwrite: whether it may replace a file.
     """
 
-    def __init__(self, render: Render, overwrite: bool) -> None:
+    def __init__(self, render: Render, resume: bool, overwrite: bool) -> None:
         self.state: State = "running"
         self.words = ""
         """Why it ended, or what came of it."""
@@ -35,7 +36,7 @@ class Rendering:
         self.bug: Exception | None = None
         """What nobody foresaw."""
         self._render = render
-        self._overwrite = overwrite
+        self._resume, self._overwrite = resume, overwrite
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="iznet-render", daemon=True)
         self._thread.start()
@@ -51,7 +52,7 @@ class Rendering:
 
     def _run(self) -> None:
         try:
-            self.result = result = self._render(self._overwrite, self._progress)
+            self.result = result = self._render(self._resume, self._overwrite, self._progress)
         except InterruptedByUser as end:
             self._end("stopped", str(end))
         except IznetError as failure:

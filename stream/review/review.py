@@ -251,8 +251,8 @@ class Review:
                 raise NeedsConsent(f"{self.output.name} exists; it would be replaced", "replace")
             if has_finished(work_folder(self.output)) and not replace and not self._goes_on:
                 raise NeedsConsent(f"{self.output.name} is finished in part; it would be begun anew", "replace")
-            self._goes_on = False
-            self._rendering = Rendering(self._render, replace)
+            resume, self._goes_on = self._goes_on and not replace, False
+            self._rendering = Rendering(self._render, resume, replace)
 
     def stop(self) -> None:
         """Stop drawing; what was finished is kept under a partial name."""

@@ -51,10 +51,17 @@ def served(
     review = Review(path, people=people, teacher=teacher)
     target = path.with_name("mv.labelled.mp4")
 
-    def draw(overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
+    def draw(resume: bool, overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
         settings = EncoderSettings("x264", "ultrafast")
         return render_video(
-            review.video, path, target, encoder=settings, overwrite=overwrite, progress=progress, threads=1
+            review.video,
+            path,
+            target,
+            encoder=settings,
+            overwrite=overwrite,
+            progress=progress,
+            threads=1,
+            resume=resume,
         )
 
     review.draws(target, draw)

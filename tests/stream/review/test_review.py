@@ -84,7 +84,7 @@ def draws(review: Review, path: Path, gate: threading.Event | None = None) -> Pa
     """Let the review draw a copy, where a `gate` is given only after it has opened."""
     target = path.with_name("mv.labelled.mp4")
 
-    def draw(overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
+    def draw(resume: bool, overwrite: bool, progress: Callable[[int, int | None], None]) -> LabelResult:
         def watched(done: int, total: int | None) -> None:
             if gate is not None:
                 gate.wait(30)
@@ -92,7 +92,14 @@ def draws(review: Review, path: Path, gate: threading.Event | None = None) -> Pa
 
         settings = EncoderSettings("x264", "ultrafast")
         return render_video(
-            review.video, path, target, encoder=settings, overwrite=overwrite, progress=watched, threads=1
+            review.video,
+            path,
+            target,
+            encoder=settings,
+            overwrite=overwrite,
+            progress=watched,
+            threads=1,
+            resume=resume,
         )
 
     review.draws(target, draw)
