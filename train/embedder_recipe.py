@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -17,8 +18,9 @@ from engine.metrics import tar_at_far
 from train.compiled_step import on_tensorflow
 from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
+from train.data.tfjs_network import read_tfjs_weights
 from train.data.views import Strength, degrade
-from train.embedder import Recipe, embed, train_embedder
+from train.embedder import Design, Recipe, embed, train_embedder
 from train.embedder_data import (
     DEV,
     FITTED,
@@ -32,11 +34,13 @@ from train.embedder_data import (
 )
 from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
+from train.embedder_memory import first_answers
 from train.embedder_warm import go_on, mix, take_body, warm_start
 from train.export import export_onnx
 from train.loop import Say, prepare_folder
-from train.models.dlib_resnet import DlibDesign
+from train.models.dlib_resnet import DlibDesign, load_dlib_weights
 from train.models.embedder import EmbedderDesign
+from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights
 from train.onnx_file import write_onnx
 from train.output import replaced
 from train.quantize import quantize
@@ -44,12 +48,14 @@ from train.teachers import Teachers
 
 NAME = "iznet-embedder"
 
+DIMENSION = 128
+"""Of what the teachers say, as the student learns it."""
 SMALL = 128
 """Faces a batch under which moments of batches are too unlike those of other faces to normalise by."""
 
 
 def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Recipe:
-    """The settings that suit an architecture: `residual` learns from nothing, `dlib` goes on from dlib's weights.
+    """The settings that suit an architecture: `residual` learns from nothing, the others go on from weights they find.
 
     Example:
         >>> recipe_for("dlib", 1000, 1).design.signature
@@ -57,6 +63,20 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
     """
     if architecture == "residual":
         return Recipe(steps=steps, seed=seed, batch=batch, design=EmbedderDesign())
+    if architecture == "mobilefacenet":
+        return Recipe(
+            steps=steps,
+            seed=seed,
+            batch=batch,
+            design=MobileFaceNetDesign(),
+            warm_up=60,
+            peak_rate=2e-4,
+            averaging=0.998,
+            relation_weight=0.5,
+            strength=Strength(shrink=0.4),
+            plain=0.4,
+            frozen=("stem*", "stage2*"),
+        )
     recipe = Recipe(
         steps=steps,
         seed=seed,
@@ -75,26 +95,32 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
 
 
 def beginning(
-    design: EmbedderDesign | DlibDesign, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+    design: Design, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
 ) -> Callable[[keras.Model], None] | None:
     """What puts weights into a new network of `design`; None: they stay random.
 
     Args:
         design: of the network.
-        weights: what a `DlibDesign` begins with: dlib's file, or the `embedder.keras` of an earlier training; None
-            takes the installed package's.
+        weights: the `embedder.keras` of an earlier training, or what a `DlibDesign` begins with (dlib's file; None
+            takes the installed package's) or a `MobileFaceNetDesign` (the network's `.json`).
         faces: `[N,112,112,3]` undistorted, a few thousand.
         targets: `[N,D]` what the network should answer to them.
 
     Raises:
-        InputError: dlib's file is missing or damaged.
+        InputError: the file is missing or damaged.
+        ValueError: a `MobileFaceNetDesign` without weights.
     """
     if isinstance(design, EmbedderDesign):
         return None
     if weights is not None and weights.suffix == ".keras":
         return lambda network: go_on(network, weights, faces, targets)
+    if isinstance(design, MobileFaceNetDesign):
+        if weights is None:
+            raise ValueError("a MobileFaceNet begins with weights")
+        tensors = read_tfjs_weights(weights)
+        return lambda network: warm_start(network, partial(load_mobilefacenet_weights, source=tensors), faces, targets)
     source = read_dlib_network(installed_weights() if weights is None else weights)
-    return lambda network: warm_start(network, source, faces, targets)
+    return lambda network: warm_start(network, partial(load_dlib_weights, source=source), faces, targets)
 
 
 def train_and_export(
@@ -104,6 +130,7 @@ def train_and_export(
     recipe: Recipe,
     weights: Path | None,
     *,
+    remember: Path | None = None,
     mixed: float = 1.0,
     resume: bool = False,
     workers: int = 0,
@@ -118,7 +145,8 @@ def train_and_export(
         teachers: folder of the teachers' networks.
         work: folder for everything that is made on the way.
         recipe: of the training.
-        weights: what to begin with, as in `beginning`.
+        weights: what to begin with, as in `beginning`; None takes what it is to remember.
+        remember: `.json` of a MobileFaceNet, whose answers are a second half of what is learned.
         mixed: what of the trained network is left; the rest is the `embedder.keras` that it began with, see `mix`.
         resume: go on from the checkpoint in `work`.
         workers: processes that make views beside this one.
@@ -128,6 +156,8 @@ def train_and_export(
         InputError: an archive, a teacher or `weights` is missing or damaged; nothing to resume from.
         OutputError: `work` cannot be written.
     """
+    weights = weights or remember
+    known = None if remember is None else first_answers(read_tfjs_weights(remember))
     if resume and weights is not None and mixed < 1:
         # What cannot be mixed in the end should be known before hours are spent.
         take_body(recipe.design.build(), weights)
@@ -135,15 +165,16 @@ def train_and_export(
     check_measurable(split.dev, f"{data}: {DEV}")
     check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")
     learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
-    check_whitening(tuple(np.array(learn.people)[named(learn)]), recipe.design.dimension)
+    check_whitening(tuple(np.array(learn.people)[named(learn)]), DIMENSION)
     if resume:
-        targets = Targets.load(asked, kept)
+        targets = Targets.load(asked, kept, known)
     else:
         prepare_folder(work, resume=False)
         write_pictures(learn, pictures)
         say(f"asking the teachers about {len(learn)} faces")
-        targets = Targets.fit(asked, learn, recipe.design.dimension)
+        targets = Targets.fit(asked, learn, DIMENSION, known)
         targets.save(kept)
+    recipe = replace(recipe, design=replace(recipe.design, dimension=targets.bank.shape[1]))
 
     rows = some_rows(len(learn), FITTED)
     some, wanted = learn.centre()[rows], targets.bank[rows]

@@ -1,7 +1,7 @@
-"""Beginning the distillation with dlib's network instead of with random weights.
+"""Beginning the distillation with a network that has learned elsewhere instead of with random weights.
 
-The convolutions are dlib's, the averages of the batch normalisations are measured, and the last layer is fitted by
-least squares, so that the first step already starts from good embeddings.
+The convolutions are that network's, the averages of the batch normalisations are measured, and the last layer is fitted
+by least squares, so that the first step already starts from good embeddings.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from train.data.dlib_network import DlibNetwork
 from train.embedder import embed
 from train.mixing import mixed
-from train.models.dlib_resnet import load_dlib_weights
 from train.models.layers import HEAD
 from train.saved_network import saved_network
 
@@ -31,20 +29,23 @@ STATISTICS = 256
 
 
 def warm_start(
-    network: keras.Model, source: DlibNetwork, faces: NDArray[np.uint8], targets: NDArray[np.float32]
+    network: keras.Model,
+    load: Callable[[keras.Model], None],
+    faces: NDArray[np.uint8],
+    targets: NDArray[np.float32],
 ) -> None:
-    """Change `network` (of a `DlibDesign`) in place to what dlib's weights make of it.
+    """Change `network` in place to what weights that were learned elsewhere make of it.
 
     Args:
         network: as built.
-        source: dlib's network.
+        load: puts the weights into it, all but those of the last layer.
         faces: `[N,112,112,3]` RGB, a few thousand, not much distorted.
         targets: `[N,D]` what the embeddings of `faces` should be.
 
     Raises:
         InputError: the two networks have not the same layers.
     """
-    load_dlib_weights(network, source)
+    load(network)
     measure_statistics(network, faces[:STATISTICS])
     fit_head(network, faces, targets)
 

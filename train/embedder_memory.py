@@ -1,0 +1,77 @@
+"""What a network knew before it learned anything here, and is to go on knowing.
+
+A network that learns new answers forgets old ones, and a short training does not make up for that. So the student
+answers in two halves: what the teachers say, and what the network with its first weights said (learning without
+forgetting, Li and Hoiem, arXiv 1606.09282).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.compiled_step import compiled_answers
+from train.embedder import embed
+from train.models.layers import HEAD
+from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_head
+
+Answers = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From faces `[N,112,112,3]` to embeddings `[N,D]`."""
+
+WEIGHT = 0.7
+"""Length of the second half of an answer, the first one being 1."""
+MEAN_OFF = 0.85
+"""Share of the mean that is taken off the network's answers."""
+
+
+class Memory:
+    """What a network that does not learn answers, less most of the mean of its answers, as unit vectors.
+
+    Args:
+        answers: from faces `[N,112,112,3]` to embeddings `[N,D]`.
+        mean: `[D]`, of its answers to all training faces.
+
+    Example:
+        >>> answers = first_answers(read_tfjs_weights(Path("mobilefacenet.json")))  # doctest: +SKIP
+        >>> Memory(answers, answers(faces).mean(axis=0))(faces).shape               # doctest: +SKIP
+        (2048, 192)
+    """
+
+    def __init__(self, answers: Answers, mean: NDArray[np.float32]) -> None:
+        self._answers, self.mean = answers, mean
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Unit vectors `[N,D]`."""
+        return self.centred(self._answers(faces))
+
+    def centred(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The unit vectors for what the network answered."""
+        rest = answers - np.float32(MEAN_OFF) * self.mean
+        return np.asarray(rest / np.linalg.norm(rest, axis=1, keepdims=True), np.float32)
+
+
+def first_answers(source: Mapping[str, NDArray[np.float32]]) -> Answers:
+    """What MobileFaceNet_TF answers with the weights and the head it came with, unit vectors `[N,192]`.
+
+    Raises:
+        InputError: the tensors are not its.
+    """
+    kernel, bias = read_head(source)
+    network = MobileFaceNetDesign(len(bias)).build()
+    load_mobilefacenet_weights(network, source)
+    network.get_layer(HEAD).set_weights([kernel, bias])
+    answers = compiled_answers(network)
+    return lambda faces: embed(answers, faces)
+
+
+def both_halves(taught: NDArray[np.float32], remembered: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors `[N,D₁+D₂]` of unit vectors `[N,D₁]` and `[N,D₂]`, the second ones `WEIGHT` long.
+
+    Example:
+        >>> both_halves(np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)).round(2).tolist()
+        [[0.82, 0.0, 0.57], [0.0, 0.82, 0.57]]
+    """
+    joined = np.concatenate([taught, WEIGHT * remembered], axis=1)
+    return np.asarray(joined / np.float32(np.hypot(1.0, WEIGHT)), np.float32)

@@ -1,0 +1,183 @@
+"""MobileFaceNet, as a Keras network that can start from weights trained elsewhere.
+
+A 3×3 convolution and a depthwise one, then bottlenecks of three layers each (MobileNetV2, arXiv 1801.04381): 1×1 to
+more channels, 3×3 depthwise, 1×1 back without an activation. At 7×7 px a depthwise convolution over the whole picture
+gives every place its own weight, where a mean would make corners count as much as the middle (Chen et al., arXiv
+1804.07573, table 1). The activations are PReLUs.
+
+The weights that it starts from have their normalisations folded in. Here there are normalisations again, whose averages
+say "mean 0, variance 1" until `measure_statistics` puts the real ones in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from engine.errors import InputError
+from train.data.faces import FACE
+from train.models.layers import EXACT, HEAD, FusedBatchNormalization
+
+EPSILON = 1e-4
+
+LOGITS = "MobileFaceNet/Logits/"
+BODY = "MobileFaceNet/MobileFaceNet/"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Bottlenecks of one size.
+
+    Example:
+        >>> STAGES[1]
+        Stage(number=3, blocks=1, expanded=256, channels=128, stride=2)
+    """
+
+    number: int
+    """In the names of the layers."""
+    blocks: int
+    expanded: int
+    """Channels between the 1×1 convolutions."""
+    channels: int
+    stride: int
+    """Of the first block."""
+
+
+STAGES = (
+    Stage(2, 5, 128, 64, 2),
+    Stage(3, 1, 256, 128, 2),
+    Stage(4, 6, 256, 128, 1),
+    Stage(5, 1, 512, 128, 2),
+    Stage(6, 2, 256, 128, 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MobileFaceNetDesign:
+    """The form of the network.
+
+    Example:
+        >>> MobileFaceNetDesign().signature
+        'mobilefacenet-64x5-128x1-128x6-128x1-128x2-head128'
+    """
+
+    dimension: int = 128
+    """Length of the embedding."""
+
+    @property
+    def signature(self) -> str:
+        """A name that differs wherever the weights would not fit."""
+        stages = "-".join(f"{s.channels}x{s.blocks}" for s in STAGES)
+        return f"mobilefacenet-{stages}-head{self.dimension}"
+
+    def build(self) -> keras.Model:
+        """The embedder: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,dimension]` out."""
+        faces = keras.Input((FACE, FACE, 3), name="faces")
+        x = layers.Dense(self.dimension, dtype=EXACT, name=HEAD)(_body(faces))
+        return keras.Model(faces, layers.UnitNormalization(dtype=EXACT, name="embeddings")(x), name="embedder")
+
+
+def _convolve(x: keras.KerasTensor, channels: int, size: int, stride: int, name: str) -> keras.KerasTensor:
+    convolution = layers.Conv2D(
+        channels, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
+    )
+    return _normalise(convolution(x), name)
+
+
+def _depthwise(x: keras.KerasTensor, stride: int, name: str, size: int = 3) -> keras.KerasTensor:
+    padding = "same" if size == 3 else "valid"
+    return _normalise(layers.DepthwiseConv2D(size, stride, padding, use_bias=False, name=f"{name}_conv")(x), name)
+
+
+def _normalise(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return FusedBatchNormalization(momentum=0.97, epsilon=EPSILON, name=f"{name}_norm")(x)
+
+
+def _prelu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.PReLU(shared_axes=(1, 2), name=f"{name}_prelu")(x)
+
+
+def _body(x: keras.KerasTensor) -> keras.KerasTensor:
+    x = layers.Rescaling(1 / 128, offset=-127.5 / 128, dtype=EXACT, name="scale")(x)
+    x = _prelu(_convolve(x, 64, 3, 2, "stem"), "stem")
+    x = _prelu(_depthwise(x, 1, "stem_depthwise"), "stem_depthwise")
+    x = _convolve(x, 64, 1, 1, "stem_project")
+    for stage in STAGES:
+        for block in range(stage.blocks):
+            name, stride = f"stage{stage.number}_block{block}", stage.stride if block == 0 else 1
+            y = _prelu(_convolve(x, stage.expanded, 1, 1, f"{name}_expand"), f"{name}_expand")
+            y = _prelu(_depthwise(y, stride, f"{name}_depthwise"), f"{name}_depthwise")
+            y = _convolve(y, stage.channels, 1, 1, f"{name}_project")
+            same = stride == 1 and x.shape[-1] == y.shape[-1]
+            x = layers.Add(name=f"{name}_add")([x, y]) if same else y
+    x = _prelu(_convolve(x, 512, 1, 1, "last"), "last")
+    x = _depthwise(x, 1, "head_depthwise", x.shape[1])
+    return layers.Flatten(dtype=EXACT, name="head_pool")(x)
+
+
+def source_name(layer: str) -> str:
+    """What a layer is called in the file that its first weights come from.
+
+    Example:
+        >>> source_name("stage2_block0_expand")
+        'MobileFaceNet/MobileFaceNet/Conv2d_2_InvResBlock_0/Conv'
+    """
+    ends = {"expand": "Conv", "depthwise": "SeparableConv2d", "project": "Conv_1"}
+    names = {"stem": "Conv2d_0", "stem_depthwise": "SeparableConv2d", "stem_project": "Conv", "last": "Conv2d_7"}
+    if layer == "head_depthwise":
+        return f"{LOGITS}SeparableConv2d"
+    if layer in names:
+        return BODY + names[layer]
+    stage, block, part = layer.split("_")
+    return f"{BODY}Conv2d_{stage[-1]}_InvResBlock_{block[-1]}/{ends[part]}"
+
+
+def load_mobilefacenet_weights(network: keras.Model, source: Mapping[str, NDArray[np.float32]]) -> None:
+    """Put the weights of S. Ai's MobileFaceNet_TF into a network of `MobileFaceNetDesign`, in place, but for the head.
+
+    Args:
+        network: as built.
+        source: its tensors by name, normalisations folded in.
+
+    Raises:
+        InputError: the two have not the same layers.
+    """
+    try:
+        for layer in network.layers:
+            if not layer.weights or layer.name == HEAD:
+                continue
+            layer_name, _, part = layer.name.rpartition("_")
+            name = source_name(layer_name)
+            kind = "depthwise" if layer_name.endswith("depthwise") else "Conv2D"
+            if part == "conv":
+                layer.set_weights([source[f"{name}/{kind}_weights"]])
+            elif part == "norm":
+                shift = source[f"{name}/{kind}_bn_offset"]
+                one = np.ones_like(shift)
+                layer.set_weights([one, shift, 0 * one, one * np.float32(1 - EPSILON)])
+            else:
+                # The file holds half of what the negative side is short of: max(x, 0) - mul · (x - |x|).
+                layer.set_weights([-2 * source[f"{name}/mul"][None, None]])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"this is no MobileFaceNet of the form to be started from ({error})") from error
+
+
+def read_head(source: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Kernel `[512,D]` and bias `[D]` of the last layer, which is two linear maps in the file.
+
+    Raises:
+        InputError: they are not there.
+    """
+    try:
+        (first, shift), (second, offset) = (
+            (source[f"{LOGITS}{name}/Conv2D_weights"][0, 0], source[f"{LOGITS}{name}/Conv2D_bn_offset"])
+            for name in ("Conv", "LinearConv1x1")
+        )
+    except (KeyError, IndexError) as error:
+        raise InputError(f"this is no MobileFaceNet of the form to be started from ({error})") from error
+    return first @ second, shift @ second + offset
