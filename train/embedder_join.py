@@ -27,7 +27,6 @@ from train.embedder_head import raw_outputs
 from train.embedder_recipe import whiten
 from train.embedder_warm import fit_head, take_layers
 from train.loop import Say
-from train.models.layers import HEAD
 from train.saved_network import saved_network
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
@@ -78,7 +77,8 @@ def open_embedder(path: Path) -> keras.Model:
         InputError: no such file, damaged, or no embedder.
     """
     with saved_network(path, "an embedder; give the embedder.keras of a training") as network:
-        network.get_layer(HEAD)
+        if not isinstance(network.layers[-1], layers.UnitNormalization):
+            raise ValueError("its answers are not unit vectors")
     return network
 
 
@@ -147,11 +147,16 @@ def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:
     """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out."""
     cut = shared_until(first, second)
     rest = keras.Model(second.get_layer(cut).output, second.output, name="second")
-    answers = [first.output, layers.Rescaling(joint.weight, name="join_weight")(rest(first.get_layer(cut).output))]
+    if cut == INPUT:
+        pixels = keras.Input(first.input.shape[1:], name=INPUT)
+        x, y = keras.Model(first.input, first.output, name="first")(pixels), rest(pixels)
+    else:
+        pixels, x, y = first.input, first.output, rest(first.get_layer(cut).output)
+    answers = [x, layers.Rescaling(joint.weight, name="join_weight")(y)]
     dense = layers.Dense(joint.kernel.shape[1], name="join_dense")
     x = dense(layers.Concatenate(name="join_answers")(answers))
     dense.set_weights([joint.kernel, joint.bias])
-    return keras.Model(first.input, layers.UnitNormalization(name="join_embeddings")(x), name="embedder")
+    return keras.Model(pixels, layers.UnitNormalization(name="join_embeddings")(x), name="embedder")
 
 
 def shared_until(first: keras.Model, second: keras.Model) -> str:

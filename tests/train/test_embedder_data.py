@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from engine.errors import InputError, OutputError  # noqa: E402
 from train.data.faces import FaceSet  # noqa: E402
 from train.embedder_data import Targets, check_measurable, weights_of, write_pictures  # noqa: E402
+from train.embedder_memory import Memory, both_halves  # noqa: E402
 from train.teachers import Teachers, TeacherSpec  # noqa: E402
 
 COUNT = 20
@@ -84,6 +85,26 @@ def test_targets_are_the_answers_in_fewer_dimensions(teachers: Teachers, tmp_pat
     (tmp_path / "targets.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"targets\.npz cannot be read .*without --resume"):
         Targets.load(teachers, tmp_path / "targets.npz")
+
+
+def test_what_is_remembered_is_a_second_half_of_the_targets(teachers: Teachers, tmp_path: Path) -> None:
+    learn = faces()
+
+    def known(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return pictures.reshape(len(pictures), -1)[:, :4].astype(np.float32) + 1
+
+    taught, targets = Targets.fit(teachers, learn, 5), Targets.fit(teachers, learn, 5, known)
+    memory = Memory(known, known(learn.centre()).mean(axis=0))
+    np.testing.assert_allclose(targets.bank, both_halves(taught.bank, memory(learn.centre())), atol=1e-6)
+    np.testing.assert_allclose(targets(learn.centre()), targets.bank, atol=1e-5)
+
+    targets.save(tmp_path / "targets.npz")
+    again = Targets.load(teachers, tmp_path / "targets.npz", known)
+    np.testing.assert_array_equal(again(learn.centre()[:3]), targets(learn.centre()[:3]))
+    taught.save(tmp_path / "taught.npz")
+    for name, function in (("targets.npz", None), ("taught.npz", known)):
+        with pytest.raises(InputError, match=rf"{name} .*--remember is not as it was"):
+            Targets.load(teachers, tmp_path / name, function)
 
 
 def test_a_teacher_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from engine.errors import InputError  # noqa: E402
 from train import embedder_join  # noqa: E402
 from train.data.faces import FaceSet, Split  # noqa: E402
 from train.embedder import embed  # noqa: E402
-from train.embedder_join import MEAN_OFF, Joint, build, join, share, shared_until  # noqa: E402
+from train.embedder_join import MEAN_OFF, Joint, build, join, of_one_form, share, shared_until  # noqa: E402
 from train.models.dlib_resnet import DlibDesign  # noqa: E402
 from train.models.embedder import EmbedderDesign  # noqa: E402
 
@@ -104,17 +104,37 @@ def test_of_the_weights_the_one_with_which_most_people_are_recognised_is_taken(
     assert min(f[1] + f[2] for f in figures) < best[1] + best[2], "the choice is to be one"
 
 
-def test_what_is_no_such_embedder_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_embedder_is_refused(tmp_path: Path) -> None:
     split = Split(*(people(2, 2, n) for n in range(4)))
     network(1).save(tmp_path / "first.keras")
-    EmbedderDesign().build().save(tmp_path / "residual.keras")
+    pixels = keras.Input((112, 112, 3))
+    keras.Model(pixels, keras.layers.Flatten()(pixels)).save(tmp_path / "flat.keras")
     (tmp_path / "broken.keras").write_bytes(b"PK")
-    for name in ("residual.keras", "broken.keras", "none.keras"):
-        with pytest.raises(InputError, match=rf"{name} is not an embedder that can be joined; .*--arch dlib"):
+    for name in ("flat.keras", "broken.keras", "none.keras"):
+        with pytest.raises(InputError, match=rf"{name} is not an embedder; give the embedder\.keras of a training"):
             join(tmp_path / "first.keras", tmp_path / name, split)
-    replace(DESIGN, channels=(6, 6, 6)).build().save(tmp_path / "wider.keras")
-    with pytest.raises(InputError, match=r"wider\.keras has not the form of .*first\.keras"):
-        join(tmp_path / "first.keras", tmp_path / "wider.keras", split)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        EmbedderDesign(stem=4, channels=(4, 6), blocks=(0, 1), dimension=7),
+        replace(DESIGN, channels=(6, 6, 6)),
+        replace(DESIGN, top=20),
+    ],
+)
+def test_two_of_different_forms_are_joined_whole(other: Any) -> None:
+    first, second = network(1), other.build()
+    assert not of_one_form(first, second)
+    assert of_one_form(first, network(2))
+    x, y = embed(first, FACES), embed(second, FACES)
+    joint = Joint.fit(x, y, 0.7, 4)
+    both = build(first, second, joint)
+    np.testing.assert_allclose(embed(both, FACES), joint(x, y), atol=1e-5)
+    # And what was joined is an embedder that can be joined to a third one.
+    z = embed(network(3), FACES)
+    further = Joint.fit(joint(x, y), z, 1.2, 3)
+    np.testing.assert_allclose(embed(build(both, network(3), further), FACES), further(joint(x, y), z), atol=1e-5)
 
 
 def test_the_second_takes_the_first_levels_and_answers_nearly_as_before() -> None:

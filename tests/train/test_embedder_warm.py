@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ def source(design: DlibDesign = DESIGN) -> DlibNetwork:
     return DlibNetwork(design.side, MEAN, tuple(convolution(*s) for s in shapes), dense, ())
 
 
+def load(network: Any, weights: DlibNetwork | None = None) -> None:
+    load_dlib_weights(network, weights or source())
+
+
 def targets(count: int) -> np.ndarray:
     t = np.random.default_rng(2).normal(size=(count, DESIGN.dimension))
     return np.asarray(t / np.linalg.norm(t, axis=1, keepdims=True), np.float32)
@@ -74,7 +79,7 @@ def test_the_head_is_the_least_squares_one() -> None:
 
 def test_an_answer_does_not_depend_on_the_other_faces_or_on_the_way_it_is_called(tmp_path: Path) -> None:
     network = DESIGN.build()
-    warm_start(network, source(), FACES, targets(12))
+    warm_start(network, load, FACES, targets(12))
     together = embed(network)
     one_by_one = np.concatenate([np.asarray(network(FACES[i : i + 1].astype(np.float32))) for i in range(12)])
     np.testing.assert_allclose(one_by_one, together, atol=1e-4)  # processors add up a batch of one in another order
@@ -85,14 +90,14 @@ def test_an_answer_does_not_depend_on_the_other_faces_or_on_the_way_it_is_called
 def test_another_network_is_refused() -> None:
     other = replace(DESIGN, channels=(4, 8))
     with pytest.raises(InputError, match="other layers"):
-        warm_start(DESIGN.build(), source(other), FACES, targets(12))
+        warm_start(DESIGN.build(), partial(load, weights=source(other)), FACES, targets(12))
     with pytest.raises(InputError, match="another mean"):
-        warm_start(DESIGN.build(), replace(source(), mean=(0.0, 0.0, 0.0)), FACES, targets(12))
+        warm_start(DESIGN.build(), partial(load, weights=replace(source(), mean=(0.0, 0.0, 0.0))), FACES, targets(12))
 
 
 def test_going_on_takes_the_earlier_weights_and_fits_the_head_to_the_targets_of_now(tmp_path: Path) -> None:
     earlier, wanted = DESIGN.build(), targets(12)
-    warm_start(earlier, source(), FACES, wanted)
+    warm_start(earlier, load, FACES, wanted)
     earlier.save(tmp_path / "embedder.keras")
     network = DESIGN.build()
     go_on(network, tmp_path / "embedder.keras", FACES, np.roll(wanted, 1, axis=1))
@@ -112,7 +117,7 @@ def test_frozen_layers_stay_and_the_others_learn(tmp_path: Path) -> None:
     recipe = Recipe(steps=3, batch=4, warm_up=1, design=DESIGN, frozen=("stem*", "level1*"))
     wanted = targets(12)
     trainer = Trainer(
-        recipe, lambda scenes: wanted[: len(scenes)], wanted, lambda n: warm_start(n, source(), FACES, wanted)
+        recipe, lambda scenes: wanted[: len(scenes)], wanted, lambda n: warm_start(n, load, FACES, wanted)
     )
     before = {layer.name: layer.get_weights() for layer in trainer.network.layers}
     for _ in range(3):
@@ -127,8 +132,8 @@ def test_frozen_layers_stay_and_the_others_learn(tmp_path: Path) -> None:
 
 def test_a_trained_network_is_mixed_with_the_one_it_began_with(tmp_path: Path) -> None:
     earlier, trained = DESIGN.build(), DESIGN.build()
-    warm_start(earlier, source(), FACES, targets(12))
-    warm_start(trained, source(), FACES, targets(12))
+    warm_start(earlier, load, FACES, targets(12))
+    warm_start(trained, load, FACES, targets(12))
     for layer in trained.layers:
         layer.set_weights([w + 0.5 for w in layer.get_weights()])
     earlier.save(tmp_path / "earlier.keras")
@@ -160,3 +165,22 @@ def test_what_cannot_be_mixed_is_refused_before_a_training_goes_on(tmp_path: Pat
         train_and_export(
             tmp_path / "no data", tmp_path, tmp_path, recipe, tmp_path / "other.keras", mixed=0.5, resume=True
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--arch", "mobilefacenet"], "name its --warm-start or --remember"),
+        (["--remember", "net.json"], "--remember is for --arch mobilefacenet, not for --arch dlib"),
+        (["--arch", "residual", "--warm-start", "net.keras"], "--arch residual learns from nothing"),
+    ],
+)
+def test_what_a_training_begins_with_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    from tools.cli import run
+
+    folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run(["train", "embedder", *folders, *options]) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

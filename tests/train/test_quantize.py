@@ -62,3 +62,33 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
         assert cosines.min() > 0.99
         assert (cosines > others).all()
         assert not np.array_equal(answer, expected)
+
+
+def test_depthwise_convolutions_and_what_grows_from_block_to_block_stay_in_floats(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(3)
+    inputs = x = keras.Input((16, 16, 3), name="faces")
+    for n in range(3):
+        y = keras.layers.PReLU(shared_axes=(1, 2))(keras.layers.Conv2D(8, 1, name=f"wide{n}")(x))
+        y = keras.layers.DepthwiseConv2D(3, padding="same")(y)
+        x = keras.layers.Add()([x, keras.layers.Conv2D(3, 1, name=f"narrow{n}")(y)])
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    faces = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+    export_onnx(
+        network,
+        tmp_path / "exact.onnx",
+        input_name="faces",
+        input_shape=(None, 16, 16, 3),
+        output_names=["embeddings"],
+        metadata=FACTS,
+        example=faces[:4],
+        tolerance=0.01,
+    )
+    model = quantize(tmp_path / "exact.onnx", faces)
+    producer = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        integers = [producer[n].op_type == "DequantizeLinear" for n in node.input if n in producer]
+        depthwise = any(a.name == "group" and a.i > 1 for a in node.attribute)
+        if node.op_type == "Conv":
+            assert all(integers) != depthwise, node.name
+        if node.op_type in ("Add", "PRelu"):
+            assert not all(integers), node.name  # what is added to may have been read as integers elsewhere

@@ -161,7 +161,8 @@ def load_mobilefacenet_weights(network: keras.Model, source: Mapping[str, NDArra
                 one = np.ones_like(shift)
                 layer.set_weights([one, shift, 0 * one, one * np.float32(1 - EPSILON)])
             else:
-                # The file holds half of what the negative side is short of: max(x, 0) - mul · (x - |x|).
+                # max(x, 0) - mul · (x - |x|). The converted graph has a plus there; with it the features of all faces
+                # are nearly the same, with the minus the linear layers' outputs have means of nearly 0, as they should.
                 layer.set_weights([-2 * source[f"{name}/mul"][None, None]])
     except (KeyError, ValueError) as error:
         raise InputError(f"this is no MobileFaceNet of the form to be started from ({error})") from error

@@ -1,0 +1,147 @@
+"""MobileFaceNet: the layers of the paper, and the weights of another implementation give its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+from engine.errors import InputError  # noqa: E402
+from train.embedder import embed  # noqa: E402
+from train.embedder_memory import MEAN_OFF, WEIGHT, Memory, both_halves, first_answers  # noqa: E402
+from train.embedder_warm import measure_statistics  # noqa: E402
+from train.models.layers import HEAD  # noqa: E402
+from train.models.mobilefacenet import (  # noqa: E402
+    BODY,
+    LOGITS,
+    STAGES,
+    MobileFaceNetDesign,
+    load_mobilefacenet_weights,
+    read_head,
+)
+
+RNG = np.random.default_rng(0)
+FACES = RNG.integers(0, 256, (6, 112, 112, 3), dtype=np.uint8)
+SIZE = 20
+"""Of the made-up network's own embedding; the real one has 192."""
+
+
+def made_up() -> dict[str, NDArray[np.float32]]:
+    """Random tensors by the names and in the shapes of MobileFaceNet_TF."""
+    tensors = {}
+
+    def layer(name: str, size: int, inputs: int, outputs: int | None, *, prelu: bool = True) -> None:
+        kind, channels = ("depthwise", inputs) if outputs is None else ("Conv2D", outputs)
+        spread = 1 / np.sqrt(size * size * (1 if outputs is None else inputs))
+        tensors[f"{name}/{kind}_weights"] = RNG.normal(0, spread, (size, size, inputs, outputs or 1))
+        tensors[f"{name}/{kind}_bn_offset"] = RNG.normal(0, 0.3, channels)
+        if prelu:
+            tensors[f"{name}/mul"] = RNG.normal(0, 0.2, channels)
+
+    layer(f"{BODY}Conv2d_0", 3, 3, 64)
+    layer(f"{BODY}SeparableConv2d", 3, 64, None)
+    layer(f"{BODY}Conv", 1, 64, 64, prelu=False)
+    inputs = 64
+    for stage in STAGES:
+        for block in range(stage.blocks):
+            name = f"{BODY}Conv2d_{stage.number}_InvResBlock_{block}"
+            layer(f"{name}/Conv", 1, inputs, stage.expanded)
+            layer(f"{name}/SeparableConv2d", 3, stage.expanded, None)
+            layer(f"{name}/Conv_1", 1, stage.expanded, stage.channels, prelu=False)
+            inputs = stage.channels
+    layer(f"{BODY}Conv2d_7", 1, inputs, 512)
+    layer(f"{LOGITS}SeparableConv2d", 7, 512, None, prelu=False)
+    layer(f"{LOGITS}Conv", 1, 512, 512, prelu=False)
+    layer(f"{LOGITS}LinearConv1x1", 1, 512, SIZE, prelu=False)
+    return {name: t.astype(np.float32) for name, t in tensors.items()}
+
+
+SOURCE = made_up()
+
+
+def reference(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The graph of MobileFaceNet_TF in TensorFlow's own operations, tensor by tensor."""
+
+    def prelu(x: Any, name: str) -> Any:
+        return tf.nn.relu(x) - SOURCE[f"{name}/mul"] * (x - abs(x))
+
+    def convolve(x: Any, name: str, stride: int = 1) -> Any:
+        return tf.nn.conv2d(x, SOURCE[f"{name}/Conv2D_weights"], stride, "SAME") + SOURCE[f"{name}/Conv2D_bn_offset"]
+
+    def depthwise(x: Any, name: str, stride: int = 1, padding: str = "SAME") -> Any:
+        y = tf.nn.depthwise_conv2d(x, SOURCE[f"{name}/depthwise_weights"], [1, stride, stride, 1], padding)
+        return y + SOURCE[f"{name}/depthwise_bn_offset"]
+
+    x = (tf.cast(faces, tf.float32) - 127.5) / 128
+    x = prelu(convolve(x, f"{BODY}Conv2d_0", 2), f"{BODY}Conv2d_0")
+    x = prelu(depthwise(x, f"{BODY}SeparableConv2d"), f"{BODY}SeparableConv2d")
+    x = convolve(x, f"{BODY}Conv")
+    for number, blocks in ((2, 5), (3, 1), (4, 6), (5, 1), (6, 2)):
+        for block in range(blocks):
+            name = f"{BODY}Conv2d_{number}_InvResBlock_{block}"
+            halves = number in (2, 3, 5) and block == 0
+            y = prelu(convolve(x, f"{name}/Conv"), f"{name}/Conv")
+            y = prelu(depthwise(y, f"{name}/SeparableConv2d", 2 if halves else 1), f"{name}/SeparableConv2d")
+            y = convolve(y, f"{name}/Conv_1")
+            x = y if halves else x + y
+    x = prelu(convolve(x, f"{BODY}Conv2d_7"), f"{BODY}Conv2d_7")
+    x = depthwise(x, f"{LOGITS}SeparableConv2d", 1, "VALID")
+    x = convolve(convolve(x, f"{LOGITS}Conv"), f"{LOGITS}LinearConv1x1")[:, 0, 0]
+    return np.asarray(tf.math.l2_normalize(x, axis=1))
+
+
+def loaded() -> Any:
+    network = MobileFaceNetDesign(SIZE).build()
+    load_mobilefacenet_weights(network, SOURCE)
+    network.get_layer(HEAD).set_weights(list(read_head(SOURCE)))
+    return network
+
+
+def test_the_layers_are_those_of_the_paper() -> None:
+    network = MobileFaceNetDesign(128).build()
+    depthwise = [layer for layer in network.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert len(depthwise) == 1 + sum(s.blocks for s in STAGES) + 1
+    assert depthwise[-1].output.shape == (None, 1, 1, 512)
+    assert depthwise[-1].kernel.shape[:2] == (7, 7)
+    assert [x.output.shape[1] for x in network.layers if x.name.endswith("_add")] == [28] * 4 + [14] * 6 + [7] * 2
+    assert network.output_shape == (None, 128)
+
+
+def test_loaded_weights_give_the_answers_of_the_network_they_come_from() -> None:
+    network, expected = loaded(), reference(FACES)
+    assert np.abs(expected @ expected.T - np.eye(len(FACES))).max() > 0.01, "the made-up network tells faces apart"
+    np.testing.assert_allclose(embed(network, FACES), expected, atol=2e-5)
+    measure_statistics(network, FACES)
+    np.testing.assert_allclose(embed(network, FACES), expected, atol=2e-4)
+    np.testing.assert_allclose(first_answers(SOURCE)(FACES), expected, atol=2e-5)
+
+
+def test_another_network_s_tensors_are_refused() -> None:
+    network = MobileFaceNetDesign(SIZE).build()
+    missing = {name: t for name, t in SOURCE.items() if "Conv2d_4_InvResBlock_3/Conv_1" not in name}
+    other = {**SOURCE, f"{BODY}Conv2d_7/Conv2D_weights": np.zeros((1, 1, 128, 256), np.float32)}
+    for tensors in ({}, missing, other):
+        with pytest.raises(InputError, match="no MobileFaceNet of the form to be started from"):
+            load_mobilefacenet_weights(network, tensors)
+    with pytest.raises(InputError, match="no MobileFaceNet"):
+        read_head({})
+
+
+def test_what_is_remembered_is_centred_and_stands_beside_what_is_taught() -> None:
+    answers = RNG.normal([1.0, 2.0, 3.0], 0.1, (50, 3)).astype(np.float32)
+    mean = answers.mean(axis=0)
+    memory = Memory(lambda faces: answers[: len(faces)], mean)
+    got = memory(FACES)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+    rest = answers[:6] - MEAN_OFF * mean
+    np.testing.assert_allclose(got, rest / np.linalg.norm(rest, axis=1)[:, None], atol=1e-6)
+
+    taught = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]]
+    both = both_halves(taught, got)
+    share = WEIGHT**2 / (1 + WEIGHT**2)
+    np.testing.assert_allclose(both @ both.T, (1 - share) * taught @ taught.T + share * got @ got.T, atol=1e-6)
