@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.tfjs_network import read_tfjs_weights
 
 RNG = np.random.default_rng(0)
-TENSORS = {
+TENSORS: dict[str, NDArray[Any]] = {
     "conv/kernel": RNG.normal(size=(3, 3, 2, 4)).astype(np.float32),
     "shape": np.array([-1, 128], np.int32),
-    "scalar": np.float32(0.5).reshape(()),
+    "scalar": np.array(0.5, np.float32),
 }
 
 
