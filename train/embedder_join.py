@@ -1,16 +1,12 @@
 """Two embedders as one network: they look at a face together, and their answers become one embedding.
 
-Networks that learned from different teachers err on different faces, so their mean errs less than the better of them
-(an ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter,
-and principal components bring them to the usual length.
-
-Two networks of one form use the same first levels, those of the first network: they cost most and have the least to say
-about whose face it is. The second network's last layer is fitted anew to what it answered with its own.
+Networks that began with different weights err on different faces, so their mean errs less than the better of them (an
+ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter, and
+principal components bring them to the usual length.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +15,12 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from train.compiled_step import compiled_answers
 from train.data.faces import FaceSet, Split
+from train.data.views import Strength, degrade
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
 from train.embedder_eval import figures_of
-from train.embedder_head import raw_outputs
-from train.embedder_recipe import whiten
-from train.embedder_warm import fit_head, take_layers
 from train.loop import Say
 from train.saved_network import saved_network
 
@@ -33,13 +28,8 @@ WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 """Lengths of the second embedding, the first one being 1, of which the best is taken."""
 MEAN_OFF = 0.85
 """Share of the mean that is taken off, so that strangers' cosines are about 0."""
-SHARED = ("stem", "level1")
-"""Beginnings of the names of the layers that both use: a third of the arithmetic. With the second level too it would be
-half of it, but then less is recognised."""
-INPUT = "faces"
-BEFORE_FIRST_LEVEL = "frame_border"
-NARROW = r"stem_pool|level\d+_block\d+_relu"
-"""Layers that everything goes through, where two networks can part."""
+SPOILT = Strength(shrink=0.6, blur=0.4, noise=0.4, jpeg=0.6)
+"""What videos do to faces: networks that are alike on good pictures need not be so on these."""
 
 Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Embeddings of the same faces by both networks."""
@@ -82,29 +72,15 @@ def open_embedder(path: Path) -> keras.Model:
     return network
 
 
-def of_one_form(first: keras.Model, second: keras.Model) -> bool:
-    """Whether both see the same part of a face and have the same layers in the levels that can be shared."""
-
-    def form(network: keras.Model) -> list[object]:
-        names = [layer.name for layer in network.layers]
-        if BEFORE_FIRST_LEVEL not in names:
-            return []
-        shared = [layer.name for layer in network.layers if layer.name.startswith(SHARED)]
-        return [network.get_layer(name).get_config() for name in ("frame_crop", BEFORE_FIRST_LEVEL)] + [
-            (name, [w.shape for w in network.get_layer(name).weights]) for name in shared
-        ]
-
-    return bool(form(first)) and form(first) == form(second)
-
-
 def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say = print) -> keras.Model:
     """The two embedders as one, the weight of the second chosen on the people kept aside.
 
     Args:
         first: an `embedder.keras`.
-        second: another one, whose answers are whitened within the named people.
-        split: everything is fitted on its `learn`, the weight is chosen on its `dev` and `group_dev`: the sum of
-            both acceptances, at FAR 1e-3 and 1e-2, is to be as large as can be.
+        second: another one.
+        split: the principal components are those of its `learn`, the weight is chosen on its `dev` and `group_dev`: the
+            sum of both acceptances, at FAR 1e-3 and 1e-2, of the faces as they are and spoilt, is to be as large as
+            can be.
         dimension: of the embedding.
         say: is told how each weight does.
 
@@ -112,72 +88,43 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
         InputError: one of the files is no embedder.
     """
     one, other = open_embedder(first), open_embedder(second)
-    some = split.learn.select(some_rows(len(split.learn), FITTED))
-    if of_one_form(one, other):
-        share(one, other, some.centre())
-    whiten(other, split.learn)
+    look, look_too = compiled_answers(one), compiled_answers(other)
 
-    def answers(faces: FaceSet) -> Answers:
-        return embed(one, faces.centre()), embed(other, faces.centre())
+    def answers(faces: NDArray[np.uint8]) -> Answers:
+        return embed(look, faces), embed(look_too, faces)
 
-    x, y = answers(some)
-    dev, group = answers(split.dev), answers(split.group_dev)
+    x, y = answers(split.learn.select(some_rows(len(split.learn), FITTED)).centre())
+    ways = [(answers(split.dev.centre()), answers(split.group_dev.centre()))]
+    ways.append((answers(spoilt(split.dev)), answers(spoilt(split.group_dev))))
 
     def judge(joint: Joint) -> float:
-        figures = figures_of(joint(*dev), split.dev.people, joint(*group), split.group_dev.people)
-        accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
-        say(f"second × {joint.weight:g}: dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %")
-        return sum(accepted)
+        total = 0.0
+        for (dev, group), what in zip(ways, ("as they are", "spoilt"), strict=True):
+            figures = figures_of(joint(*dev), split.dev.people, joint(*group), split.group_dev.people)
+            accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
+            rates = f"dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %"
+            say(f"second × {joint.weight:g}, faces {what}: {rates}")
+            total += sum(accepted)
+        return total
 
     return build(one, other, max((Joint.fit(x, y, weight, dimension) for weight in WEIGHTS), key=judge))
 
 
-def share(first: keras.Model, second: keras.Model, faces: NDArray[np.uint8]) -> None:
-    """Give `second` the `SHARED` layers of `first`, in place, and fit its last layer to what it answered to `faces`.
-
-    Raises:
-        ValueError: the two have not the same layers there.
-    """
-    wanted = raw_outputs(second, faces)
-    take_layers(second, first, lambda name: name.startswith(SHARED))
-    fit_head(second, faces, wanted)
+def spoilt(faces: FaceSet) -> NDArray[np.uint8]:
+    """`[N,112,112,3]`: `faces` as a camera and a codec may leave them (`SPOILT`), always in the same way."""
+    rng = np.random.default_rng(7)
+    return np.stack([degrade(rng, face, SPOILT) for face in faces.centre()])
 
 
 def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:
     """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out."""
-    cut = shared_until(first, second)
-    rest = keras.Model(second.get_layer(cut).output, second.output, name="second")
-    if cut == INPUT:
-        pixels = keras.Input(first.input.shape[1:], name=INPUT)
-        x, y = keras.Model(first.input, first.output, name="first")(pixels), rest(pixels)
-    else:
-        pixels, x, y = first.input, first.output, rest(first.get_layer(cut).output)
-    answers = [x, layers.Rescaling(joint.weight, name="join_weight")(y)]
+    faces = keras.Input(first.input.shape[1:], name="faces")
+    x, y = (
+        keras.Model(network.input, network.output, name=name)(faces)
+        for network, name in ((first, "first"), (second, "second"))
+    )
     dense = layers.Dense(joint.kernel.shape[1], name="join_dense")
-    x = dense(layers.Concatenate(name="join_answers")(answers))
+    both = layers.Concatenate(name="join_answers")([x, layers.Rescaling(joint.weight, name="join_weight")(y)])
+    embeddings = layers.UnitNormalization(name="join_embeddings")(dense(both))
     dense.set_weights([joint.kernel, joint.bias])
-    return keras.Model(pixels, layers.UnitNormalization(name="join_embeddings")(x), name="embedder")
-
-
-def shared_until(first: keras.Model, second: keras.Model) -> str:
-    """The last layer up to which both compute the same: the end of a block, what stands before the first level, or the
-    input.
-
-    Example:
-        >>> shared_until(network, network)  # doctest: +SKIP
-        'level5_block1_relu'
-    """
-    if not of_one_form(first, second):
-        return INPUT
-    cut = BEFORE_FIRST_LEVEL
-    for layer in second.layers:
-        if layer.weights and not _same(first, layer):
-            break
-        if re.fullmatch(NARROW, layer.name):
-            cut = layer.name
-    return cut
-
-
-def _same(first: keras.Model, layer: keras.Layer) -> bool:
-    mine = first.get_layer(layer.name).get_weights()
-    return all(np.array_equal(a, b) for a, b in zip(mine, layer.get_weights(), strict=True))
+    return keras.Model(faces, embeddings, name="embedder")

@@ -199,7 +199,8 @@ def train_and_export(
     residual = isinstance(recipe.design, EmbedderDesign)
     if weights is not None and mixed < 1:
         mix(network, weights, mixed, some, wanted)
-    whiten(network, learn)
+    if known is None:  # what is remembered has its own weights for the directions, better ones
+        whiten(network, learn)
     digest = export_embedder(network, work, split, mirror=residual, integers=not residual)
     with replaced(work / "embedder.keras") as temporary:
         network.save(temporary)

@@ -75,7 +75,9 @@ def take_body(network: keras.Model, earlier: Path) -> None:
         InputError: no such file, damaged, or of another form.
     """
     with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as trained:
-        take_layers(network, trained, lambda name: name != HEAD)
+        for layer in network.layers:
+            if layer.weights and layer.name != HEAD:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
 
 
 def mix(
@@ -98,17 +100,6 @@ def mix(
             if layer.weights and layer.name != HEAD:
                 layer.set_weights(mixed(layer.get_weights(), before.get_layer(layer.name).get_weights(), share))
     fit_head(network, faces, targets)
-
-
-def take_layers(network: keras.Model, trained: keras.Model, wanted: Callable[[str], bool]) -> None:
-    """Give the layers of `network` whose names are `wanted` the weights of those of `trained`, in place.
-
-    Raises:
-        ValueError: `trained` has no such layer, or one of another form.
-    """
-    for layer in network.layers:
-        if layer.weights and wanted(layer.name):
-            layer.set_weights(trained.get_layer(layer.name).get_weights())
 
 
 def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:
