@@ -21,7 +21,9 @@ from train.data.views import Strength, degrade
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
 from train.embedder_eval import figures_of
+from train.embedder_recipe import whiten
 from train.loop import Say
+from train.models.layers import HEAD
 from train.saved_network import saved_network
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
@@ -67,8 +69,7 @@ def open_embedder(path: Path) -> keras.Model:
         InputError: no such file, damaged, or no embedder.
     """
     with saved_network(path, "an embedder; give the embedder.keras of a training") as network:
-        if not isinstance(network.layers[-1], layers.UnitNormalization):
-            raise ValueError("its answers are not unit vectors")
+        network.get_layer(HEAD)
     return network
 
 
@@ -76,8 +77,8 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
     """The two embedders as one, the weight of the second chosen on the people kept aside.
 
     Args:
-        first: an `embedder.keras`.
-        second: another one.
+        first: an `embedder.keras`, whose answers are whitened within the named people, once more if they were before.
+        second: another one, whose answers stay as they are.
         split: the principal components are those of its `learn`, the weight is chosen on its `dev` and `group_dev`: the
             sum of both acceptances, at FAR 1e-3 and 1e-2, of the faces as they are and spoilt, is to be as large as
             can be.
@@ -88,6 +89,7 @@ def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say
         InputError: one of the files is no embedder.
     """
     one, other = open_embedder(first), open_embedder(second)
+    whiten(one, split.learn)
     look, look_too = compiled_answers(one), compiled_answers(other)
 
     def answers(faces: NDArray[np.uint8]) -> Answers:
