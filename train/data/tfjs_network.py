@@ -25,9 +25,8 @@ def read_tfjs_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         InputError: a file is missing or damaged, or its tensors are compressed.
 
     Example:
-        >>> read_tfjs_weights(Path("mobilefacenet.json"))["MobileFaceNet/Logits/Conv/Conv2D_bn_offset"].shape
-        ... # doctest: +SKIP
-        (512,)
+        >>> len(read_tfjs_weights(Path("mobilefacenet.json")))  # doctest: +SKIP
+        139
     """
     tensors: dict[str, NDArray[np.float32]] = {}
     try:
