@@ -138,7 +138,7 @@ def source_name(layer: str) -> str:
 
 
 def load_mobilefacenet_weights(network: keras.Model, source: Mapping[str, NDArray[np.float32]]) -> None:
-    """Put the weights of MobileFaceNet_TF (sirius-ai) into a network of `MobileFaceNetDesign`, in place, but for the head.
+    """Put MobileFaceNet_TF's weights (sirius-ai) into a network of `MobileFaceNetDesign`, in place, but for the head.
 
     Args:
         network: as built.
