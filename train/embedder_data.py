@@ -112,16 +112,25 @@ class Targets:
         """With what `save` wrote.
 
         Raises:
-            InputError: it is missing or damaged, or the one training remembered something and the other does not.
+            InputError: it is missing or damaged, or another network is to be remembered now.
         """
         try:
             with np.load(path) as file:
-                if ("mean" in file) != (known is not None):
-                    raise ValueError("--remember is not as it was")
-                memory = None if known is None else Memory(known, file["mean"])
-                return cls(teachers, file["projection"], file["bank"], memory)
+                projection, bank = file["projection"], file["bank"]
+                kept = (file["mean"], file["probe"]) if "mean" in file else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} cannot be read ({error}); start without --resume") from error
+        if kept is None and known is None:
+            return cls(teachers, projection, bank)
+        other = InputError(f"{path}: what it remembers is not what --remember says now; give it as it was")
+        if kept is None or known is None:
+            raise other
+        mean, probe = kept
+        memory = Memory(known, mean)
+        now = memory.probe()
+        if now.shape != probe.shape or not np.allclose(now, probe, atol=1e-2):
+            raise other
+        return cls(teachers, projection, bank, memory)
 
     def save(self, path: Path) -> None:
         """Write projection, bank and the mean of what is remembered, so that a resumed training has the same.
@@ -129,7 +138,7 @@ class Targets:
         Raises:
             OutputError: it cannot be written, or the disk is full.
         """
-        remembered = {} if self._memory is None else {"mean": self._memory.mean}
+        remembered = {} if self._memory is None else {"mean": self._memory.mean, "probe": self._memory.probe()}
         write_arrays(path, projection=self.projection, bank=self.bank, **remembered)
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:

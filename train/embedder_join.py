@@ -16,7 +16,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from train.compiled_step import compiled_answers
-from train.data.faces import FaceSet, Split
+from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
@@ -70,6 +70,8 @@ def open_embedder(path: Path) -> keras.Model:
     """
     with saved_network(path, "an embedder; give the embedder.keras of a training") as network:
         network.get_layer(HEAD)
+        if network.input_shape[1:] != (FACE, FACE, 3):
+            raise ValueError(f"it takes pictures of the shape {network.input_shape[1:]}")
     return network
 
 

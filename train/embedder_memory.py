@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.compiled_step import compiled_answers
+from train.data.faces import FACE
 from train.embedder import embed
 from train.models.layers import HEAD
 from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_head
@@ -34,7 +35,7 @@ class Memory:
         mean: `[D]`, of its answers to all training faces.
 
     Example:
-        >>> answers = first_answers(read_tfjs_weights(Path("mobilefacenet.json")))  # doctest: +SKIP
+        >>> answers = first_answers(read_mobilefacenet(Path("mobilefacenet.json")))  # doctest: +SKIP
         >>> Memory(answers, answers(faces).mean(axis=0))(faces).shape               # doctest: +SKIP
         (2048, 192)
     """
@@ -46,6 +47,10 @@ class Memory:
         """Unit vectors `[N,D]`."""
         return self.centred(self._answers(faces))
 
+    def probe(self) -> NDArray[np.float32]:
+        """`[1,D]`: the answer to a picture of nothing, by which another network is known."""
+        return self._answers(np.full((1, FACE, FACE, 3), 128, np.uint8))
+
     def centred(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """The unit vectors for what the network answered."""
         rest = answers - np.float32(MEAN_OFF) * self.mean
@@ -53,11 +58,7 @@ class Memory:
 
 
 def first_answers(source: Mapping[str, NDArray[np.float32]]) -> Answers:
-    """What MobileFaceNet_TF answers with the weights and the head it came with, unit vectors `[N,192]`.
-
-    Raises:
-        InputError: the tensors are not its.
-    """
+    """What MobileFaceNet_TF answers with the weights and the head it came with (`read_mobilefacenet`): `[N,192]`."""
     kernel, bias = read_head(source)
     network = MobileFaceNetDesign(len(bias)).build()
     load_mobilefacenet_weights(network, source)

@@ -18,7 +18,6 @@ from engine.metrics import tar_at_far
 from train.compiled_step import on_tensorflow
 from train.data.dlib_network import installed_weights, read_dlib_network
 from train.data.faces import FACE, FaceSet, Split
-from train.data.tfjs_network import read_tfjs_weights
 from train.data.views import Strength, degrade
 from train.embedder import Design, Recipe, embed, train_embedder
 from train.embedder_data import (
@@ -40,7 +39,7 @@ from train.export import export_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign, load_dlib_weights
 from train.models.embedder import EmbedderDesign
-from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights
+from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_mobilefacenet
 from train.onnx_file import write_onnx
 from train.output import replaced
 from train.quantize import quantize
@@ -75,7 +74,7 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
             relation_weight=0.5,
             strength=Strength(shrink=0.4),
             plain=0.4,
-            frozen=("stem*", "stage2*"),
+            frozen=("stem*", "stage2*") + (("*_norm",) if batch < SMALL else ()),
         )
     recipe = Recipe(
         steps=steps,
@@ -117,7 +116,7 @@ def beginning(
     if isinstance(design, MobileFaceNetDesign):
         if weights is None:
             raise ValueError("a MobileFaceNet begins with weights")
-        tensors = read_tfjs_weights(weights)
+        tensors = read_mobilefacenet(weights)
         return lambda network: warm_start(network, partial(load_mobilefacenet_weights, source=tensors), faces, targets)
     source = read_dlib_network(installed_weights() if weights is None else weights)
     return lambda network: warm_start(network, partial(load_dlib_weights, source=source), faces, targets)
@@ -153,11 +152,13 @@ def train_and_export(
         say: is told how it goes, a line at a time.
 
     Raises:
-        InputError: an archive, a teacher or `weights` is missing or damaged; nothing to resume from.
+        InputError: an archive, a teacher, `weights` or `remember` is missing or damaged; nothing to resume from.
         OutputError: `work` cannot be written.
     """
     weights = weights or remember
-    known = None if remember is None else first_answers(read_tfjs_weights(remember))
+    known = None if remember is None else first_answers(read_mobilefacenet(remember))
+    if weights is not None and weights.suffix == ".json" and not resume:
+        read_mobilefacenet(weights)  # hours before it is begun with
     if resume and weights is not None and mixed < 1:
         # What cannot be mixed in the end should be known before hours are spent.
         take_body(recipe.design.build(), weights)
@@ -165,7 +166,8 @@ def train_and_export(
     check_measurable(split.dev, f"{data}: {DEV}")
     check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")
     learn, pictures, kept = split.learn, work / "faces.npy", work / "targets.npz"
-    check_whitening(tuple(np.array(learn.people)[named(learn)]), DIMENSION)
+    if known is None:
+        check_whitening(tuple(np.array(learn.people)[named(learn)]), DIMENSION)
     if resume:
         targets = Targets.load(asked, kept, known)
     else:

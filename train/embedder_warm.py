@@ -145,4 +145,4 @@ def fit_head(
     network.get_layer(HEAD).set_weights([kernel, y_mean - x_mean @ kernel])
     given = x @ kernel + y_mean
     cosines = np.sum(given * (y + y_mean), axis=1) / np.linalg.norm(given, axis=1) / np.linalg.norm(y + y_mean, axis=1)
-    log.info("the last layer was fitted to %d faces: mean cosine to the teachers %.3f", len(x), cosines.mean())
+    log.info("the last layer was fitted to %d faces: mean cosine to the targets %.3f", len(x), cosines.mean())

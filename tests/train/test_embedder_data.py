@@ -102,8 +102,9 @@ def test_what_is_remembered_is_a_second_half_of_the_targets(teachers: Teachers, 
     again = Targets.load(teachers, tmp_path / "targets.npz", known)
     np.testing.assert_array_equal(again(learn.centre()[:3]), targets(learn.centre()[:3]))
     taught.save(tmp_path / "taught.npz")
-    for name, function in (("targets.npz", None), ("taught.npz", known)):
-        with pytest.raises(InputError, match=rf"{name} .*--remember is not as it was"):
+    others = [lambda pictures: known(pictures) + 1, lambda pictures: known(pictures)[:, :3], None]
+    for name, function in [("taught.npz", known), *(("targets.npz", other) for other in others)]:
+        with pytest.raises(InputError, match=rf"{name}: what it remembers .*--remember .*give it as it was"):
             Targets.load(teachers, tmp_path / name, function)
 
 

@@ -46,10 +46,6 @@ def test_the_joint_network_answers_the_joint_answer(other: Any) -> None:
     joint = Joint.fit(x, y, 0.7, 4)
     both = build(first, second, joint)
     np.testing.assert_allclose(embed(both, FACES), joint(x, y), atol=1e-5)
-    # And what was joined is an embedder that can be joined to a third one.
-    z = embed(network(3), FACES)
-    further = Joint.fit(joint(x, y), z, 1.2, 3)
-    np.testing.assert_allclose(embed(build(both, network(3), further), FACES), further(joint(x, y), z), atol=1e-5)
 
 
 def test_components_keep_the_directions_in_which_most_happens() -> None:
@@ -104,6 +100,8 @@ def test_what_is_no_embedder_is_refused(tmp_path: Path) -> None:
     pixels = keras.Input((112, 112, 3))
     keras.Model(pixels, keras.layers.Flatten()(pixels)).save(tmp_path / "flat.keras")
     (tmp_path / "broken.keras").write_bytes(b"PK")
-    for name in ("flat.keras", "broken.keras", "none.keras"):
+    chips = keras.Input((150, 150, 3))
+    keras.Model(chips, keras.layers.Dense(2, name="head_dense")(chips)).save(tmp_path / "chips.keras")
+    for name in ("flat.keras", "broken.keras", "none.keras", "chips.keras"):
         with pytest.raises(InputError, match=rf"{name} is not an embedder; give the embedder\.keras of a training"):
             join(tmp_path / "first.keras", tmp_path / name, split)

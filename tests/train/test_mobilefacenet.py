@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tf2onnx")
 
 from engine.errors import InputError  # noqa: E402
 from train.embedder import embed  # noqa: E402
 from train.embedder_memory import MEAN_OFF, WEIGHT, Memory, both_halves, first_answers  # noqa: E402
+from train.embedder_recipe import recipe_for  # noqa: E402
 from train.embedder_warm import measure_statistics  # noqa: E402
 from train.models.layers import HEAD  # noqa: E402
 from train.models.mobilefacenet import (  # noqa: E402
@@ -23,6 +27,7 @@ from train.models.mobilefacenet import (  # noqa: E402
     MobileFaceNetDesign,
     load_mobilefacenet_weights,
     read_head,
+    read_mobilefacenet,
 )
 
 RNG = np.random.default_rng(0)
@@ -121,15 +126,31 @@ def test_loaded_weights_give_the_answers_of_the_network_they_come_from() -> None
     np.testing.assert_allclose(first_answers(SOURCE)(FACES), expected, atol=2e-5)
 
 
-def test_another_network_s_tensors_are_refused() -> None:
-    network = MobileFaceNetDesign(SIZE).build()
+def write(tensors: dict[str, NDArray[np.float32]], path: Path) -> Path:
+    entries = [{"name": name, "shape": list(t.shape), "dtype": "float32"} for name, t in tensors.items()]
+    path.write_text(json.dumps({"weightsManifest": [{"paths": ["w.bin"], "weights": entries}]}))
+    path.with_name("w.bin").write_bytes(b"".join(t.tobytes() for t in tensors.values()))
+    return path
+
+
+def test_the_file_is_read_and_another_network_is_refused(tmp_path: Path) -> None:
+    read = read_mobilefacenet(write(SOURCE, tmp_path / "net.json"))
+    assert list(read) == list(SOURCE)
     missing = {name: t for name, t in SOURCE.items() if "Conv2d_4_InvResBlock_3/Conv_1" not in name}
     other = {**SOURCE, f"{BODY}Conv2d_7/Conv2D_weights": np.zeros((1, 1, 128, 256), np.float32)}
-    for tensors in ({}, missing, other):
-        with pytest.raises(InputError, match="no MobileFaceNet of the form to be started from"):
-            load_mobilefacenet_weights(network, tensors)
-    with pytest.raises(InputError, match="no MobileFaceNet"):
-        read_head({})
+    headless = {name: t for name, t in SOURCE.items() if "LinearConv1x1" not in name}
+    narrow = {**SOURCE, f"{LOGITS}Conv/Conv2D_weights": np.zeros((1, 1, 256, 512), np.float32)}
+    for tensors in ({}, missing, other, headless, narrow):
+        with pytest.raises(InputError, match=r"net\.json is not the MobileFaceNet .*give mobilefacenet\.json"):
+            read_mobilefacenet(write(tensors, tmp_path / "net.json"))
+
+
+def test_moments_of_small_batches_are_not_learned_from() -> None:
+    large, small = (recipe_for("mobilefacenet", 100, 1, batch) for batch in (128, 32))
+    assert "*_norm" in small.frozen
+    assert "*_norm" not in large.frozen
+    assert large.architecture.startswith("mobilefacenet-")
+    assert small.architecture != large.architecture
 
 
 def test_what_is_remembered_is_centred_and_stands_beside_what_is_taught() -> None:

@@ -84,11 +84,14 @@ def test_depthwise_convolutions_and_what_grows_from_block_to_block_stay_in_float
         tolerance=0.01,
     )
     model = quantize(tmp_path / "exact.onnx", faces)
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert kinds["Conv"] == 9
+    assert kinds["Add"] >= 3
     producer = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
         integers = [producer[n].op_type == "DequantizeLinear" for n in node.input if n in producer]
         depthwise = any(a.name == "group" and a.i > 1 for a in node.attribute)
         if node.op_type == "Conv":
             assert all(integers) != depthwise, node.name
-        if node.op_type in ("Add", "PRelu"):
+        if node.op_type == "Add":
             assert not all(integers), node.name  # what is added to may have been read as integers elsewhere

@@ -27,7 +27,8 @@ def written(folder: Path, *, parts: int = 1, **changes: Any) -> Path:
         {"name": name, "shape": list(t.shape), "dtype": str(t.dtype)} | changes.get("entry", {})
         for name, t in TENSORS.items()
     ]
-    data = b"".join(t.tobytes() for t in TENSORS.values())[: changes.get("length")] + changes.get("rest", b"")
+    tensors = TENSORS | ({"conv/kernel": changes["tensor"]} if "tensor" in changes else {})
+    data = b"".join(t.tobytes() for t in tensors.values())[: changes.get("length")] + changes.get("rest", b"")
     names = [f"net-{n}.bin" for n in range(parts)]
     for n, name in enumerate(names):
         (folder / name).write_bytes(data[n * len(data) // parts : (n + 1) * len(data) // parts])
@@ -51,6 +52,9 @@ def test_what_was_written_is_read(tmp_path: Path, parts: int) -> None:
     [
         ({"length": 100}, "not a network that can be read"),
         ({"rest": b"\0" * 7}, "7 bytes are left over"),
+        ({"entry": {"shape": [-1]}}, "-1 is no size"),
+        ({"entry": {"shape": [10**30]}}, "not a network that can be read"),
+        ({"tensor": np.full((3, 3, 2, 4), np.nan, np.float32)}, "conv/kernel holds what is no number"),
         ({"entry": {"dtype": "string"}}, "'string'"),
         ({"entry": {"quantization": {"dtype": "uint8"}}}, "conv/kernel is compressed"),
     ],

@@ -33,16 +33,24 @@ def read_tfjs_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         for group in json.loads(path.read_text())["weightsManifest"]:
             data, at = b"".join((path.parent / name).read_bytes() for name in group["paths"]), 0
             for entry in group["weights"]:
-                kind, count = TYPES[entry["dtype"]], math.prod(entry["shape"])
+                kind, count = TYPES[entry["dtype"]], math.prod(map(_size, entry["shape"]))
                 if "quantization" in entry:
                     raise ValueError(f"{entry['name']} is compressed")
                 tensor = np.frombuffer(data, kind, count, at).reshape(entry["shape"])
+                if not np.isfinite(tensor).all():
+                    raise ValueError(f"{entry['name']} holds what is no number")
                 tensors[entry["name"]] = tensor.astype(np.float32)
                 at += tensor.nbytes
             if at != len(data):
                 raise ValueError(f"{len(data) - at} bytes are left over")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); give the .json of a network, its .bin beside it") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not a network that can be read ({error}); get a fresh copy of it") from error
     return tensors
+
+
+def _size(number: object) -> int:
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"{number!r} is no size")
+    return number

