@@ -71,7 +71,7 @@ def both_halves(taught: NDArray[np.float32], remembered: NDArray[np.float32]) ->
     """Unit vectors `[N,D₁+D₂]` of unit vectors `[N,D₁]` and `[N,D₂]`, the second ones `WEIGHT` long.
 
     Example:
-        >>> both_halves(np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)).round(2).tolist()
+        >>> both_halves(np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)).astype(float).round(2).tolist()
         [[0.82, 0.0, 0.57], [0.0, 0.82, 0.57]]
     """
     joined = np.concatenate([taught, WEIGHT * remembered], axis=1)

@@ -68,9 +68,9 @@ def test_the_shipped_embedder(compiler: Any) -> None:
     single, half, integer = (
         len(plan_of(model, precision, default_profiles(model))) for precision in ("f32", "f16", "int8")
     )
-    # Eleven million weights of 4, 2 and 1 bytes, and what runs them.
-    assert half < 0.6 * single
-    assert integer < 0.9 * half
+    # Seven million weights of 4 and 2 bytes, and what runs them. Of integers and floats mixed it is larger than in f16.
+    assert half < 0.7 * single
+    assert half < integer < single
 
 
 def test_progress_and_what_ends_it(compiler: Any, detector_file: Path) -> None:
