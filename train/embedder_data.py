@@ -13,7 +13,8 @@ from engine.errors import InputError
 from engine.output_file import atomic_output
 from engine.wording import count, count_people
 from train.data.faces import FaceSet, Split, read_faces, read_names, split_faces
-from train.embedder_memory import Answers, Memory, both_halves
+from train.embedder_eval import Embed
+from train.embedder_memory import Memory, both_halves
 from train.output import write_arrays
 from train.teachers import Teachers, fit_projection, project
 
@@ -89,7 +90,7 @@ class Targets:
         self._teachers, self.projection, self.bank, self._memory = teachers, projection, bank, memory
 
     @classmethod
-    def fit(cls, teachers: Teachers, faces: FaceSet, dimension: int, known: Answers | None = None) -> Targets:
+    def fit(cls, teachers: Teachers, faces: FaceSet, dimension: int, known: Embed | None = None) -> Targets:
         """With the projection to `dimension` that fits the answers to `faces` best.
 
         Args:
@@ -108,7 +109,7 @@ class Targets:
         return cls(teachers, projection, both_halves(bank, memory.centred(first)), memory)
 
     @classmethod
-    def load(cls, teachers: Teachers, path: Path, known: Answers | None = None) -> Targets:
+    def load(cls, teachers: Teachers, path: Path, known: Embed | None = None) -> Targets:
         """With what `save` wrote.
 
         Raises:

@@ -15,12 +15,14 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from engine.embedder import unit
 from train.compiled_step import compiled_answers
 from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
 from train.embedder import embed
 from train.embedder_data import FITTED, some_rows
 from train.embedder_eval import figures_of
+from train.embedder_memory import MEAN_OFF
 from train.embedder_recipe import whiten
 from train.loop import Say
 from train.models.layers import HEAD
@@ -28,8 +30,6 @@ from train.saved_network import saved_network
 
 WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 """Lengths of the second embedding, the first one being 1, of which the best is taken."""
-MEAN_OFF = 0.85
-"""Share of the mean that is taken off, so that strangers' cosines are about 0."""
 SPOILT = Strength(shrink=0.6, blur=0.4, noise=0.4, jpeg=0.6)
 """What videos do to faces: networks that are alike on good pictures need not be so on these."""
 
@@ -58,8 +58,7 @@ class Joint:
 
     def __call__(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit vectors `[N,D]`."""
-        joined = np.concatenate([x, self.weight * y], axis=1) @ self.kernel + self.bias
-        return np.asarray(joined / np.linalg.norm(joined, axis=1, keepdims=True), np.float32)
+        return unit(np.concatenate([x, self.weight * y], axis=1) @ self.kernel + self.bias)
 
 
 def open_embedder(path: Path) -> keras.Model:

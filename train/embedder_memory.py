@@ -7,24 +7,23 @@ forgetting, Li and Hoiem, arXiv 1606.09282).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.embedder import unit
 from train.compiled_step import compiled_answers
 from train.data.faces import FACE
 from train.embedder import embed
+from train.embedder_eval import Embed
 from train.models.layers import HEAD
 from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_head
-
-Answers = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From faces `[N,112,112,3]` to embeddings `[N,D]`."""
 
 WEIGHT = 0.7
 """Length of the second half of an answer, the first one being 1."""
 MEAN_OFF = 0.85
-"""Share of the mean that is taken off the network's answers."""
+"""Share of the mean of embeddings that is taken off them, so that strangers' cosines are about 0."""
 
 
 class Memory:
@@ -40,7 +39,7 @@ class Memory:
         (2048, 192)
     """
 
-    def __init__(self, answers: Answers, mean: NDArray[np.float32]) -> None:
+    def __init__(self, answers: Embed, mean: NDArray[np.float32]) -> None:
         self._answers, self.mean = answers, mean
 
     def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -53,11 +52,10 @@ class Memory:
 
     def centred(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """The unit vectors for what the network answered."""
-        rest = answers - np.float32(MEAN_OFF) * self.mean
-        return np.asarray(rest / np.linalg.norm(rest, axis=1, keepdims=True), np.float32)
+        return unit(answers - np.float32(MEAN_OFF) * self.mean)
 
 
-def first_answers(source: Mapping[str, NDArray[np.float32]]) -> Answers:
+def first_answers(source: Mapping[str, NDArray[np.float32]]) -> Embed:
     """What MobileFaceNet_TF answers with the weights and the head it came with (`read_mobilefacenet`): `[N,192]`."""
     kernel, bias = read_head(source)
     network = MobileFaceNetDesign(len(bias)).build()

@@ -62,64 +62,50 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
     """
     if architecture == "residual":
         return Recipe(steps=steps, seed=seed, batch=batch, design=EmbedderDesign())
-    if architecture == "mobilefacenet":
-        return Recipe(
-            steps=steps,
-            seed=seed,
-            batch=batch,
-            design=MobileFaceNetDesign(),
-            warm_up=60,
-            peak_rate=2e-4,
-            averaging=0.998,
-            relation_weight=0.5,
-            strength=Strength(shrink=0.4),
-            plain=0.4,
-            frozen=("stem*", "stage2*") + (("*_norm",) if batch < SMALL else ()),
-        )
     recipe = Recipe(
         steps=steps,
         seed=seed,
         batch=batch,
-        design=DlibDesign(),
         warm_up=400,
         peak_rate=4e-4,
         relation_weight=0.5,
         strength=Strength(shrink=0.4),
         plain=0.4,
     )
+    if architecture == "mobilefacenet":
+        frozen = ("stem*", "stage2*") + (("*_norm",) if batch < SMALL else ())
+        design = MobileFaceNetDesign()
+        return replace(recipe, design=design, frozen=frozen, warm_up=60, peak_rate=2e-4, averaging=0.998)
+    recipe = replace(recipe, design=DlibDesign())
     if batch >= SMALL:
         return recipe
     # dlib's kernels are small numbers, its affine maps are large: rates for random weights would erase them.
     return replace(recipe, frozen=("stem*", "level1*", "*_norm"), peak_rate=4e-5, warm_up=200, averaging=0.998)
 
 
-def beginning(
-    design: Design, weights: Path | None, faces: NDArray[np.uint8], targets: NDArray[np.float32]
-) -> Callable[[keras.Model], None] | None:
-    """What puts weights into a new network of `design`; None: they stay random.
+def beginning(design: Design, weights: Path | None) -> Callable[..., None] | None:
+    """What puts weights into a new network of `design`, given the network, `faces` and `targets` as `warm_start` takes
+    them; None: they stay random.
 
     Args:
         design: of the network.
         weights: the `embedder.keras` of an earlier training, or what a `DlibDesign` begins with (dlib's file; None
             takes the installed package's) or a `MobileFaceNetDesign` (the network's `.json`).
-        faces: `[N,112,112,3]` undistorted, a few thousand.
-        targets: `[N,D]` what the network should answer to them.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: dlib's file or the `.json` is missing or damaged.
         ValueError: a `MobileFaceNetDesign` without weights.
     """
     if isinstance(design, EmbedderDesign):
         return None
     if weights is not None and weights.suffix == ".keras":
-        return lambda network: go_on(network, weights, faces, targets)
-    if isinstance(design, MobileFaceNetDesign):
-        if weights is None:
-            raise ValueError("a MobileFaceNet begins with weights")
-        tensors = read_mobilefacenet(weights)
-        return lambda network: warm_start(network, partial(load_mobilefacenet_weights, source=tensors), faces, targets)
-    source = read_dlib_network(installed_weights() if weights is None else weights)
-    return lambda network: warm_start(network, partial(load_dlib_weights, source=source), faces, targets)
+        return partial(go_on, earlier=weights)
+    if isinstance(design, DlibDesign):
+        source = read_dlib_network(installed_weights() if weights is None else weights)
+        return partial(warm_start, load=partial(load_dlib_weights, source=source))
+    if weights is None:
+        raise ValueError("a MobileFaceNet begins with weights")
+    return partial(warm_start, load=partial(load_mobilefacenet_weights, source=read_mobilefacenet(weights)))
 
 
 def train_and_export(
@@ -157,8 +143,7 @@ def train_and_export(
     """
     weights = weights or remember
     known = None if remember is None else first_answers(read_mobilefacenet(remember))
-    if weights is not None and weights.suffix == ".json" and not resume:
-        read_mobilefacenet(weights)  # hours before it is begun with
+    begin = None if resume else beginning(recipe.design, weights)
     if resume and weights is not None and mixed < 1:
         # What cannot be mixed in the end should be known before hours are spent.
         take_body(recipe.design.build(), weights)
@@ -191,7 +176,7 @@ def train_and_export(
         targets,
         targets.bank,
         resume=resume,
-        begin=None if resume else beginning(recipe.design, weights, some, wanted),
+        begin=begin and partial(begin, faces=some, targets=wanted),
         check=check,
         workers=workers,
         say=say,

@@ -18,7 +18,8 @@ from engine.errors import InputError  # noqa: E402
 from train import embedder_join  # noqa: E402
 from train.data.faces import FaceSet, Split  # noqa: E402
 from train.embedder import embed  # noqa: E402
-from train.embedder_join import MEAN_OFF, Joint, build, join, spoilt  # noqa: E402
+from train.embedder_join import Joint, build, join, spoilt  # noqa: E402
+from train.embedder_memory import MEAN_OFF  # noqa: E402
 from train.models.dlib_resnet import DlibDesign  # noqa: E402
 from train.models.embedder import EmbedderDesign  # noqa: E402
 
