@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,6 +77,8 @@ def embedder(
         raise UsageError(f"--remember is for --arch mobilefacenet, not for --arch {arch}")
     if arch == "mobilefacenet" and remember is None and warm_start is None and not resume:
         raise UsageError("--arch mobilefacenet goes on from weights: name its --warm-start or --remember")
+    if mixed < 1 and arch == "mobilefacenet":
+        raise UsageError("--mix is not for --arch mobilefacenet: what its channels weigh is made anew after a training")
     check_mix(mixed, warm_start, "embedder.keras")
     import keras
 
@@ -111,21 +114,33 @@ def embedder(
 @click.argument("first", type=FOLDER)
 @click.argument("second", type=FOLDER)
 @click.option("--data", type=FOLDER, required=True, help="Folder: faces.zip, people12.csv.")
+@click.option("--teachers", type=FOLDER, required=True, help="Folder: edgeface_xs.onnx, mobilefacenet_y1.onnx.")
+@click.option(
+    "--remember",
+    type=FOLDER,
+    default=None,
+    help="The mobilefacenet.json that SECOND was trained with, if it was.  [default: none]",
+)
 @click.option("--out", type=FOLDER, required=True, help="Folder for embedder.onnx and its checksum.")
-def join_embedders(first: Path, second: Path, data: Path, out: Path) -> None:
+def join_embedders(first: Path, second: Path, data: Path, teachers: Path, remember: Path | None, out: Path) -> None:
     """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either.
 
-    The answers of FIRST are whitened within the named people; those of SECOND stay as they are, which suits a network
-    that was trained with --remember. How much SECOND counts is chosen on faces kept aside, as they are and spoilt.
+    What both see in a face is mapped to one embedding by least squares: to what the teachers say, and with --remember
+    to what SECOND was to go on saying, of faces as they are and spoilt. How either does alone is told beside it.
     """
     from train.compiled_step import use_threads
     from train.embedder_data import prepare
     from train.embedder_join import join
+    from train.embedder_memory import first_answers
     from train.embedder_recipe import export_embedder
+    from train.models.mobilefacenet import read_mobilefacenet
+    from train.teachers import Teachers
 
-    use_threads(1)
-    split = prepare(data)
-    network = join(first, second, split, say=partial(click.echo, err=True))
+    threads = os.cpu_count() or 1
+    use_threads(threads)
+    known = None if remember is None else first_answers(read_mobilefacenet(remember))
+    split, asked = prepare(data), Teachers(teachers, threads=threads)
+    network = join(first, second, split, asked, known, say=partial(click.echo, err=True))
     click.echo(f"{out / 'embedder.onnx'} {export_embedder(network, out, split, mirror=False, integers=True)}")
 
 

@@ -27,7 +27,7 @@ from train.losses.distillation import embedding_loss
 from train.models.dlib_resnet import DlibDesign
 from train.models.embedder import EmbedderDesign
 from train.models.layers import arithmetic
-from train.models.mobilefacenet import MobileFaceNetDesign
+from train.models.mobilefacenet import PRELU, MobileFaceNetDesign
 
 Design = EmbedderDesign | DlibDesign | MobileFaceNetDesign
 
@@ -57,6 +57,8 @@ class Recipe:
     design: Design = field(default_factory=DlibDesign)
     frozen: tuple[str, ...] = ()
     """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
+    straighten: float = 0.0
+    """Part of the steps over which the slopes of PReLUs, which learn nothing then, go to 0; 0: they stay."""
     strength: Strength = field(default_factory=Strength)
     plain: float = 0.5
     """Odds that a view is nearly the face as it is."""
@@ -65,7 +67,7 @@ class Recipe:
     def architecture(self) -> str:
         """What a checkpoint must have been made with."""
         frozen = f" without {'+'.join(self.frozen)}" if self.frozen else ""
-        return f"{self.design.signature} adamw average{frozen}"
+        return f"{self.design.signature} adamw average{frozen}{' straightened' if self.straighten else ''}"
 
     def rate(self, step: int) -> float:
         """Learning rate of `step` (from 0): linear warm-up, then half a cosine down to `last_rate`."""
@@ -73,6 +75,16 @@ class Recipe:
             return self.peak_rate * (step + 1) / self.warm_up
         done = min(1.0, (step - self.warm_up) / max(1, self.steps - self.warm_up))
         return self.last_rate + (self.peak_rate - self.last_rate) * 0.5 * (1 + float(np.cos(np.pi * done)))
+
+    def slope_left(self, step: int) -> float:
+        """What is left of the slopes of PReLUs before `step` (from 0), 1 at the start.
+
+        Example:
+            >>> [Recipe(steps=100, straighten=0.5).slope_left(step) for step in (0, 25, 50, 99)]
+            [1.0, 0.5, 0.0, 0.0]
+        """
+        until = self.straighten * self.steps
+        return max(0.0, 1.0 - step / until) if until else 1.0
 
     def views(self, pictures: Path, weights: NDArray[np.float64]) -> ViewMaker:
         """What the training learns from: views of `pictures` (`.npy`), drawn by `weights`."""
@@ -105,8 +117,10 @@ class Trainer(Kept):
             begin(self.network)
         self.average = recipe.design.build()
         self.average.set_weights(self.network.get_weights())
+        self._slopes = [layer.alpha for layer in self.network.layers if isinstance(layer, keras.layers.PReLU)]
+        frozen = (*recipe.frozen, *([f"*{PRELU}"] if recipe.straighten else []))
         for layer in self.network.layers:
-            layer.trainable = not any(fnmatchcase(layer.name, pattern) for pattern in recipe.frozen)
+            layer.trainable = not any(fnmatchcase(layer.name, pattern) for pattern in frozen)
         self.optimizer = keras.optimizers.AdamW(recipe.peak_rate, weight_decay=recipe.weight_decay)
         self.optimizer.exclude_from_weight_decay([v for v in self.network.trainable_variables if len(v.shape) < 2])
         self.optimizer.build(self.network.trainable_variables)
@@ -124,6 +138,9 @@ class Trainer(Kept):
         others = self._bank[rng.choice(len(self._bank), min(recipe.others, len(self._bank)), replace=False)]
         batch = {"images": views.faces, "targets": self._teach(views.scenes), "others": others}
         keep = min(recipe.averaging, (1 + self.step) / (10 + self.step))
+        if left := recipe.straighten and recipe.slope_left(self.step):
+            for slope in self._slopes:
+                slope.assign(slope * (recipe.slope_left(self.step + 1) / left))
         parts = self._learn(batch, recipe.rate(self.step), keep)
         self.step += 1
         return parts

@@ -1,8 +1,9 @@
-"""Two embedders as one network: they look at a face together, and their answers become one embedding.
+"""Two embedders as one: they look at a face together, and one linear map makes an embedding of what both see in it.
 
-Networks that began with different weights err on different faces, so their mean errs less than the better of them (an
-ensemble; Hansen and Salamon, PAMI 1990). The two embeddings stand side by side, the second one longer or shorter, and
-principal components bring them to the usual length.
+Networks that began with different weights err on different faces, so together they err less than the better of them (an
+ensemble; Hansen and Salamon, PAMI 1990). What each counts is not said by hand but fitted: by least squares to the
+answers that both were taught (stacked regressions; Breiman, Machine Learning 24, 1996), for faces as they are and as
+videos show them.
 """
 
 from __future__ import annotations
@@ -20,45 +21,69 @@ from train.compiled_step import compiled_answers
 from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
 from train.embedder import embed
-from train.embedder_data import FITTED, some_rows
-from train.embedder_eval import figures_of
+from train.embedder_data import Targets, some_rows
+from train.embedder_eval import Embed, figures_of
 from train.embedder_memory import MEAN_OFF
-from train.embedder_recipe import whiten
 from train.loop import Say
 from train.models.layers import HEAD
 from train.saved_network import saved_network
+from train.teachers import Teachers
 
-WEIGHTS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
-"""Lengths of the second embedding, the first one being 1, of which the best is taken."""
+FITTED = 8192
+"""Faces that the map is fitted to, each as it is and spoilt."""
 SPOILT = Strength(shrink=0.6, blur=0.4, noise=0.4, jpeg=0.6)
-"""What videos do to faces: networks that are alike on good pictures need not be so on these."""
-
-Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Embeddings of the same faces by both networks."""
+"""What videos do to faces."""
+SPOILT_WEIGHT = 2.0
+"""How much a spoilt face counts against one as it is."""
+RIDGE = 3e-3
+"""Weight of the map's squared norm, relative to the mean variance of what it maps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joint:
-    """Two unit embeddings `x` `[N,D₁]`, `y` `[N,D₂]` to one: the direction of `[x, weight · y] @ kernel + bias`."""
+    """From the features of two networks to an embedding: the direction of `[x, y] @ kernel + bias`."""
 
-    weight: float
     kernel: NDArray[np.float32]
-    """`[D₁+D₂,D]`."""
+    """`[F₁+F₂,D]`."""
     bias: NDArray[np.float32]
     """`[D]`."""
 
     @classmethod
-    def fit(cls, x: NDArray[np.float32], y: NDArray[np.float32], weight: float, dimension: int) -> Joint:
-        """By the principal components of faces of many people, `MEAN_OFF` of their mean taken off."""
-        both = np.concatenate([x, weight * y], axis=1).astype(np.float64)
-        mean = both.mean(axis=0)
-        _, vectors = np.linalg.eigh(np.cov(both, rowvar=False))
-        kernel = vectors[:, ::-1][:, :dimension]
-        return cls(weight, kernel.astype(np.float32), (-MEAN_OFF * mean @ kernel).astype(np.float32))
+    def fit(
+        cls,
+        features: NDArray[np.floating],
+        targets: NDArray[np.floating],
+        weights: NDArray[np.floating],
+        dimension: int,
+        ridge: float = RIDGE,
+    ) -> Joint:
+        """The answers that come nearest to `targets`, in their principal components.
 
-    def __call__(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+        `MEAN_OFF` of the mean answer is taken off, so that strangers' cosines are about 0.
+
+        Args:
+            features: `[N,F]`, those of different networks of about the same size, as `ridge` treats them alike.
+            targets: `[N,T]` unit vectors.
+            weights: `[N]`: how much each row counts.
+            dimension: of the embedding, at most T.
+            ridge: keeps the map small, relative to the mean variance of the features.
+        """
+        share = (weights / weights.sum())[:, None]
+        x, y = features.astype(np.float64), targets.astype(np.float64)
+        x_mean, y_mean = (share * x).sum(axis=0), (share * y).sum(axis=0)
+        x, y = x - x_mean, y - y_mean
+        covariance = (share * x).T @ x
+        size = len(covariance)
+        kernel = np.linalg.solve(covariance + ridge * np.trace(covariance) / size * np.eye(size), (share * x).T @ y)
+        answers = x @ kernel
+        _, vectors = np.linalg.eigh((share * answers).T @ answers)
+        components = vectors[:, ::-1][:, :dimension]
+        mean = y_mean - x_mean @ kernel - MEAN_OFF * y_mean
+        return cls((kernel @ components).astype(np.float32), (mean @ components).astype(np.float32))
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Unit vectors `[N,D]`."""
-        return unit(np.concatenate([x, self.weight * y], axis=1) @ self.kernel + self.bias)
+        return unit(np.asarray(features @ self.kernel + self.bias, np.float32))
 
 
 def open_embedder(path: Path) -> keras.Model:
@@ -74,43 +99,61 @@ def open_embedder(path: Path) -> keras.Model:
     return network
 
 
-def join(first: Path, second: Path, split: Split, dimension: int = 128, say: Say = print) -> keras.Model:
-    """The two embedders as one, the weight of the second chosen on the people kept aside.
+def join(
+    first: Path,
+    second: Path,
+    split: Split,
+    teachers: Teachers,
+    known: Embed | None = None,
+    *,
+    dimension: int = 128,
+    say: Say = print,
+) -> keras.Model:
+    """The two embedders as one.
 
     Args:
-        first: an `embedder.keras`, whose answers are whitened within the named people, once more if they were before.
-        second: another one, whose answers stay as they are.
-        split: the principal components are those of its `learn`, the weight is chosen on its `dev` and `group_dev`: the
-            sum of both acceptances, at FAR 1e-3 and 1e-2, of the faces as they are and spoilt, is to be as large as
-            can be.
+        first: an `embedder.keras`.
+        second: another one.
+        split: the map is fitted to faces of its `learn`; how well people are told apart is measured on its `dev` and
+            `group_dev`.
+        teachers: what the map is fitted to.
+        known: what the second network was to remember, if it was trained to; as in `Targets.fit`.
         dimension: of the embedding.
-        say: is told how each weight does.
+        say: is told how each network does alone, and both.
 
     Raises:
         InputError: one of the files is no embedder.
     """
-    one, other = open_embedder(first), open_embedder(second)
-    whiten(one, split.learn)
-    look, look_too = compiled_answers(one), compiled_answers(other)
+    networks = open_embedder(first), open_embedder(second)
+    learn = split.learn.select(some_rows(len(split.learn), FITTED))
+    say(f"asking the teachers about {len(learn)} faces")
+    targets = Targets.fit(teachers, learn, dimension, known).bank
+    looks = [compiled_answers(body(network)) for network in networks]
 
-    def answers(faces: NDArray[np.uint8]) -> Answers:
-        return embed(look, faces), embed(look_too, faces)
+    def see(faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [embed(look, faces) for look in looks]
 
-    x, y = answers(split.learn.select(some_rows(len(split.learn), FITTED)).centre())
-    ways = [(answers(split.dev.centre()), answers(split.group_dev.centre()))]
-    ways.append((answers(spoilt(split.dev)), answers(spoilt(split.group_dev))))
+    say("looking at them, as they are and spoilt")
+    seen = [np.concatenate(both) for both in zip(see(learn.centre()), see(spoilt(learn)), strict=True)]
+    sizes = [float(np.sqrt(np.square(x).mean())) for x in seen]
+    weights = np.repeat([1.0, SPOILT_WEIGHT], len(learn))
+    wanted = np.concatenate([targets, targets])
 
-    def judge(joint: Joint) -> float:
-        total = 0.0
-        for (dev, group), what in zip(ways, ("as they are", "spoilt"), strict=True):
-            figures = figures_of(joint(*dev), split.dev.people, joint(*group), split.group_dev.people)
+    def put_together(parts: list[NDArray[np.float32]], sizes: list[float]) -> NDArray[np.float32]:
+        return np.concatenate([x / np.float32(size) for x, size in zip(parts, sizes, strict=True)], axis=1)
+
+    ways = [
+        (what, see(look(split.dev)), see(look(split.group_dev)))
+        for what, look in (("as they are", FaceSet.centre), ("spoilt", spoilt))
+    ]
+    for name, which in (("first", slice(0, 1)), ("second", slice(1, 2)), ("both", slice(None))):
+        joint = Joint.fit(put_together(seen[which], sizes[which]), wanted, weights, dimension)
+        for what, dev, group in ways:
+            answers = (joint(put_together(faces[which], sizes[which])) for faces in (dev, group))
+            figures = figures_of(next(answers), split.dev.people, next(answers), split.group_dev.people)
             accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
-            rates = f"dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %"
-            say(f"second × {joint.weight:g}, faces {what}: {rates}")
-            total += sum(accepted)
-        return total
-
-    return build(one, other, max((Joint.fit(x, y, weight, dimension) for weight in WEIGHTS), key=judge))
+            say(f"{name}, faces {what}: dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %")
+    return build(*networks, joint, (sizes[0], sizes[1]))
 
 
 def spoilt(faces: FaceSet) -> NDArray[np.uint8]:
@@ -119,15 +162,21 @@ def spoilt(faces: FaceSet) -> NDArray[np.uint8]:
     return np.stack([degrade(rng, face, SPOILT) for face in faces.centre()])
 
 
-def build(first: keras.Model, second: keras.Model, joint: Joint) -> keras.Model:
-    """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out."""
+def body(network: keras.Model) -> keras.Model:
+    """The part of an embedder that its last layer maps: pixels in, features `[N,F]` out."""
+    return keras.Model(network.input, network.get_layer(HEAD).input)
+
+
+def build(first: keras.Model, second: keras.Model, joint: Joint, sizes: tuple[float, float]) -> keras.Model:
+    """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out; `joint` maps features / `sizes`."""
     faces = keras.Input(first.input.shape[1:], name="faces")
-    x, y = (
-        keras.Model(network.input, network.output, name=name)(faces)
-        for network, name in ((first, "first"), (second, "second"))
-    )
+    bodies = [body(network) for network in (first, second)]
+    both = [
+        keras.Model(part.input, part.output, name=name)(faces)
+        for name, part in zip(("first", "second"), bodies, strict=True)
+    ]
     dense = layers.Dense(joint.kernel.shape[1], name="join_dense")
-    both = layers.Concatenate(name="join_answers")([x, layers.Rescaling(joint.weight, name="join_weight")(y)])
-    embeddings = layers.UnitNormalization(name="join_embeddings")(dense(both))
-    dense.set_weights([joint.kernel, joint.bias])
+    embeddings = layers.UnitNormalization(name="join_embeddings")(dense(layers.Concatenate(name="join_features")(both)))
+    scale = np.repeat(np.asarray(sizes, np.float32), [part.output.shape[-1] for part in bodies])
+    dense.set_weights([joint.kernel / scale[:, None], joint.bias])
     return keras.Model(faces, embeddings, name="embedder")

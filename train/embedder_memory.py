@@ -20,7 +20,7 @@ from train.embedder_eval import Embed
 from train.models.layers import HEAD
 from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_head
 
-WEIGHT = 0.7
+WEIGHT = 0.5
 """Length of the second half of an answer, the first one being 1."""
 MEAN_OFF = 0.85
 """Share of the mean of embeddings that is taken off them, so that strangers' cosines are about 0."""
@@ -70,7 +70,7 @@ def both_halves(taught: NDArray[np.float32], remembered: NDArray[np.float32]) ->
 
     Example:
         >>> both_halves(np.eye(2, dtype=np.float32), np.ones((2, 1), np.float32)).astype(float).round(2).tolist()
-        [[0.82, 0.0, 0.57], [0.0, 0.82, 0.57]]
+        [[0.89, 0.0, 0.45], [0.0, 0.89, 0.45]]
     """
     joined = np.concatenate([taught, WEIGHT * remembered], axis=1)
     return np.asarray(joined / np.float32(np.hypot(1.0, WEIGHT)), np.float32)

@@ -35,11 +35,17 @@ from train.embedder_eval import all_pairs, dev_figures
 from train.embedder_head import check_whitening, fit_whitening, fold_in, mirrored, raw_outputs
 from train.embedder_memory import first_answers
 from train.embedder_warm import go_on, mix, take_body, warm_start
+from train.equalization import calm, equalize
 from train.export import export_onnx
 from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign, load_dlib_weights
 from train.models.embedder import EmbedderDesign
-from train.models.mobilefacenet import MobileFaceNetDesign, load_mobilefacenet_weights, read_mobilefacenet
+from train.models.mobilefacenet import (
+    MobileFaceNetDesign,
+    load_mobilefacenet_weights,
+    read_mobilefacenet,
+    with_relus,
+)
 from train.onnx_file import write_onnx
 from train.output import replaced
 from train.quantize import quantize
@@ -51,6 +57,8 @@ DIMENSION = 128
 """Of what the teachers say, as the student learns it."""
 SMALL = 128
 """Faces a batch under which moments of batches are too unlike those of other faces to normalise by."""
+LARGE = 512
+"""Faces a batch from which on a MobileFaceNet learns in all its layers: those of a GPU, which has the time for it."""
 
 
 def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Recipe:
@@ -73,9 +81,11 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
         plain=0.4,
     )
     if architecture == "mobilefacenet":
+        recipe = replace(recipe, design=MobileFaceNetDesign(), averaging=0.998, straighten=0.3)
+        if batch >= LARGE:
+            return replace(recipe, warm_up=150, peak_rate=8e-4)
         frozen = ("stem*", "stage2*") + (("*_norm",) if batch < SMALL else ())
-        design = MobileFaceNetDesign()
-        return replace(recipe, design=design, frozen=frozen, warm_up=60, peak_rate=2e-4, averaging=0.998)
+        return replace(recipe, frozen=frozen, warm_up=60, peak_rate=2e-4)
     recipe = replace(recipe, design=DlibDesign())
     if batch >= SMALL:
         return recipe
@@ -186,6 +196,10 @@ def train_and_export(
     residual = isinstance(recipe.design, EmbedderDesign)
     if weights is not None and mixed < 1:
         mix(network, weights, mixed, some, wanted)
+    if isinstance(recipe.design, MobileFaceNetDesign):
+        network = with_relus(network)
+        calm(network)
+        equalize(network, calibration_faces(learn))
     if known is None:  # what is remembered has its own weights for the directions, better ones
         whiten(network, learn)
     digest = export_embedder(network, work, split, mirror=residual, integers=not residual)

@@ -71,12 +71,17 @@ def go_on(network: keras.Model, earlier: Path, faces: NDArray[np.uint8], targets
 def take_body(network: keras.Model, earlier: Path) -> None:
     """Give `network` in place the weights of an earlier one of the same form, but for the last layer.
 
+    Where the earlier one has ReLUs (`with_relus`) the slopes of PReLUs become 0.
+
     Raises:
         InputError: no such file, damaged, or of another form.
     """
     with saved_network(earlier, "an embedder of the form of this one; give the .keras file of one") as trained:
+        straight = not any(isinstance(layer, keras.layers.PReLU) for layer in trained.layers)
         for layer in network.layers:
-            if layer.weights and layer.name != HEAD:
+            if straight and isinstance(layer, keras.layers.PReLU):
+                layer.set_weights([np.zeros(layer.alpha.shape)])
+            elif layer.weights and layer.name != HEAD:
                 layer.set_weights(trained.get_layer(layer.name).get_weights())
 
 

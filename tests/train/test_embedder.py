@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -124,6 +125,39 @@ def test_schedule_warms_up_and_ends_low() -> None:
     assert rates[0] == pytest.approx(recipe.peak_rate / 100)
     assert np.all(np.diff(rates[100:]) < 0)
     assert rates[-1] == pytest.approx(recipe.last_rate, rel=0.01)
+
+
+class Bent:
+    """The form of a network with one PReLU."""
+
+    signature = "bent"
+
+    def build(self) -> Any:
+        pixels = keras.Input((112, 112, 3))
+        x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 128, -1)(pixels)))
+        x = keras.layers.PReLU(name="bent_prelu", alpha_initializer=keras.initializers.Constant(0.8))(x)
+        return keras.Model(pixels, keras.layers.UnitNormalization()(keras.layers.Dense(8)(x)))
+
+
+def test_slopes_go_to_nothing_on_a_straight_line_killed_or_not(tmp_path: Path) -> None:
+    recipe = Recipe(steps=10, batch=8, warm_up=1, design=cast(Any, Bent()), others=5, straighten=0.5, averaging=0.5)
+    views = recipe.views(pictures(tmp_path), np.ones(20))
+    learner = trainer(recipe)
+    slopes = [float(learner.network.get_layer("bent_prelu").alpha[0])]
+    for step in range(recipe.steps):
+        if step == 3:
+            learner.save(tmp_path / "checkpoint.npz", {})
+            learner = trainer(recipe)
+            learner.load(tmp_path / "checkpoint.npz")
+        learner.train_step(views(step))
+        slopes.append(float(learner.network.get_layer("bent_prelu").alpha[0]))
+    np.testing.assert_allclose(slopes, 0.8 * np.clip(1 - np.arange(11) / 5, 0, None), atol=1e-6)
+    assert "straightened" in learner.architecture
+    kept = replace(recipe, straighten=0.0)
+    free = trainer(kept)
+    for step in range(2):
+        free.train_step(views(step))
+    assert float(free.network.get_layer("bent_prelu").alpha[0]) != pytest.approx(0.8, abs=1e-6), "else it learns"
 
 
 def test_projection_keeps_the_products_it_can() -> None:

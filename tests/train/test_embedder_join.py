@@ -1,4 +1,4 @@
-"""Two embedders as one: it answers what their answers say."""
+"""Two embedders as one: what both see is mapped to what they were taught."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
 from engine.errors import InputError  # noqa: E402
-from train import embedder_join  # noqa: E402
 from train.data.faces import FaceSet, Split  # noqa: E402
 from train.embedder import embed  # noqa: E402
-from train.embedder_join import Joint, build, join, spoilt  # noqa: E402
+from train.embedder_data import Targets  # noqa: E402
+from train.embedder_join import Joint, body, build, join, spoilt  # noqa: E402
 from train.embedder_memory import MEAN_OFF  # noqa: E402
 from train.models.dlib_resnet import DlibDesign  # noqa: E402
 from train.models.embedder import EmbedderDesign  # noqa: E402
+from train.teachers import Teachers  # noqa: E402
 
 DESIGN = DlibDesign(channels=(4, 6, 6), blocks=(1, 2, 1), dimension=5, side=40)
 RNG = np.random.default_rng(0)
@@ -43,22 +44,36 @@ def unit(x: NDArray[Any]) -> NDArray[np.float32]:
 )
 def test_the_joint_network_answers_the_joint_answer(other: Any) -> None:
     first, second = network(1), other.build()
-    x, y = embed(first, FACES), embed(second, FACES)
-    joint = Joint.fit(x, y, 0.7, 4)
-    both = build(first, second, joint)
-    np.testing.assert_allclose(embed(both, FACES), joint(x, y), atol=1e-5)
+    x, y = embed(body(first), FACES), embed(body(second), FACES)
+    sizes = float(np.sqrt(np.square(x).mean())), 3.0
+    features = np.concatenate([x / sizes[0], y / sizes[1]], axis=1)
+    targets = unit(RNG.normal(size=(len(FACES), 5)))
+    joint = Joint.fit(features, targets, np.ones(len(FACES)), 4)
+    both = build(first, second, joint, sizes)
+    np.testing.assert_allclose(embed(both, FACES), joint(features), atol=1e-5)
 
 
-def test_components_keep_the_directions_in_which_most_happens() -> None:
-    x, y = unit(RNG.normal(size=(300, 6))), unit(RNG.normal(size=(300, 3)) * [5, 1, 0.1] + [0, 2, 0])
-    joint = Joint.fit(x, y, 1.5, 4)
-    both = np.concatenate([x, 1.5 * y], axis=1).astype(np.float64)
-    mean = both.mean(axis=0)
-    _, sizes, rows = np.linalg.svd(both - mean, full_matrices=False)
-    np.testing.assert_allclose(joint.kernel @ joint.kernel.T, rows[:4].T @ rows[:4], atol=1e-4)
-    assert sizes[3] > 1.001 * sizes[4]
-    expected = unit((both - MEAN_OFF * mean) @ rows[:4].T)
-    np.testing.assert_allclose(joint(x, y) @ joint(x, y).T, expected @ expected.T, atol=1e-4)
+def test_the_map_is_the_one_with_the_least_squares_of_rows_that_count() -> None:
+    x, y = RNG.normal(size=(300, 9)), unit(RNG.normal([0.0, 1.0, 0.0, 0.0], 1.0, (300, 4)))
+    twice = np.repeat([1.0, 2.0], 150)
+    ridge = 0.3
+    joint = Joint.fit(x, y, twice, 4, ridge)
+    # Another way: rows that count twice stand there twice, and the ridge is rows of their own.
+    rows, wanted = (np.concatenate([a, a[150:]]) for a in (x, np.asarray(y, np.float64)))
+    centred, answers = rows - rows.mean(axis=0), wanted - wanted.mean(axis=0)
+    weight = np.sqrt(ridge * len(rows) * np.square(centred).mean()) * np.eye(9)
+    kernel = np.linalg.lstsq(np.concatenate([centred, weight]), np.concatenate([answers, np.zeros((9, 4))]))[0]
+    expected = unit((x - rows.mean(axis=0)) @ kernel + (1 - MEAN_OFF) * wanted.mean(axis=0))
+    np.testing.assert_allclose(joint(x) @ joint(x).T, expected @ expected.T, atol=1e-4)
+
+
+def test_components_keep_the_directions_in_which_the_answers_differ() -> None:
+    x = RNG.normal(size=(500, 6))
+    y = unit(x @ np.diag([5, 3, 2, 0.1, 0.1, 0.1]))
+    joint = Joint.fit(x, y, np.ones(500), 3)
+    assert joint.kernel.shape == (6, 3)
+    assert np.linalg.norm(joint.kernel[3:]) < 0.1 * np.linalg.norm(joint.kernel[:3])
+    assert np.sum(joint(x) @ joint(x).T * (y @ y.T)) / 500**2 > 0.2
 
 
 def people(count: int, each: int, seed: int) -> FaceSet:
@@ -71,21 +86,43 @@ def people(count: int, each: int, seed: int) -> FaceSet:
     return FaceSet(pictures.reshape(n, 112, 112, 3), files, ("celeb",) * n, names, ("",) * n)
 
 
-def test_of_the_weights_the_one_with_which_most_people_are_recognised_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = (0.01, 1.0, 100.0)  # the first alone, both, the second alone
-    monkeypatch.setattr(embedder_join, "WEIGHTS", weights)
-    split = Split(people(10, 4, 0), people(30, 4, 1), people(6, 4, 2), people(1, 1, 3))
+class MadeUp(Teachers):
+    """Teachers whose answer is the mean colour of nine parts of a face."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = faces[:, :111, :111].reshape(len(faces), 3, 37, 3, 37, 3).mean((2, 4)).reshape(len(faces), 27)
+        return unit(parts - 128)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_both_answer_more_nearly_what_they_were_taught_than_either(tmp_path: Path, remembers: bool) -> None:
+    split = Split(people(40, 4, 0), people(10, 4, 1), people(6, 4, 2), people(1, 1, 3))
     network(1).save(tmp_path / "first.keras")
     network(2).save(tmp_path / "second.keras")
+    known = (lambda faces: unit(faces[:, ::28, ::28].reshape(len(faces), -1) + 1.0)) if remembers else None
     said: list[str] = []
-    both = join(tmp_path / "first.keras", tmp_path / "second.keras", split, 4, said.append)
-    figures = [[float(w) for w in re.sub("[:,]", "", line).split() if w[0].isdigit()] for line in said]
-    assert [f[0] for f in figures] == [w for w in weights for _ in ("as they are", "spoilt")]
-    sums = {w: sum(f[1] + f[2] for f in figures if f[0] == w) for w in weights}
-    assert both.get_layer("join_weight").scale == max(sums, key=lambda w: sums[w])
-    assert min(sums.values()) < max(sums.values()), "the choice is to be one"
+    both = join(
+        tmp_path / "first.keras", tmp_path / "second.keras", split, MadeUp(), known, dimension=4, say=said.append
+    )
+    pattern = re.compile(r"(first|second|both), faces (as they are|spoilt): dev people ([\d.]+) %, group ([\d.]+) %")
+    lines = [found.groups() for line in said if (found := pattern.fullmatch(line))]
+    assert [line[:2] for line in lines] == [
+        (name, what) for name in ("first", "second", "both") for what in ("as they are", "spoilt")
+    ]
+    learned = split.learn.centre()
+    answers = embed(both, learned)
+    assert answers.shape == (160, 4)
+    bank = Targets.fit(MadeUp(), split.learn, 4, known).bank
+    same = np.corrcoef((answers @ answers.T).ravel(), (bank @ bank.T).ravel())[0, 1]
+    alone = []
+    for seed in (1, 2):
+        features = embed(body(network(seed)), learned)
+        joint = Joint.fit(features, bank, np.ones(len(bank)), 4)
+        alone.append(np.corrcoef((joint(features) @ joint(features).T).ravel(), (bank @ bank.T).ravel())[0, 1])
+    assert same > max(alone)
 
 
 def test_spoilt_faces_are_always_the_same_and_worse() -> None:
@@ -105,4 +142,4 @@ def test_what_is_no_embedder_is_refused(tmp_path: Path) -> None:
     keras.Model(chips, keras.layers.Dense(2, name="head_dense")(chips)).save(tmp_path / "chips.keras")
     for name in ("flat.keras", "broken.keras", "none.keras", "chips.keras"):
         with pytest.raises(InputError, match=rf"{name} is not an embedder; give the embedder\.keras of a training"):
-            join(tmp_path / "first.keras", tmp_path / name, split)
+            join(tmp_path / "first.keras", tmp_path / name, split, MadeUp())

@@ -173,6 +173,7 @@ def test_what_cannot_be_mixed_is_refused_before_a_training_goes_on(tmp_path: Pat
         (["--arch", "mobilefacenet"], "name its --warm-start or --remember"),
         (["--remember", "net.json"], "--remember is for --arch mobilefacenet, not for --arch dlib"),
         (["--arch", "residual", "--warm-start", "net.keras"], "--arch residual learns from nothing"),
+        (["--arch", "mobilefacenet", "--warm-start", "net.keras", "--mix", "0.5"], "--mix is not for"),
     ],
 )
 def test_what_a_training_begins_with_is_asked_for(

@@ -18,7 +18,7 @@ from engine.errors import InputError  # noqa: E402
 from train.embedder import embed  # noqa: E402
 from train.embedder_memory import MEAN_OFF, WEIGHT, Memory, both_halves, first_answers  # noqa: E402
 from train.embedder_recipe import recipe_for  # noqa: E402
-from train.embedder_warm import measure_statistics  # noqa: E402
+from train.embedder_warm import measure_statistics, take_body  # noqa: E402
 from train.models.layers import HEAD  # noqa: E402
 from train.models.mobilefacenet import (  # noqa: E402
     BODY,
@@ -28,6 +28,7 @@ from train.models.mobilefacenet import (  # noqa: E402
     load_mobilefacenet_weights,
     read_head,
     read_mobilefacenet,
+    with_relus,
 )
 
 RNG = np.random.default_rng(0)
@@ -146,7 +147,9 @@ def test_the_file_is_read_and_another_network_is_refused(tmp_path: Path) -> None
 
 
 def test_moments_of_small_batches_are_not_learned_from() -> None:
-    large, small = (recipe_for("mobilefacenet", 100, 1, batch) for batch in (128, 32))
+    everything, large, small = (recipe_for("mobilefacenet", 100, 1, batch) for batch in (512, 128, 32))
+    assert everything.frozen == ()
+    assert everything.peak_rate > large.peak_rate
     assert "*_norm" in small.frozen
     assert "*_norm" not in large.frozen
     assert large.architecture.startswith("mobilefacenet-")
@@ -166,3 +169,24 @@ def test_what_is_remembered_is_centred_and_stands_beside_what_is_taught() -> Non
     both = both_halves(taught, got)
     share = WEIGHT**2 / (1 + WEIGHT**2)
     np.testing.assert_allclose(both @ both.T, (1 - share) * taught @ taught.T + share * got @ got.T, atol=1e-6)
+
+
+def test_without_slopes_it_is_a_network_with_relus() -> None:
+    network = loaded()
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.PReLU):
+            layer.set_weights([0 * layer.get_weights()[0]])
+    plain = with_relus(network)
+    assert not any(isinstance(layer, keras.layers.PReLU) for layer in plain.layers)
+    assert sum(isinstance(layer, keras.layers.ReLU) for layer in plain.layers) == 33
+    np.testing.assert_allclose(embed(plain, FACES), embed(network, FACES), atol=1e-6)
+    assert MobileFaceNetDesign(5).signature != MobileFaceNetDesign(5, relus=True).signature
+
+
+def test_a_training_goes_on_from_a_network_with_relus(tmp_path: Path) -> None:
+    plain = with_relus(loaded())
+    plain.save(tmp_path / "embedder.keras")
+    network = MobileFaceNetDesign(SIZE).build()
+    take_body(network, tmp_path / "embedder.keras")
+    network.get_layer(HEAD).set_weights(plain.get_layer(HEAD).get_weights())
+    np.testing.assert_allclose(embed(network, FACES), embed(plain, FACES), atol=1e-6)
