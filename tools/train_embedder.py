@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import click
 
+from engine.devices import available_cpus
 from engine.errors import UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
@@ -78,7 +78,7 @@ def embedder(
     if arch == "mobilefacenet" and remember is None and warm_start is None and not resume:
         raise UsageError("--arch mobilefacenet goes on from weights: name its --warm-start or --remember")
     if mixed < 1 and arch == "mobilefacenet":
-        raise UsageError("--mix is not for --arch mobilefacenet: what its channels weigh is made anew after a training")
+        raise UsageError("--mix is not for --arch mobilefacenet: its channels are scaled anew after each training")
     check_mix(mixed, warm_start, "embedder.keras")
     import keras
 
@@ -119,28 +119,33 @@ def embedder(
     "--remember",
     type=FOLDER,
     default=None,
-    help="The mobilefacenet.json that SECOND was trained with, if it was.  [default: none]",
+    help="The mobilefacenet.json that one of them was trained with, if it was.  [default: none]",
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder for embedder.onnx and its checksum.")
 def join_embedders(first: Path, second: Path, data: Path, teachers: Path, remember: Path | None, out: Path) -> None:
     """Make one embedder of two, FIRST.keras and SECOND.keras, that is better than either.
 
     What both see in a face is mapped to one embedding by least squares: to what the teachers say, and with --remember
-    to what SECOND was to go on saying, of faces as they are and spoilt. How either does alone is told beside it.
+    to what one of them was to go on saying, of faces as they are and spoilt. How either does alone is told beside it.
     """
     from train.compiled_step import use_threads
-    from train.embedder_data import prepare
-    from train.embedder_join import join
+    from train.embedder_data import DEV, GROUP, check_measurable, prepare
+    from train.embedder_join import join, open_embedder
     from train.embedder_memory import first_answers
     from train.embedder_recipe import export_embedder
+    from train.loop import check_begin
     from train.models.mobilefacenet import read_mobilefacenet
     from train.teachers import Teachers
 
-    threads = os.cpu_count() or 1
+    check_begin(out, resume=False)
+    threads = available_cpus()
     use_threads(threads)
+    networks = {path: open_embedder(path) for path in (first, second)}
     known = None if remember is None else first_answers(read_mobilefacenet(remember))
     split, asked = prepare(data), Teachers(teachers, threads=threads)
-    network = join(first, second, split, asked, known, say=partial(click.echo, err=True))
+    check_measurable(split.dev, f"{data}: {DEV}")
+    check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")
+    network = join(networks[first], networks[second], split, asked, known, say=partial(click.echo, err=True))
     click.echo(f"{out / 'embedder.onnx'} {export_embedder(network, out, split, mirror=False, integers=True)}")
 
 

@@ -56,7 +56,8 @@ class Recipe:
     """Whether the layers between pixels and embedding compute in bfloat16 while they learn."""
     design: Design = field(default_factory=DlibDesign)
     frozen: tuple[str, ...] = ()
-    """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start."""
+    """Layers whose names match one of these patterns (`level1*`) keep the weights they have at the start (but for the
+    slopes that `straighten` takes away)."""
     straighten: float = 0.0
     """Part of the steps over which the slopes of PReLUs, which learn nothing then, go to 0; 0: they stay."""
     strength: Strength = field(default_factory=Strength)
@@ -77,7 +78,7 @@ class Recipe:
         return self.last_rate + (self.peak_rate - self.last_rate) * 0.5 * (1 + float(np.cos(np.pi * done)))
 
     def slope_left(self, step: int) -> float:
-        """What is left of the slopes of PReLUs before `step` (from 0), 1 at the start.
+        """What is left of the slopes of PReLUs after so many steps, 1 at the start.
 
         Example:
             >>> [Recipe(steps=100, straighten=0.5).slope_left(step) for step in (0, 25, 50, 99)]
@@ -138,9 +139,10 @@ class Trainer(Kept):
         others = self._bank[rng.choice(len(self._bank), min(recipe.others, len(self._bank)), replace=False)]
         batch = {"images": views.faces, "targets": self._teach(views.scenes), "others": others}
         keep = min(recipe.averaging, (1 + self.step) / (10 + self.step))
-        if left := recipe.straighten and recipe.slope_left(self.step):
+        left, then = recipe.slope_left(self.step), recipe.slope_left(self.step + 1)
+        if then < 1:
             for slope in self._slopes:
-                slope.assign(slope * (recipe.slope_left(self.step + 1) / left))
+                slope.assign(slope * (then / left if left else 0.0))
         parts = self._learn(batch, recipe.rate(self.step), keep)
         self.step += 1
         return parts
@@ -227,4 +229,8 @@ def train_embedder(
         digits=5,
         say=say,
     )
+    if recipe.straighten:
+        for now, slow in zip(trainer.network.layers, trainer.average.layers, strict=True):
+            if isinstance(now, keras.layers.PReLU):
+                slow.set_weights(now.get_weights())  # what is gone is gone, not averaged
     return trainer.average

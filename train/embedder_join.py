@@ -17,6 +17,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from engine.embedder import unit
+from engine.errors import InputError
 from train.compiled_step import compiled_answers
 from train.data.faces import FACE, FaceSet, Split
 from train.data.views import Strength, degrade
@@ -100,8 +101,8 @@ def open_embedder(path: Path) -> keras.Model:
 
 
 def join(
-    first: Path,
-    second: Path,
+    first: keras.Model,
+    second: keras.Model,
     split: Split,
     teachers: Teachers,
     known: Embed | None = None,
@@ -112,19 +113,26 @@ def join(
     """The two embedders as one.
 
     Args:
-        first: an `embedder.keras`.
-        second: another one.
+        first: of an `embedder.keras` (`open_embedder`).
+        second: of another one.
         split: the map is fitted to faces of its `learn`; how well people are told apart is measured on its `dev` and
             `group_dev`.
         teachers: what the map is fitted to.
-        known: what the second network was to remember, if it was trained to; as in `Targets.fit`.
+        known: what one of them was to remember, if it was trained to; as in `Targets.fit`.
         dimension: of the embedding.
         say: is told how each network does alone, and both.
 
     Raises:
-        InputError: one of the files is no embedder.
+        InputError: one of them was to remember something and nobody says what, or the other way round.
     """
-    networks = open_embedder(first), open_embedder(second)
+    networks = first, second
+    memory = 0 if known is None else known(np.zeros((1, FACE, FACE, 3), np.uint8)).shape[1]
+    if max(network.output_shape[-1] for network in networks) != dimension + memory:
+        raise InputError(
+            "--remember: neither network was trained with this file"
+            if memory
+            else f"an answer of one network is longer than {dimension}: give the --remember that it was trained with"
+        )
     learn = split.learn.select(some_rows(len(split.learn), FITTED))
     say(f"asking the teachers about {len(learn)} faces")
     targets = Targets.fit(teachers, learn, dimension, known).bank

@@ -41,7 +41,9 @@ from train.loop import Say, prepare_folder
 from train.models.dlib_resnet import DlibDesign, load_dlib_weights
 from train.models.embedder import EmbedderDesign
 from train.models.mobilefacenet import (
+    PRELU,
     MobileFaceNetDesign,
+    is_straight,
     load_mobilefacenet_weights,
     read_mobilefacenet,
     with_relus,
@@ -81,10 +83,11 @@ def recipe_for(architecture: str, steps: int, seed: int, batch: int = 32) -> Rec
         plain=0.4,
     )
     if architecture == "mobilefacenet":
-        recipe = replace(recipe, design=MobileFaceNetDesign(), averaging=0.998, straighten=0.3)
+        recipe = replace(recipe, design=MobileFaceNetDesign(), averaging=0.998)
         if batch >= LARGE:
-            return replace(recipe, warm_up=150, peak_rate=8e-4)
-        frozen = ("stem*", "stage2*") + (("*_norm",) if batch < SMALL else ())
+            return replace(recipe, warm_up=150, peak_rate=8e-4, straighten=0.3)
+        # Only a network that learns in all its layers can make up for slopes that go.
+        frozen = ("stem*", "stage2*", f"*{PRELU}") + (("*_norm",) if batch < SMALL else ())
         return replace(recipe, frozen=frozen, warm_up=60, peak_rate=2e-4)
     recipe = replace(recipe, design=DlibDesign())
     if batch >= SMALL:
@@ -154,8 +157,8 @@ def train_and_export(
     weights = weights or remember
     known = None if remember is None else first_answers(read_mobilefacenet(remember))
     begin = None if resume else beginning(recipe.design, weights)
-    if resume and weights is not None and mixed < 1:
-        # What cannot be mixed in the end should be known before hours are spent.
+    if weights is not None and weights.suffix == ".keras":
+        # What cannot be begun with, or mixed in the end, should be known before hours are spent.
         take_body(recipe.design.build(), weights)
     split, asked = prepare(data), Teachers(teachers)
     check_measurable(split.dev, f"{data}: {DEV}")
@@ -196,7 +199,7 @@ def train_and_export(
     residual = isinstance(recipe.design, EmbedderDesign)
     if weights is not None and mixed < 1:
         mix(network, weights, mixed, some, wanted)
-    if isinstance(recipe.design, MobileFaceNetDesign):
+    if isinstance(recipe.design, MobileFaceNetDesign) and is_straight(network):
         network = with_relus(network)
         calm(network)
         equalize(network, calibration_faces(learn))

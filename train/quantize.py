@@ -73,10 +73,13 @@ def quantize(source: Path, examples: NDArray[Any]) -> onnx.ModelProto:
 
 def stay_floats(model: onnx.ModelProto) -> list[str]:
     """The names of the nodes of `KINDS` that are not computed in integers."""
-    into_relu = {name for node in model.graph.node if node.op_type == "Relu" for name in node.input}
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
     return [
         node.name
         for node in model.graph.node
-        if node.output[0] not in into_relu
+        if readers.get(node.output[0]) != {"Relu"}
         and (node.op_type == "Add" or any(a.name == "group" and a.i > 1 for a in node.attribute))
     ]

@@ -153,6 +153,17 @@ def test_slopes_go_to_nothing_on_a_straight_line_killed_or_not(tmp_path: Path) -
         slopes.append(float(learner.network.get_layer("bent_prelu").alpha[0]))
     np.testing.assert_allclose(slopes, 0.8 * np.clip(1 - np.arange(11) / 5, 0, None), atol=1e-6)
     assert "straightened" in learner.architecture
+
+    # A schedule that became shorter has gone past its end: nothing is left to take away by and by.
+    late = trainer(replace(recipe, steps=100))
+    for step in range(3):
+        late.train_step(views(step))
+    assert float(late.network.get_layer("bent_prelu").alpha[0]) > 0.7
+    late.save(tmp_path / "checkpoint.npz", {})
+    shorter = trainer(replace(recipe, steps=4))
+    shorter.load(tmp_path / "checkpoint.npz")
+    shorter.train_step(views(3))
+    assert float(shorter.network.get_layer("bent_prelu").alpha[0]) == 0
     kept = replace(recipe, straighten=0.0)
     free = trainer(kept)
     for step in range(2):

@@ -25,6 +25,7 @@ from train.models.mobilefacenet import (  # noqa: E402
     LOGITS,
     STAGES,
     MobileFaceNetDesign,
+    is_straight,
     load_mobilefacenet_weights,
     read_head,
     read_mobilefacenet,
@@ -149,6 +150,7 @@ def test_the_file_is_read_and_another_network_is_refused(tmp_path: Path) -> None
 def test_moments_of_small_batches_are_not_learned_from() -> None:
     everything, large, small = (recipe_for("mobilefacenet", 100, 1, batch) for batch in (512, 128, 32))
     assert everything.frozen == ()
+    assert everything.straighten > 0 == large.straighten, "slopes stay where not all layers can make up for them"
     assert everything.peak_rate > large.peak_rate
     assert "*_norm" in small.frozen
     assert "*_norm" not in large.frozen
@@ -186,7 +188,9 @@ def test_without_slopes_it_is_a_network_with_relus() -> None:
 def test_a_training_goes_on_from_a_network_with_relus(tmp_path: Path) -> None:
     plain = with_relus(loaded())
     plain.save(tmp_path / "embedder.keras")
-    network = MobileFaceNetDesign(SIZE).build()
+    network = loaded()
+    assert not is_straight(network)
     take_body(network, tmp_path / "embedder.keras")
+    assert is_straight(network)
     network.get_layer(HEAD).set_weights(plain.get_layer(HEAD).get_weights())
     np.testing.assert_allclose(embed(network, FACES), embed(plain, FACES), atol=1e-6)

@@ -131,8 +131,13 @@ def _body(x: keras.KerasTensor, activate: Callable[[keras.KerasTensor, str], ker
     return layers.Flatten(dtype=EXACT, name="head_pool")(x)
 
 
+def is_straight(network: keras.Model) -> bool:
+    """Whether the slopes of all its PReLUs are 0."""
+    return not any(np.any(layer.alpha) for layer in network.layers if isinstance(layer, layers.PReLU))
+
+
 def with_relus(network: keras.Model) -> keras.Model:
-    """A network like `network` with ReLUs where it has PReLUs, whatever their slopes are."""
+    """A network like `network`, which `is_straight`, with ReLUs where it has PReLUs."""
     plain = MobileFaceNetDesign(network.output_shape[-1], relus=True).build()
     for layer in plain.layers:
         if layer.weights:
