@@ -33,7 +33,7 @@ def calm(network: keras.Model) -> None:
         >>> network = keras.Model(pixels, FusedBatchNormalization(name="norm")(pixels))
         >>> network.get_layer("norm").set_weights([np.ones(3), np.zeros(3), np.zeros(3), np.array([1.0, 2.0, 1e-6])])
         >>> calm(network)
-        >>> network.get_layer("norm").get_weights()[3].round(3).tolist()
+        >>> network.get_layer("norm").get_weights()[3].astype(float).round(3).tolist()
         [1.0, 2.0, 0.01]
     """
     for layer in network.layers:
