@@ -20,9 +20,8 @@ from onnx import TensorProto, helper, numpy_helper, save  # noqa: E402
 
 from engine.embedder import Embedder  # noqa: E402
 from tests.train.test_mobilefacenet import SOURCE, write  # noqa: E402
-from tools import train_embedder  # noqa: E402
 from tools.cli import run  # noqa: E402
-from train import embedder_recipe  # noqa: E402
+from train import compiled_step, embedder_recipe  # noqa: E402
 from train.models import mobilefacenet  # noqa: E402
 
 
@@ -76,7 +75,8 @@ def test_a_network_with_a_memory_is_trained_exported_and_joined(
     few = tuple(replace(s, blocks=min(s.blocks, 2)) for s in mobilefacenet.STAGES if s.number in (2, 3, 5))
     monkeypatch.setattr(mobilefacenet, "STAGES", few)
     monkeypatch.setattr(embedder_recipe, "LARGE", 4)
-    monkeypatch.setattr(train_embedder, "available_cpus", lambda: 1)
+    # A process in which TensorFlow has computed cannot change its threads any more.
+    monkeypatch.setattr(compiled_step, "use_threads", lambda count: None)
     training = ["train", "embedder", *folders, "--arch", "mobilefacenet", "--batch", "4", "--steps", "2"]
     assert run([*training, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     kept = tmp_path / "run" / "embedder.keras"
