@@ -69,17 +69,16 @@ def equalize(network: keras.Model, pictures: NDArray[np.uint8], batch: int = 64)
 
 def _chains(network: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer, keras.Layer]]:
     """Normalisation, ReLU and convolution (depthwise or not) where nothing else sees what goes between them."""
-    readers: dict[str, list[keras.Layer]] = {}
-    for layer in network.layers:
-        for node in layer._inbound_nodes:
-            for tensor in node.input_tensors:
-                readers.setdefault(tensor.name, []).append(layer)
+
+    def readers(tensor: keras.KerasTensor) -> list[keras.Layer]:
+        return [layer for layer in network.layers if any(x is tensor for x in keras.tree.flatten(layer.input))]
+
     for norm in network.layers:
         if not isinstance(norm, FusedBatchNormalization):
             continue
-        match readers.get(norm.output.name, []):
+        match readers(norm.output):
             case [keras.layers.ReLU() as relu]:
-                match readers.get(relu.output.name, []):
+                match readers(relu.output):
                     case [keras.layers.Conv2D() | keras.layers.DepthwiseConv2D() as convolution]:
                         if not convolution.use_bias:
                             yield norm, relu, convolution
