@@ -140,12 +140,12 @@ def join_embedders(first: Path, second: Path, data: Path, teachers: Path, rememb
     check_begin(out, resume=False)
     threads = available_cpus()
     use_threads(threads)
-    networks = {path: open_embedder(path) for path in (first, second)}
+    one, other = open_embedder(first), open_embedder(second)
     known = None if remember is None else first_answers(read_mobilefacenet(remember))
     split, asked = prepare(data), Teachers(teachers, threads=threads)
     check_measurable(split.dev, f"{data}: {DEV}")
     check_measurable(split.group_dev, f"{data}: {GROUP.format('dev')}")
-    network = join(networks[first], networks[second], split, asked, known, say=partial(click.echo, err=True))
+    network = join(one, other, split, asked, known, say=partial(click.echo, err=True))
     click.echo(f"{out / 'embedder.onnx'} {export_embedder(network, out, split, mirror=False, integers=True)}")
 
 

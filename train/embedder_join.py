@@ -137,31 +137,31 @@ def join(
     say(f"asking the teachers about {len(learn)} faces")
     targets = Targets.fit(teachers, learn, dimension, known).bank
     looks = [compiled_answers(body(network)) for network in networks]
+    say("looking at them, as they are and spoilt")
+    faces = np.concatenate([learn.centre(), spoilt(learn)])
+    seen = [embed(look, faces) for look in looks]
+    sizes = [float(np.sqrt(np.square(x).mean())) for x in seen]
+
+    def of_equal_size(parts: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return [x / np.float32(size) for x, size in zip(parts, sizes, strict=True)]
 
     def see(faces: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return [embed(look, faces) for look in looks]
+        return of_equal_size([embed(look, faces) for look in looks])
 
-    say("looking at them, as they are and spoilt")
-    seen = [np.concatenate(both) for both in zip(see(learn.centre()), see(spoilt(learn)), strict=True)]
-    sizes = [float(np.sqrt(np.square(x).mean())) for x in seen]
+    seen, wanted = of_equal_size(seen), np.concatenate([targets, targets])
     weights = np.repeat([1.0, SPOILT_WEIGHT], len(learn))
-    wanted = np.concatenate([targets, targets])
-
-    def put_together(parts: list[NDArray[np.float32]], sizes: list[float]) -> NDArray[np.float32]:
-        return np.concatenate([x / np.float32(size) for x, size in zip(parts, sizes, strict=True)], axis=1)
-
     ways = [
         (what, see(look(split.dev)), see(look(split.group_dev)))
         for what, look in (("as they are", FaceSet.centre), ("spoilt", spoilt))
     ]
     for name, which in (("first", slice(0, 1)), ("second", slice(1, 2)), ("both", slice(None))):
-        joint = Joint.fit(put_together(seen[which], sizes[which]), wanted, weights, dimension)
-        for what, dev, group in ways:
-            answers = (joint(put_together(faces[which], sizes[which])) for faces in (dev, group))
-            figures = figures_of(next(answers), split.dev.people, next(answers), split.group_dev.people)
+        joint = Joint.fit(np.concatenate(seen[which], axis=1), wanted, weights, dimension)
+        for what, *sets in ways:
+            dev, group = (joint(np.concatenate(features[which], axis=1)) for features in sets)
+            figures = figures_of(dev, split.dev.people, group, split.group_dev.people)
             accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
             say(f"{name}, faces {what}: dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %")
-    return build(*networks, joint, (sizes[0], sizes[1]))
+    return build(*networks, joint, (sizes[0], sizes[1]))  # the last one maps both
 
 
 def spoilt(faces: FaceSet) -> NDArray[np.uint8]:

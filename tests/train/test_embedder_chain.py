@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,52 +12,27 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 pytest.importorskip("tf2onnx")
 
-from onnx import TensorProto, helper, numpy_helper, save  # noqa: E402
-
 from engine.embedder import Embedder  # noqa: E402
+from tests.train.test_embedder_data import teacher  # noqa: E402
+from tests.train.test_embedder_report import crop  # noqa: E402
+from tests.train.test_faces import archive  # noqa: E402
 from tests.train.test_mobilefacenet import SOURCE, write  # noqa: E402
 from tools.cli import run  # noqa: E402
 from train import compiled_step, embedder_recipe  # noqa: E402
 from train.models import mobilefacenet  # noqa: E402
 
 
-def write_teacher(path: Path, seed: int, size: int = 64) -> None:
-    """A network that sees the mean colours of 49 parts of a face."""
-    rng = np.random.default_rng(seed)
-    kernel = rng.normal(0, 0.1, (size, 147)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("AveragePool", ["x"], ["parts"], kernel_shape=[16, 16], strides=[16, 16]),
-            helper.make_node("Flatten", ["parts"], ["flat"]),
-            helper.make_node("Gemm", ["flat", "kernel"], ["y"], transB=1),
-        ],
-        "teacher",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 112, 112])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", size])],
-        [numpy_helper.from_array(kernel, "kernel")],
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-
-
 def write_faces(folder: Path) -> None:
     """Five pictures each of 30 people and of a group of four, as `iznet train embedder` takes them."""
-    rng = np.random.default_rng(3)
-    rows, text = [], io.StringIO()
-    with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
-        for person in range(34):
-            look = rng.integers(0, 256, (8, 8, 3))
-            for n in range(5):
-                picture = np.clip(look + rng.integers(-30, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
-                picture = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_CUBIC)
-                group = person >= 30
-                name = f"{'group' if group else 'celeb'}/{person}_{n}.jpg"
-                archive.writestr(name, cv2.imencode(".jpg", picture)[1].tobytes())
-                split = ("train", "train", "dev", "dev", "test")[n] if group else ""
-                rows.append((name, name.split("/")[0], f"p{person}", split))
-        writer = csv.writer(text)
-        writer.writerows([("file", "set", "person", "split"), *rows])
-        archive.writestr("people.csv", text.getvalue())
-    (folder / "people12.csv").write_text("person,file,split\n" + "".join(f"p{n},x.jpg,dev\n" for n in range(4)))
+    members, rows = {}, ["file,set,person,split"]
+    for person in range(34):
+        for shot, split in enumerate(("train", "train", "dev", "dev", "test")):
+            name, group = f"{person}_{shot}.jpg", person >= 30
+            members[name] = crop(person, shot, 128)
+            rows.append(f"{name},{'group' if group else 'celeb'},p{person},{split if group else ''}")
+    archive(folder / "faces.zip", "people.csv", "\n".join(rows), members)
+    names = ["person,file,split", *(f"p{person},{person}_0.jpg,dev" for person in range(4))]
+    (folder / "people12.csv").write_text("\n".join(names), "utf-8")
 
 
 def test_a_network_with_a_memory_is_trained_exported_and_joined(
@@ -69,7 +40,7 @@ def test_a_network_with_a_memory_is_trained_exported_and_joined(
 ) -> None:
     write_faces(tmp_path)
     for seed, name in enumerate(("edgeface_xs", "mobilefacenet_y1")):
-        write_teacher(tmp_path / f"{name}.onnx", seed)
+        teacher(tmp_path / f"{name}.onnx", seed, 64)
     memory = write(SOURCE, tmp_path / "mobilefacenet.json")
     folders = ["--data", str(tmp_path), "--teachers", str(tmp_path), "--remember", str(memory)]
     few = tuple(replace(s, blocks=min(s.blocks, 2)) for s in mobilefacenet.STAGES if s.number in (2, 3, 5))

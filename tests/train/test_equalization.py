@@ -84,7 +84,7 @@ def test_in_integers_an_equalised_network_answers_more_nearly_as_in_floats(tmp_p
     pytest.importorskip("tf2onnx")
     import onnxruntime as ort
 
-    from train.export import export_onnx
+    from tests.train.exported import write_floats
     from train.onnx_file import write_onnx
     from train.quantize import quantize
 
@@ -92,18 +92,9 @@ def test_in_integers_an_equalised_network_answers_more_nearly_as_in_floats(tmp_p
     expected = embed(network, PICTURES)
 
     def worst() -> float:
-        export_onnx(
-            network,
-            tmp_path / "exact.onnx",
-            input_name="faces",
-            input_shape=(None, 16, 16, 3),
-            output_names=["embeddings"],
-            metadata={},
-            example=PICTURES[:2],
-            tolerance=float(1e-3 * np.abs(expected).max()),
-        )
+        exact = write_floats(network, tmp_path / "exact.onnx", PICTURES, {}, float(1e-3 * np.abs(expected).max()))
         path = tmp_path / "integers.onnx"
-        write_onnx(quantize(tmp_path / "exact.onnx", PICTURES), path, {})
+        write_onnx(quantize(exact, PICTURES), path, {})
         answers = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"faces": PICTURES})[0]
         return float(np.linalg.norm(answers - expected))
 

@@ -15,7 +15,7 @@ pytest.importorskip("tf2onnx")
 import onnxruntime as ort  # noqa: E402
 import openvino as ov  # noqa: E402
 
-from train.export import export_onnx  # noqa: E402
+from tests.train.exported import write_floats  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 from train.onnx_file import write_onnx  # noqa: E402
 from train.quantize import quantize, stay_floats  # noqa: E402
@@ -29,15 +29,7 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     faces = np.clip(rng.normal(rng.uniform(60, 190, (40, 1, 1, 3)), 40, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
     exact, path = tmp_path / "exact.onnx", tmp_path / "integers.onnx"
-    export_onnx(
-        network,
-        exact,
-        input_name="faces",
-        input_shape=(None, 32, 32, 3),
-        output_names=["embeddings"],
-        metadata=FACTS,
-        example=faces[:4],
-    )
+    write_floats(network, exact, faces, FACTS)
     digests = [write_onnx(quantize(exact, faces[:32]), path, FACTS) for _ in range(2)]
     assert digests[0] == digests[1] == path.with_suffix(".sha256").read_text("utf-8").split()[0]
 
@@ -74,17 +66,8 @@ def test_depthwise_convolutions_and_sums_before_no_relu_stay_in_floats(tmp_path:
         x = keras.layers.Add()([x, keras.layers.Conv2D(3, 1, name=f"narrow{n}")(y)])
     network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x)))
     faces = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
-    export_onnx(
-        network,
-        tmp_path / "exact.onnx",
-        input_name="faces",
-        input_shape=(None, 16, 16, 3),
-        output_names=["embeddings"],
-        metadata=FACTS,
-        example=faces[:4],
-        tolerance=0.01,
-    )
-    model = quantize(tmp_path / "exact.onnx", faces)
+    exact = write_floats(network, tmp_path / "exact.onnx", faces, FACTS, tolerance=0.01)
+    model = quantize(exact, faces)
     producer = {name: node for node in model.graph.node for name in node.output}
     found: Counter[tuple[str, bool]] = Counter()
     for node in model.graph.node:
@@ -96,5 +79,5 @@ def test_depthwise_convolutions_and_sums_before_no_relu_stay_in_floats(tmp_path:
     assert found["Conv", False] == 0
     assert found["depthwise", True] == 2, "those before a ReLU"
     assert found["depthwise", False] == 1
-    floats = stay_floats(onnx.load(tmp_path / "exact.onnx"))
+    floats = stay_floats(onnx.load(exact))
     assert Counter(name.split("_")[0] for name in floats) == {"Conv": 1, "Add": 2}, "the last sum is before a ReLU"
