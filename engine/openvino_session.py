@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,13 @@ from engine.devices import Backend, Device
 from engine.errors import InputError, MissingError
 from engine.modelfile import ModelFile
 from engine.openvino_cache import OpenVINOCache, Shapes, Specs
-from engine.quiet_openvino import ov
+from engine.quiet_openvino import core, ov
 from engine.runtime import Buffer, HostBuffer, HostMemory, Precision, TensorSpec, Work, checked_shape
-
-
-@cache
-def _core() -> Any:
-    """One for the process: it holds the loaded plugins."""
-    return ov.Core()
 
 
 def has_bf16() -> bool:
     """Whether the CPU has bfloat16 arithmetic, which OpenVINO then uses for networks in f32."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINOSession:
@@ -35,7 +28,6 @@ class OpenVINOSession:
     device: Device = "cpu"
 
     def __init__(self, model: ModelFile, precision: Precision = "auto", threads: int | None = None) -> None:
-        core = _core()
         # Bound to one CPU, a thread would wait there for decoder and encoder while another CPU has time.
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -57,7 +49,7 @@ class OpenVINOSession:
         """As the file has it; read when it has to be, which is not where all that is wanted of it is kept."""
         self._closed = False
         self.inputs, self.outputs = self._cache.specs() or self._read_specs()
-        hint = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
+        hint = core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
         self.precision = "int8" if model.integer else _PRECISIONS.get(hint, hint)
         self.work = Work()
         self.exact_only = model.integer
@@ -97,7 +89,7 @@ class OpenVINOSession:
         """As an earlier process has compiled it; None if there is no such, or it was for another CPU."""
         blob = self._cache.load(shapes)
         try:
-            return blob and _core().import_model(blob, "CPU", self._properties)
+            return blob and core().import_model(blob, "CPU", self._properties)
         except RuntimeError:
             return None
 
@@ -107,7 +99,7 @@ class OpenVINOSession:
             network = self._read().clone()
             if named:
                 network.reshape(named)
-            return _core().compile_model(network, "CPU", self._properties)
+            return core().compile_model(network, "CPU", self._properties)
         except RuntimeError as error:
             at = f" at { {name: tuple(shape) for name, shape in named.items()} }" if named else ""
             raise InputError(
@@ -116,7 +108,7 @@ class OpenVINOSession:
 
     def _read(self) -> Any:
         if self._network is None:
-            self._network = _core().read_model(self.model.path)
+            self._network = core().read_model(self.model.path)
         return self._network
 
     def _read_specs(self) -> tuple[Specs, Specs]:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
 TRAINING = {"tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"}
 """Only `train` may know these, and in `tools` only the files of the training commands."""
 IMPORTS_OPENVINO = "engine/quiet_openvino.py"
-"""Everybody else takes it from there, so that it sends nothing home."""
+"""Everybody else takes it from there, so that it sends nothing home; and its one core, so that signals arrive."""
 REWRITES_ONNX = "tensorrt_precision.py"
 """The one file of `engine` that writes networks: what it needs comes with the extra `gpu`."""
 
@@ -31,6 +31,13 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.lineno, node.module.split(".")[0]
+
+
+def cores(tree: ast.AST) -> Iterator[int]:
+    """The lines of all calls of OpenVINO's `Core`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Core":
+            yield node.lineno
 
 
 def modules(package: str) -> list[Path]:
@@ -49,6 +56,8 @@ def offences(package: str, source: str, name: str) -> list[str]:
             found.append(f"{name}:{line} imports {target}")
         if target == "openvino" and name != IMPORTS_OPENVINO:
             found.append(f"{name}:{line} imports {target}")
+    if name != IMPORTS_OPENVINO:
+        found += [f"{name}:{line} makes a core of its own" for line in cores(tree)]
     return found
 
 
@@ -74,10 +83,20 @@ def test_imports_go_one_way(package: str) -> None:
         ("train", "if TYPE_CHECKING:\n    from stream import label_video"),
         ("tools", "import tensorflow"),
         ("train", "import openvino as ov"),
+        ("train", "from engine.quiet_openvino import ov\nnetwork = ov.Core().read_model(path)"),
     ],
 )
 def test_a_wrong_arrow_is_seen(package: str, line: str) -> None:
     assert offences(package, line, f"{package}/made_up.py")
+
+
+def test_tests_share_the_one_core_too() -> None:
+    calls = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in modules("tests")
+        for line in cores(ast.parse(file.read_text("utf-8")))
+    ]
+    assert not calls
 
 
 @pytest.mark.parametrize("package", HOUSE)

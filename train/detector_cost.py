@@ -36,10 +36,10 @@ class Cost:
 
 
 def _read(path: Path) -> Any:
-    from engine.quiet_openvino import ov
+    from engine.quiet_openvino import core
 
     try:
-        return ov.Core().read_model(path)
+        return core().read_model(path)
     except RuntimeError as error:
         raise InputError(f"{path}: OpenVINO cannot read this network ({str(error).splitlines()[-1]})") from None
 
@@ -80,10 +80,10 @@ def cost_of(path: Path, height: int = HEIGHT, width: int = WIDTH) -> Cost:
 
 def openvino_runner(path: Path, height: int = HEIGHT, width: int = WIDTH) -> Callable[[], None]:
     """A function that runs the network once on one picture of noise: OpenVINO, f32 or as the file says, one thread."""
-    from engine.quiet_openvino import ov
+    from engine.quiet_openvino import core
 
     properties = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = ov.Core().compile_model(_reshaped(path, height, width), "CPU", properties).create_infer_request()
+    request = core().compile_model(_reshaped(path, height, width), "CPU", properties).create_infer_request()
     request.get_input_tensor().data[...] = np.random.default_rng(0).integers(
         0, 256, request.get_input_tensor().shape, np.uint8
     )

@@ -16,7 +16,7 @@ from engine.detector import Detector
 from engine.errors import InputError
 from engine.letterbox import Letterbox, letterbox
 from engine.modelfile import ModelFile
-from engine.openvino_session import OpenVINOSession
+from engine.openvino_session import OpenVINOSession, has_bf16
 from train.data.boxes import Picture
 from train.onnx_file import write_onnx
 
@@ -129,9 +129,7 @@ class SimulatedBfloat16(OpenVINOSession):
 
 def bfloat16_detector(path: Path) -> tuple[Detector, bool] | None:
     """The detector in bfloat16, and whether the CPU really has it; None where it cannot even be simulated."""
-    from engine.quiet_openvino import ov
-
-    if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if has_bf16():
         return Detector.open(path, backend="openvino", threads=1, precision="bf16"), True
     session = SimulatedBfloat16(ModelFile.read(path, "detector"))
     if session.precision != "bf16":

@@ -36,13 +36,12 @@ TEACHERS = (TeacherSpec("edgeface_xs.onnx", 127.5, 127.5), TeacherSpec("mobilefa
 
 
 def _in_openvino(path: Path, spec: TeacherSpec, threads: int) -> Network:
-    from engine.quiet_openvino import ov
+    from engine.quiet_openvino import core
 
-    core = ov.Core()
     try:
-        network = core.read_model(path)
+        network = core().read_model(path)
         network.reshape([BATCH, 3, FACE, FACE])
-        compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
+        compiled = core().compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
     except RuntimeError as error:
         raise InputError(f"{path} cannot be opened as a teacher network: {error}") from error
 

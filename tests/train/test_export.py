@@ -15,10 +15,10 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 
 import onnxruntime as ort  # noqa: E402
-import openvino as ov  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
 from engine.errors import InputError, OutputError  # noqa: E402
+from engine.quiet_openvino import core  # noqa: E402
 from train.export import _order, export_onnx  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 
@@ -51,7 +51,7 @@ def test_both_runtimes_agree_with_keras_at_any_batch_size(tmp_path: Path) -> Non
     network, path = tiny(), tmp_path / "e.onnx"
     export(network, path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for count in (1, 2, 7):
         faces = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         expected = np.asarray(network(faces.astype(np.float32)))

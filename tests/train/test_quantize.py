@@ -13,8 +13,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("tf2onnx")
 
 import onnxruntime as ort  # noqa: E402
-import openvino as ov  # noqa: E402
 
+from engine.quiet_openvino import core  # noqa: E402
 from tests.train.exported import write_floats  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 from train.onnx_file import write_onnx  # noqa: E402
@@ -44,7 +44,7 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
 
     expected = np.asarray(network(faces[32:].astype(np.float32)))
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for answer in (
         session.run(["embeddings"], {"faces": faces[32:]})[0],
         compiled({"faces": faces[32:]})["embeddings"],
