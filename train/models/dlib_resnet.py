@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from engine.errors import InputError
 from train.data.dlib_network import DlibNetwork
@@ -71,9 +72,43 @@ class DlibDesign:
         sides = (self.left, FACE - self.left - self.width)
         x = layers.Cropping2D(((self.top, 0), sides), dtype=EXACT, name="frame_crop")(x)
         rows = min(self.side, round((FACE - self.top) * self.side / self.width))
-        # Keras' own layer for this would switch every layer after it to training.
-        x = keras.ops.image.resize(x, (rows, self.side), interpolation="bilinear")
-        return layers.ZeroPadding2D(((0, self.side - rows), (0, 0)), dtype=EXACT, name="frame_border")(x)
+        return Stretch(rows, self.side, dtype=EXACT, name="frame_stretch")(x)
+
+
+def interpolation(old: int, new: int) -> NDArray[np.float32]:
+    """`[new,old]`: takes `old` samples to `new` ones by linear interpolation between pixels' centres.
+
+    Example:
+        >>> interpolation(2, 4).tolist()
+        [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
+    """
+    centres = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
+    distances = np.abs(centres[:, None] - np.arange(old))
+    return (1 - distances).clip(0).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="iznet")
+class Stretch(layers.Layer):  # type: ignore[misc]
+    """Bilinear interpolation of `[N,H,W,C]` to `[N,side,side,C]`, where the picture has `rows` rows and zeros follow.
+
+    Two products with fixed matrices, plane by plane. Of channels that come last, runtimes' own interpolation takes two
+    (ONNX Runtime) to four times as long (OpenVINO).
+    """
+
+    def __init__(self, rows: int, side: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.rows, self.side = rows, side
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Scale the columns, which are fewer, then the rows."""
+        down = np.pad(interpolation(x.shape[1], self.rows), ((0, self.side - self.rows), (0, 0)))
+        across = interpolation(x.shape[2], self.side).T
+        planes = keras.ops.matmul(down, keras.ops.matmul(keras.ops.transpose(x, (0, 3, 1, 2)), across))
+        return keras.ops.transpose(planes, (0, 2, 3, 1))
+
+    def get_config(self) -> dict[str, object]:
+        """What Keras saves."""
+        return {**super().get_config(), "rows": self.rows, "side": self.side}
 
 
 def _convolve(
