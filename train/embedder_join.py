@@ -27,7 +27,6 @@ from train.embedder_eval import Embed, figures_of
 from train.embedder_memory import MEAN_OFF
 from train.loop import Say
 from train.models.layers import HEAD
-from train.pruning import prune
 from train.saved_network import saved_network
 from train.teachers import Teachers
 
@@ -35,8 +34,6 @@ FITTED = 8192
 """Faces that the map is fitted to, each as it is and spoilt."""
 SPOILT = Strength(shrink=0.6, blur=0.4, noise=0.4, jpeg=0.6)
 """What videos do to faces."""
-PRUNED = 1024
-"""Of those, as they are or spoilt: how many tell which channels the others make up for."""
 SPOILT_WEIGHT = 2.0
 """How much a spoilt face counts against one as it is."""
 RIDGE = 3e-3
@@ -139,12 +136,9 @@ def join(
     learn = split.learn.select(some_rows(len(split.learn), FITTED))
     say(f"asking the teachers about {len(learn)} faces")
     targets = Targets.fit(teachers, learn, dimension, known).bank
+    looks = [compiled_answers(body(network)) for network in networks]
+    say("looking at them, as they are and spoilt")
     faces = np.concatenate([learn.centre(), spoilt(learn)])
-    bodies = [prune(body(network), faces[:: len(faces) // PRUNED + 1]) for network in networks]
-    for name, network, part in zip(("first", "second"), networks, bodies, strict=True):
-        say(f"{name}: {part.count_params() / body(network).count_params():.0%} of its weights are needed")
-    say("looking at the faces, as they are and spoilt")
-    looks = [compiled_answers(part) for part in bodies]
     seen = [embed(look, faces) for look in looks]
     sizes = [float(np.sqrt(np.square(x).mean())) for x in seen]
 
@@ -167,7 +161,7 @@ def join(
             figures = figures_of(dev, split.dev.people, group, split.group_dev.people)
             accepted = figures["dev_tar_1e-3"], figures["group_dev_tar_1e-2"]
             say(f"{name}, faces {what}: dev people {100 * accepted[0]:.2f} %, group {100 * accepted[1]:.2f} %")
-    return build((bodies[0], bodies[1]), joint, (sizes[0], sizes[1]))  # the last one maps both
+    return build(*networks, joint, (sizes[0], sizes[1]))  # the last one maps both
 
 
 def spoilt(faces: FaceSet) -> NDArray[np.uint8]:
@@ -181,9 +175,10 @@ def body(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.get_layer(HEAD).input)
 
 
-def build(bodies: tuple[keras.Model, keras.Model], joint: Joint, sizes: tuple[float, float]) -> keras.Model:
+def build(first: keras.Model, second: keras.Model, joint: Joint, sizes: tuple[float, float]) -> keras.Model:
     """The network: float RGB 0…255 `[N,112,112,3]` in, unit vectors `[N,D]` out; `joint` maps features / `sizes`."""
-    faces = keras.Input(bodies[0].input.shape[1:], name="faces")
+    faces = keras.Input(first.input.shape[1:], name="faces")
+    bodies = [body(network) for network in (first, second)]
     both = [
         keras.Model(part.input, part.output, name=name)(faces)
         for name, part in zip(("first", "second"), bodies, strict=True)

@@ -16,7 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from train.compiled_step import compiled_answers
-from train.models.layers import FusedBatchNormalization, reader
+from train.models.layers import FusedBatchNormalization
 
 LEAST = 1e-2
 """Smallest variance of a channel, relative to the median of its layer."""
@@ -70,15 +70,18 @@ def equalize(network: keras.Model, pictures: NDArray[np.uint8], batch: int = 64)
 def _chains(network: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer, keras.Layer]]:
     """Normalisation, ReLU and convolution (depthwise or not) where nothing else sees what goes between them."""
 
+    def readers(tensor: keras.KerasTensor) -> list[keras.Layer]:
+        return [layer for layer in network.layers if any(x is tensor for x in keras.tree.flatten(layer.input))]
+
     for norm in network.layers:
         if not isinstance(norm, FusedBatchNormalization):
             continue
-        relu = reader(network, norm)
-        if not isinstance(relu, keras.layers.ReLU):
-            continue
-        match reader(network, relu):
-            case keras.layers.Conv2D(use_bias=False) | keras.layers.DepthwiseConv2D(use_bias=False) as convolution:
-                yield norm, relu, convolution
+        match readers(norm.output):
+            case [keras.layers.ReLU() as relu]:
+                match readers(relu.output):
+                    case [keras.layers.Conv2D() | keras.layers.DepthwiseConv2D() as convolution]:
+                        if not convolution.use_bias:
+                            yield norm, relu, convolution
 
 
 def _largest(inner: keras.Model, pictures: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.float32]]:

@@ -49,8 +49,8 @@ def test_the_joint_network_answers_the_joint_answer(other: Any) -> None:
     features = np.concatenate([x / sizes[0], y / sizes[1]], axis=1)
     targets = unit(RNG.normal(size=(len(FACES), 5)))
     joint = Joint.fit(features, targets, np.ones(len(FACES)), 4)
-    both = build((body(first), body(second)), joint, sizes)
-    np.testing.assert_allclose(embed(both, FACES), joint(features), atol=1e-4)
+    both = build(first, second, joint, sizes)
+    np.testing.assert_allclose(embed(both, FACES), joint(features), atol=1e-5)
 
 
 def test_the_map_is_the_one_with_the_least_squares_of_rows_that_count() -> None:

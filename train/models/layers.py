@@ -79,20 +79,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         )[0]
 
 
-def reader(network: keras.Model, layer: keras.Layer) -> keras.Layer | None:
-    """The one layer of `network` that is given what `layer` answers; None where it is none, or several.
-
-    Example:
-        >>> pixels = keras.Input((2, 2, 3))
-        >>> first = keras.layers.ReLU(name="first")
-        >>> network = keras.Model(pixels, keras.layers.ReLU(name="second")(first(pixels)))
-        >>> reader(network, first).name
-        'second'
-    """
-    found = [other for other in network.layers if any(x is layer.output for x in keras.tree.flatten(other.input))]
-    return found[0] if len(found) == 1 else None
-
-
 def measure_averages(model: keras.Model, batches: Iterable[np.ndarray[Any, Any]]) -> None:
     """Set the averages of all `FusedBatchNormalization` layers to those of `batches`, all weighing the same.
 
