@@ -26,6 +26,7 @@ from engine.errors import IznetError, MissingError, UsageError
 from stream.cuda_context import accelerator
 from stream.encoders import ENCODERS, KINDS, Family, Kind, hardware, hardware_options
 from stream.probe import Colour, MasteringDisplay, VideoFacts
+from stream.scheduling import as_scheduled
 
 BT709 = 1
 _ON_GPU = {"yuv420p": "nv12", "nv12": "nv12", "p010le": "p010le"}
@@ -92,7 +93,8 @@ class EncoderPlan:
         context = _create(self.codec, self.on_gpu)
         self._configure(context)
         try:
-            context.open()
+            with as_scheduled():
+                context.open()
         except av.error.FFmpegError as error:
             raise self._refusal(error) from error
         return context

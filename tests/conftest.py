@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,16 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.modelfile import SHIPPED
+from stream.scheduling import as_scheduled
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, bool | None, bool | None]:
+    """Tests encode clips with PyAV alone: one in AV1 would leave root a process that shuts out all the others."""
+    with as_scheduled():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

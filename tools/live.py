@@ -321,7 +321,6 @@ class Wanted:
         return Recording(place, self.encoding, self.rotation, overwrite=self.overwrite, made_from=self.made_from)
 
     def _events(self, camera: str, thumbnails: Any) -> list[Output]:
-        from stream.live.address import Address
         from stream.live.events import Event, Events
         from stream.live.mqtt import SCHEMES, Mqtt
         from stream.live.outbox import Carrier, Outbox
@@ -330,15 +329,24 @@ class Wanted:
 
         carriers: list[tuple[Address, Carrier[Event]]] = []
         for url in self.webhooks:
-            hook = Address.server(url, WEB)
+            hook = _server("--webhook", url, WEB)
             carriers.append((hook, Webhook(hook)))
         for url in self.brokers:
-            broker = Address.server(url, SCHEMES)
+            broker = _server("--mqtt", url, SCHEMES)
             carriers.append((broker, Mqtt(broker)))
         return [
             Events(camera, Outbox(address.shown, carrier), thumbnails.of, strangers=self.strangers)
             for address, carrier in carriers
         ]
+
+
+def _server(option: str, url: str, schemes: Sequence[str]) -> Address:
+    from stream.live.address import Address
+
+    try:
+        return Address.server(url, schemes)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _lines(source: dict[str, Any], done: str) -> list[str]:

@@ -254,6 +254,8 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--every-frame"], "--out"),
         (["udp://h:1", "--event-strangers"], "--webhook"),
         (["udp://h:1", "--webhook", "ftp://h/a"], "http://"),
+        (["udp://h:1", "--webhook", "foo"], "--webhook: what has no ://"),
+        (["udp://h:1", "--mqtt", "http://h/a"], "--mqtt: http://h/a is no address"),
         (["udp://h:1", "--mqtt", "http://h/a"], "mqtt://"),
         (["udp://h:1", "--out", "http://h/a"], "rtsp://"),
         (["udp://h:1", "udp://h:2", "--out", "rtsp://h/a"], "{camera}"),
