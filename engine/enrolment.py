@@ -250,7 +250,7 @@ def assemble(
     Args:
         looked: from `look`, with the same embedder.
         embedder: see `enroll`.
-        base: the gallery to add to. Photos of somebody in it are added to theirs, and all are judged together.
+        base: the gallery to add to. Photos of somebody in it are added to theirs, and all of theirs judged together.
         rules: see `enroll`.
 
     Raises:
@@ -275,7 +275,9 @@ def assemble(
         for name in sorted({*known, *fresh})
     }
     used = {
-        name: _drop_wrong(name, every, embedder.threshold, skipped) for name, every in together.items() if len(every)
+        name: _drop_wrong(name, every, embedder.threshold, skipped) if len(fresh.get(name, ())) else every
+        for name, every in together.items()
+        if len(every)
     }
     if not again and not any(map(len, fresh.values())):
         raise InputError(f"{looked.root}: no usable photo of anybody{_first_reasons(skipped)}")

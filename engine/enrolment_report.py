@@ -140,7 +140,7 @@ def threshold_lines(gallery: Gallery) -> list[str]:
     """Where the threshold comes from and what it is expected to cost, in words."""
     c = gallery.calibration
     if c.source == "cohort":
-        lines = [f"Threshold {gallery.threshold:.4f}: found for this gallery, at most {_percent(c.far)} false accepts."]
+        lines = [f"Threshold {gallery.threshold:.4f}: found for this gallery, for {_percent(c.far)} false accepts."]
         rates = [f"{_percent(c.cohort_far)} of people in general"]
         if c.own_far is not None:
             rates.append(f"{_percent(c.own_far)} of people like the enrolled ones")

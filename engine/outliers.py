@@ -34,9 +34,11 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
     by more than `DEVIATIONS` robust standard deviations (1.4826 times the median absolute deviation, at least
     `LEAST_SCATTER`) and its median cosine stays below `UNLIKE` times the embedder's threshold; and where the median of
     all photos' is that of one person but its cosine stays below `STRANGE` times the threshold: several photos of one
-    other person raise the deviation so far that none would stand out. With fewer than `FEWEST`
-    photos none is wrong, and where less than half of the photos or fewer than `LEFT` would stay, none is: the folder
-    then shows several people, which is for a human to sort out.
+    other person raise the deviation so far that none would stand out. Then those that are left are judged by each
+    other, until all of them stay: some stand out only where others are gone that were further off, and who is judged
+    again later, with a photo more, loses nothing for that. With fewer than `FEWEST` photos none is wrong, and where
+    less than half of the photos or fewer than `LEFT` would stay, no more are: the folder then shows several people,
+    which is for a human to sort out.
 
     Args:
         vectors: `[n,D]` unit vectors of one person.
@@ -50,10 +52,20 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
         >>> wrong_photos(np.stack([np.cos(turn), np.sin(turn)], 1).astype(np.float32), 0.5).tolist()
         [False, False, False, False, True]
     """
-    count = len(vectors)
-    none = np.zeros(count, np.bool_)
-    if count < FEWEST:
-        return none
+    kept = np.arange(len(vectors))
+    while (stay := kept[~_standing_out(vectors[kept], threshold)]).size < len(kept):
+        if len(stay) < max(LEFT, len(vectors) / 2):
+            break
+        kept = stay
+    wrong = np.ones(len(vectors), np.bool_)
+    wrong[kept] = False
+    return wrong
+
+
+def _standing_out(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """`[n]`: the photos that are wrong among these."""
+    if len(vectors) < FEWEST:
+        return np.zeros(len(vectors), np.bool_)
     typical = typical_distances(vectors)
     middle = np.median(typical)
     scatter = max(1.4826 * float(np.median(np.abs(typical - middle))), LEAST_SCATTER)
@@ -61,7 +73,7 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
     wrong = (typical > middle + DEVIATIONS * scatter) & (cosines < UNLIKE * threshold)
     if 1 - middle**2 / 2 >= threshold:
         wrong |= cosines < STRANGE * threshold
-    return wrong if count - wrong.sum() >= max(LEFT, count / 2) else none
+    return np.asarray(wrong, np.bool_)
 
 
 def typical_distances(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

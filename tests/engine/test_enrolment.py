@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine import Detections, Detector, Embedder, Gallery, enroll
-from engine.enrolment import EnrolmentReport, Progress
+from engine.enrolment import EnrolmentReport, Progress, assemble, look
 from engine.errors import InputError
 from engine.photofaces import distinct, find_faces
 from tests.networks import GROUND, PEOPLE, scene
@@ -236,6 +236,21 @@ def test_one_person_with_one_photo(detector: Detector, embedder: Embedder, tmp_p
     report = enroll(tmp_path, detector, embedder)
     (ann,) = report.people
     assert (ann.photos, ann.spread, ann.nearest, ann.distance, ann.too_close) == (1, 0.0, None, None, False)
+
+
+def test_who_gets_no_new_photo_keeps_all_when_others_are_added(run: Runner, tmp_path: Path) -> None:
+    """A photo that a folder would not have got in may have been put there by a review, or by an older rule."""
+    earlier = tmp_path / "earlier"
+    for n, who in enumerate(["ann"] * 5 + ["cho"]):
+        take(earlier / "old" / f"{n}.png", [(BIG, shade(who, n))])
+    seen = [photo.faces.embeddings[0] for photo in look(earlier, run.detector, run.embedder).photos]
+    base = Gallery.build({"old": np.stack(seen)}, run.embedder.sha256, 0.5, embedder=run.embedder.name)
+    report = assemble(look(run.folder, run.detector, run.embedder), run.embedder, base)
+    assert report.gallery.people == ("ann", "ben", "old", "대현")
+    assert len(report.gallery.of(report.gallery.people.index("old"))) == 6
+    take(run.folder / "old" / "new.png", [((60, 80, 180, 220), shade("ann", 7))])
+    report = assemble(look(run.folder, run.detector, run.embedder), run.embedder, base)
+    assert len(report.gallery.of(report.gallery.people.index("old"))) == 6, "of seven that are judged one is wrong"
 
 
 def test_progress_names_every_file(run: Runner) -> None:

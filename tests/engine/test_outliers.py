@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.outliers import FEWEST, same_pictures, typical_distances, wrong_photos
+from engine.outliers import FEWEST, _standing_out, same_pictures, typical_distances, wrong_photos
 
 D = 64
 
@@ -57,6 +57,19 @@ def test_a_clean_folder_loses_next_to_nothing() -> None:
     tight = folder(0, 10, 0, noise=0.01)
     tight[0] = unit(tight[0] + 0.2 * np.eye(D)[0])
     assert not wrong_photos(tight, 0.45).any()
+
+
+def test_who_is_left_is_not_wrong_by_the_same_rule() -> None:
+    """Of some folders others stand out once the first are gone; a second look at what is left never finds more."""
+    once = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        spread = [folder(seed, 9, 0, noise)[3 * n : 3 * n + 3] for n, noise in enumerate((0.2, 0.7, 1.2))]
+        photos = np.concatenate([*spread, unit(spread[0][:2] + rng.normal(size=(2, D)) / 5), folder(seed + 500, 0, 2)])
+        wrong = wrong_photos(photos, 0.45)
+        assert not wrong_photos(photos[~wrong], 0.45).any()
+        once += int(_standing_out(photos, 0.45).sum() < wrong.sum())
+    assert once > 0, "no folder here needs a second look"
 
 
 def test_of_few_photos_none_is_wrong() -> None:
