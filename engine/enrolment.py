@@ -23,7 +23,7 @@ from engine.errors import InputError, IznetError, UsageError
 from engine.facechoice import PhotoFaces, choose_faces
 from engine.gallery import Gallery
 from engine.images import SUFFIXES
-from engine.names import LONGEST_FILE_NAME, asked_name, same_person
+from engine.names import LONGEST_FILE_NAME, asked_name, case_folded
 from engine.network import opened
 from engine.outliers import same_pictures, typical_distances, wrong_photos
 from engine.photofaces import look_at, thumbnail
@@ -260,14 +260,16 @@ def assemble(
     known: dict[str, Photos] = {}
     if base is not None:
         base.check_embedder(embedder)
-        known = {name: base.photos(n) for n, name in enumerate(base.people)}
+        known = base.photos_by_name()
     _refuse(looked.root, _taken(looked.people, tuple(known)))
     skipped, notes = list(looked.skipped), list[Skipped]()
     photos, duplicates = _without_copies(looked.photos, skipped)
     fresh = {name: Photos.none(embedder.dimension) for name in looked.people}
+    theirs: dict[str, list[LookedAt]] = {}
+    for photo in photos:
+        theirs.setdefault(photo.person, []).append(photo)
     for name in looked.people:
-        mine = [photo for photo in photos if photo.person == name]
-        fresh[name] = _choose(mine, known.get(name), embedder, skipped, notes)
+        fresh[name] = _choose(theirs.get(name, []), known.get(name), embedder, skipped, notes)
     again, shared = _drop_same_pictures(known, fresh, skipped)
     duplicates += shared
     together = {
@@ -404,6 +406,7 @@ def _people(root: Path, known: Sequence[str] = ()) -> dict[str, Path]:
     if not root.is_dir():
         raise InputError(f"{root}: is a file; name the folder that holds a sub-folder of photos for each person")
     found: dict[str, Path] = {}
+    spelled: dict[str, str] = {}
     faults: list[str] = []
     for path in _entries(root):
         if not path.is_dir():
@@ -413,8 +416,8 @@ def _people(root: Path, known: Sequence[str] = ()) -> dict[str, Path]:
         except UsageError as error:
             faults.append(f"the folder {path.name!r}: {error}")
             continue
-        twin = next((other for other in found if same_person(other, name)), None)
-        if twin is not None:
+        twin = spelled.setdefault(case_folded(name), name)
+        if twin in found:
             faults.append(f"the folders {found[twin].name!r} and {path.name!r} are the same name; put them together")
             continue
         found[name] = path
@@ -431,11 +434,11 @@ def _people(root: Path, known: Sequence[str] = ()) -> dict[str, Path]:
 
 def _taken(names: Iterable[str], known: Sequence[str]) -> list[str]:
     """What is wrong with names that differ from one in the gallery only in case."""
+    spelled = {case_folded(other): other for other in known}
     return [
         f"the folder {name!r} and {other!r} in the gallery are the same name; rename one"
         for name in names
-        for other in known
-        if other != name and same_person(other, name)
+        if (other := spelled.get(case_folded(name), name)) != name
     ]
 
 

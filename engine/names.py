@@ -86,10 +86,15 @@ def is_strangers(name: str) -> bool:
     return _STRANGER.fullmatch(name) is not None
 
 
+def case_folded(name: str) -> str:
+    """What all ways of writing a clean name in upper and lower case have in common."""
+    return name.casefold()
+
+
 def same_person(one: str, other: str) -> bool:
     """Whether two clean names differ at most in upper and lower case: `Yuri` and `yuri` are one folder on many
     computers and one person to everybody who reads them."""
-    return one.casefold() == other.casefold()
+    return case_folded(one) == case_folded(other)
 
 
 def person_at(people: Sequence[str], name: str) -> int:
