@@ -19,8 +19,8 @@ from engine.errors import OutputError
 from engine.names import LONGEST_FILE_NAME
 from engine.output_file import real_path
 
-PATIENCE = 20.0
-"""Seconds that a change waits for another process's. Changes take milliseconds: what is slow happens before."""
+PATIENCE = 60.0
+"""Seconds that a change waits for another process's. Most take milliseconds, those of thousands of people seconds."""
 _POLL = 0.05
 
 
