@@ -254,7 +254,8 @@ def how_it_was_done(setting: Setting) -> list[str]:
         f"Pretraining, the same for all: {plan.pretrain_steps} batches of {plan.batch} faces of the {len(faces.rest)} "
         "of everybody else in the same collection, without names: the network learns to answer as the embedder "
         f"{setting.teacher.name} does (1 − cosine, and {plan.relation_weight:g} × the divergence of whom a face "
-        f"resembles), Adam at {plan.pretrain_rate:g}. The row of that embedder is what there was to be learned from.",
+        f"resembles), Adam at {plan.pretrain_rate:g}. The row of that embedder is what there was to be learned "
+        "from, as it was then.",
         f"Experiments: SGD, momentum {plan.momentum:g}, peak rate {plan.rate:g}, batches of {plan.batch}. Triplet: "
         f"{triplets} batches of uniformly drawn pairs of one person, margin {plan.margin:g} (squared distance), "
         f"semi-hard negatives mined in the batch by one pass. Binary: {pairs} batches of pairs, half of one person, "
