@@ -1,6 +1,6 @@
 """A few training steps of both kinds of network, whose numbers are printed: run once on TensorFlow and once on JAX.
 
-`KERAS_BACKEND=jax python -m tests.train.backends`
+`KERAS_BACKEND=jax python -m tests.train.backends [CHECKPOINT]`
 """
 
 from __future__ import annotations
@@ -119,12 +119,17 @@ def embedder() -> list[dict[str, float]]:
     return [*said, {"frozen": moved}]
 
 
+def trained(checkpoint: Path) -> list[list[float]]:
+    """What an embedder answers after a step, which `checkpoint` keeps."""
+    trainer = EmbedderTrainer(RECIPE, lambda scenes: TARGETS, TARGETS)
+    trainer.train_step(Views(FACES, FACES))
+    trainer.save(checkpoint, {})
+    answers: list[list[float]] = embed(trainer.average, FACES).tolist()
+    return answers
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        trainer = EmbedderTrainer(RECIPE, lambda scenes: TARGETS, TARGETS)
-        trainer.train_step(Views(FACES, FACES))
-        trainer.save(Path(sys.argv[1]), {})
-        print(json.dumps(embed(trainer.average, FACES).tolist()))
-        sys.exit()
     said = {"backend": keras.backend.backend(), "detector": detector(), "grid": grid(), "embedder": embedder()}
+    if len(sys.argv) > 1:
+        said["trained"] = trained(Path(sys.argv[1]))
     print(json.dumps(said))
