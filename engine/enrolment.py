@@ -386,7 +386,7 @@ def _drop_wrong(name: str, photos: Photos, threshold: float, skipped: list[Skipp
     wrong = wrong_photos(photos.embeddings, threshold)
     if wrong.any():
         typical = typical_distances(photos.embeddings)
-        middle = float(np.median(typical))
+        middle = float(np.median(typical[~wrong]))
         skipped += [
             Skipped(
                 name,
@@ -434,11 +434,14 @@ def _people(root: Path, known: Sequence[str] = ()) -> dict[str, Path]:
 
 def _taken(names: Iterable[str], known: Sequence[str]) -> list[str]:
     """What is wrong with names that differ from one in the gallery only in case."""
-    spelled = {case_folded(other): other for other in known}
+    spelled: dict[str, list[str]] = {}
+    for other in known:
+        spelled.setdefault(case_folded(other), []).append(other)
     return [
         f"the folder {name!r} and {other!r} in the gallery are the same name; rename one"
         for name in names
-        if (other := spelled.get(case_folded(name), name)) != name
+        for other in spelled.get(case_folded(name), ())
+        if other != name
     ]
 
 

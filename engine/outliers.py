@@ -35,10 +35,9 @@ def wrong_photos(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.b
     `LEAST_SCATTER`) and its median cosine stays below `UNLIKE` times the embedder's threshold; and where the median of
     all photos' is that of one person but its cosine stays below `STRANGE` times the threshold: several photos of one
     other person raise the deviation so far that none would stand out. Then those that are left are judged by each
-    other, until all of them stay: some stand out only where others are gone that were further off, and who is judged
-    again later, with a photo more, loses nothing for that. With fewer than `FEWEST` photos none is wrong, and where
-    less than half of the photos or fewer than `LEFT` would stay, no more are: the folder then shows several people,
-    which is for a human to sort out.
+    other, until all of them stay, since some stand out only where others are gone that were further off. With fewer
+    than `FEWEST` photos none is wrong, and once less than half of the photos or fewer than `LEFT` would stay, no more
+    are: the folder then shows several people, which is for a human to sort out.
 
     Args:
         vectors: `[n,D]` unit vectors of one person.

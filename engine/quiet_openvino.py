@@ -7,6 +7,7 @@ Its converters of other formats count every import and send that home; they are 
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,9 @@ except ImportError as error:  # installed, but a library that it needs is not
 __all__ = ["core", "ov"]
 
 
-@cache
+_making = threading.Lock()
+
+
 def core() -> Any:
     """The one core of this process, which holds the loaded plugins.
 
@@ -30,4 +33,10 @@ def core() -> Any:
     it goes. Of two that go in the order in which they came, the second puts back the first one's, which is no more:
     the next Ctrl-C is a segmentation fault.
     """
+    with _making:
+        return _made()
+
+
+@cache
+def _made() -> Any:
     return ov.Core()

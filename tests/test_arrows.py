@@ -36,8 +36,10 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def cores(tree: ast.AST) -> Iterator[int]:
     """The lines of all calls of OpenVINO's `Core`."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Core":
-            yield node.lineno
+        if isinstance(node, ast.Call):
+            match node.func:
+                case ast.Attribute(attr="Core") | ast.Name(id="Core"):
+                    yield node.lineno
 
 
 def modules(package: str) -> list[Path]:

@@ -341,6 +341,7 @@ class Wanted:
 
 
 def _server(option: str, url: str, schemes: Sequence[str]) -> Address:
+    """The address that was given with this option."""
     from stream.live.address import Address
 
     try:

@@ -250,7 +250,10 @@ def test_who_gets_no_new_photo_keeps_all_when_others_are_added(run: Runner, tmp_
     assert len(report.gallery.of(report.gallery.people.index("old"))) == 6
     take(run.folder / "old" / "new.png", [((60, 80, 180, 220), shade("ann", 7))])
     report = assemble(look(run.folder, run.detector, run.embedder), run.embedder, base)
-    assert len(report.gallery.of(report.gallery.people.index("old"))) == 6, "of seven that are judged one is wrong"
+    old = report.gallery.persons[report.gallery.people.index("old")]
+    assert len(old.photos) == 6, "of seven that are judged one is wrong"
+    assert "old/new.png" in old.photos
+    assert [s.person for s in report.skipped if "probably somebody else" in s.reason] == ["old"]
 
 
 def test_progress_names_every_file(run: Runner) -> None:

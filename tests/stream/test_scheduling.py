@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from stream.encoding import EncoderSettings, plan_encoder
 from stream.scheduling import as_scheduled
+from tests.stream import media
 from tests.stream.test_encoding import encode, facts
+from tools.cli import run
 
 if not hasattr(os, "sched_getscheduler"):
     pytest.skip("only Linux tells how threads are scheduled", allow_module_level=True)
@@ -33,18 +36,44 @@ def become_real_time() -> None:
         pytest.skip("this user may not have real-time threads")
 
 
-@pytest.mark.parametrize("encoder", ["x264", "x265", "svtav1"])
-def test_no_encoder_makes_real_time_threads(encoder: str) -> None:
+def test_no_encoder_makes_real_time_threads() -> None:
+    become_real_time()  # as SVT-AV1 does where it may
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     before = policies()
-    during: list[set[int]] = []
-    plan = plan_encoder(EncoderSettings(encoder), facts(size=(64, 64)))
-    context = plan.open()
-    during.append(policies())
-    encode(plan)
-    during.append(policies())
-    del context
-    assert during == [before, before]
     assert not before & {os.SCHED_FIFO, os.SCHED_RR}
+    plan = plan_encoder(EncoderSettings("svtav1"), facts(size=(64, 64)))
+    context = plan.open()
+    assert policies() == before
+    del context
+    encode(plan)
+    assert policies() == before
+
+
+def test_labelling_leaves_all_threads_as_they_were(
+    tmp_path: Path, detector_file: Path, embedder_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    become_real_time()
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    clip = media.write(tmp_path / "a.mkv", media.Video(frames=6))
+    seen: list[set[int]] = []
+    networks = ["--detector", str(detector_file), "--embedder", str(embedder_file)]
+    watched = threading.Event()
+
+    def watch() -> None:
+        while not watched.wait(0.002):
+            seen.append(policies())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        words = ["label", str(clip), "-o", str(tmp_path / "b.mkv"), "--encoder", "svtav1", *networks]
+        assert run(words) == 0, capsys.readouterr().err
+    finally:
+        watched.set()
+        watcher.join()
+    after = policies()
+    assert not after & {os.SCHED_FIFO, os.SCHED_RR}
+    assert sum(bool(each & {os.SCHED_FIFO, os.SCHED_RR}) for each in seen) < len(seen) / 2, "but while it opens"
 
 
 def test_what_became_real_time_inside_is_so_no_more_and_threads_that_it_started() -> None:

@@ -1,6 +1,7 @@
 """A few training steps of both kinds of network, whose numbers are printed: run once on TensorFlow and once on JAX.
 
-`KERAS_BACKEND=jax python -m tests.train.backends [CHECKPOINT]`
+`KERAS_BACKEND=jax python -m tests.train.backends [CHECKPOINT]`, which also keeps an embedder there after a step, and
+prints what it answers.
 """
 
 from __future__ import annotations

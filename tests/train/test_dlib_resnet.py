@@ -39,7 +39,9 @@ def test_the_network_sees_its_part_of_the_template() -> None:
     height = round((112 - design.top) * design.side / design.width)
     assert seen[:, :height].all()
     assert not seen[:, height:].any()
-    for rows, columns in ((slice(0, design.top), slice(None)), (slice(None), slice(0, design.left))):
+    everything, right = slice(None), slice(design.left + design.width, None)
+    above, left = slice(0, design.top), slice(0, design.left)
+    for rows, columns in ((above, everything), (everything, left), (everything, right)):
         other = face.copy()
         other[:, rows, columns] = 0
         np.testing.assert_array_equal(stretched(other), seen)
