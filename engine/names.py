@@ -110,8 +110,8 @@ def person_at(people: Sequence[str], name: str) -> int:
     clean = _looked_for(name)
     if clean in people:
         return list(people).index(clean)
-    folded = {other.casefold(): other for other in people}
-    near = [folded[key] for key in difflib.get_close_matches(clean.casefold(), folded, 3)]
+    folded = {case_folded(other): other for other in people}
+    near = [folded[key] for key in difflib.get_close_matches(case_folded(clean), folded, 3)]
     what = f"did you mean {' or '.join(near)}?" if near else f"it holds {_some(people)}"
     raise UsageError(f"{clean!r} is not in the gallery; {what}")
 

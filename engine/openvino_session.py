@@ -18,7 +18,7 @@ from engine.runtime import Buffer, HostBuffer, HostMemory, Precision, TensorSpec
 
 def has_bf16() -> bool:
     """Whether the CPU has bfloat16 arithmetic, which OpenVINO then uses for networks in f32."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINOSession:
@@ -49,7 +49,7 @@ class OpenVINOSession:
         """As the file has it; read when it has to be, which is not where all that is wanted of it is kept."""
         self._closed = False
         self.inputs, self.outputs = self._cache.specs() or self._read_specs()
-        hint = core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
+        hint = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string() if precision == "auto" else precision
         self.precision = "int8" if model.integer else _PRECISIONS.get(hint, hint)
         self.work = Work()
         self.exact_only = model.integer
@@ -89,7 +89,7 @@ class OpenVINOSession:
         """As an earlier process has compiled it; None if there is no such, or it was for another CPU."""
         blob = self._cache.load(shapes)
         try:
-            return blob and core().import_model(blob, "CPU", self._properties)
+            return blob and core.import_model(blob, "CPU", self._properties)
         except RuntimeError:
             return None
 
@@ -99,7 +99,7 @@ class OpenVINOSession:
             network = self._read().clone()
             if named:
                 network.reshape(named)
-            return core().compile_model(network, "CPU", self._properties)
+            return core.compile_model(network, "CPU", self._properties)
         except RuntimeError as error:
             at = f" at { {name: tuple(shape) for name, shape in named.items()} }" if named else ""
             raise InputError(
@@ -108,7 +108,7 @@ class OpenVINOSession:
 
     def _read(self) -> Any:
         if self._network is None:
-            self._network = core().read_model(self.model.path)
+            self._network = core.read_model(self.model.path)
         return self._network
 
     def _read_specs(self) -> tuple[Specs, Specs]:

@@ -7,10 +7,6 @@ Its converters of other formats count every import and send that home; they are 
 
 from __future__ import annotations
 
-import threading
-from functools import cache
-from typing import Any
-
 from engine.errors import MissingError
 from engine.lazy import without
 
@@ -22,21 +18,10 @@ except ImportError as error:  # installed, but a library that it needs is not
 
 __all__ = ["core", "ov"]
 
+core = ov.Core()
+"""The one core of this process, which holds the loaded plugins.
 
-_making = threading.Lock()
-
-
-def core() -> Any:
-    """The one core of this process, which holds the loaded plugins.
-
-    Each core's CPU plugin gives the thread that loads it another stack for signals, and puts back the one before when
-    it goes. Of two that go in the order in which they came, the second puts back the first one's, which is no more:
-    the next Ctrl-C is a segmentation fault.
-    """
-    with _making:
-        return _made()
-
-
-@cache
-def _made() -> Any:
-    return ov.Core()
+Each core's CPU plugin gives the thread that loads it another stack for signals, and puts back the one before when it
+goes. Of two that go in the order in which they came, the second puts back the first one's, which is no more: the next
+Ctrl-C is a segmentation fault.
+"""

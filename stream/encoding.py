@@ -107,6 +107,8 @@ class EncoderPlan:
         stream.time_base = self.time_base
         if self.display_matrix is not None:
             stream.set_display_matrix(self.display_matrix)
+        with as_scheduled():  # or the container would open it, with its header
+            stream.codec_context.open()
         return stream
 
     def for_gpu_frames(self) -> EncoderPlan | None:

@@ -27,7 +27,6 @@ from stream.clock import Clock
 from stream.encoders import KINDS
 from stream.encoding import EncoderPlan
 from stream.probe import fraction, opened, track_of
-from stream.scheduling import as_scheduled
 from stream.segments import Coded, Segment, check_headers
 from stream.sink import SHOWN, StreamPlan, attach_cover, copy_stream, is_cover, plan_streams
 from stream.splices import find_splices
@@ -206,8 +205,7 @@ def _mux(
     end = times.end * plan.time_base if partial else None
     if chapters := chapters_of(container, None if end is None else end + moved, shift + moved):
         target.set_chapters(chapters)
-    with as_scheduled():
-        target.start_encoding()
+    target.start_encoding()
     if (video.codec_context.extradata or b"") != segments[0].extradata:
         raise RuntimeError("the joined file's headers are not those of its segments")
 

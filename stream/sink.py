@@ -20,7 +20,6 @@ from av.stream import AttachmentStream, Disposition, Stream
 from engine.errors import OutputError, UsageError
 from stream.encoding import EncoderPlan
 from stream.probe import Track, fraction, opened, track_of, video_stream
-from stream.scheduling import as_scheduled
 from stream.tags import file_tags, has_alpha, lost_track_keys, track_tags
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -220,8 +219,7 @@ def _check_encoder(encoder: EncoderPlan, format_name: str, output: str | os.Path
     try:
         with av.open(io.BytesIO(), "w", format=format_name) as target:
             encoder.add_stream(target)
-            with as_scheduled():
-                target.start_encoding()
+            target.start_encoding()
     except (av.error.FFmpegError, ValueError) as error:
         raise OutputError(
             f"{os.fspath(output)}: {SHOWN[format_name]} cannot hold {encoder.encoder}'s video; "

@@ -39,7 +39,7 @@ def _read(path: Path) -> Any:
     from engine.quiet_openvino import core
 
     try:
-        return core().read_model(path)
+        return core.read_model(path)
     except RuntimeError as error:
         raise InputError(f"{path}: OpenVINO cannot read this network ({str(error).splitlines()[-1]})") from None
 
@@ -83,7 +83,7 @@ def openvino_runner(path: Path, height: int = HEIGHT, width: int = WIDTH) -> Cal
     from engine.quiet_openvino import core
 
     properties = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core().compile_model(_reshaped(path, height, width), "CPU", properties).create_infer_request()
+    request = core.compile_model(_reshaped(path, height, width), "CPU", properties).create_infer_request()
     request.get_input_tensor().data[...] = np.random.default_rng(0).integers(
         0, 256, request.get_input_tensor().shape, np.uint8
     )

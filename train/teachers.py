@@ -39,9 +39,9 @@ def _in_openvino(path: Path, spec: TeacherSpec, threads: int) -> Network:
     from engine.quiet_openvino import core
 
     try:
-        network = core().read_model(path)
+        network = core.read_model(path)
         network.reshape([BATCH, 3, FACE, FACE])
-        compiled = core().compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads})
     except RuntimeError as error:
         raise InputError(f"{path} cannot be opened as a teacher network: {error}") from error
 

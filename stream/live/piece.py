@@ -26,7 +26,6 @@ from stream.live.outputs import Seen
 from stream.live.timeline import TICK
 from stream.pictures import convert
 from stream.probe import Colour, VideoFacts, for_ffmpeg
-from stream.scheduling import as_scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +127,7 @@ class Piece:
                 packet.stream = self._stream
                 packet.time_base = TICK
                 self.size += packet.size
-                with as_scheduled():  # the first one opens the stream's encoder
-                    self._container.mux_one(packet)
+                self._container.mux_one(packet)
         except (av.error.FFmpegError, OSError) as error:
             raise self._lost(error) from None
 

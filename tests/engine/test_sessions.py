@@ -351,7 +351,7 @@ def test_what_is_named_and_not_here_is_refused(detector_file: Path, monkeypatch:
 def test_bf16_is_taken_or_refused(detector_file: Path) -> None:
     from engine.quiet_openvino import core
 
-    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert open_session(detector_file, "cpu", "openvino", "bf16").precision == "bf16"
     else:
         with pytest.raises(MissingError, match="no bfloat16"):

@@ -51,7 +51,7 @@ def test_both_runtimes_agree_with_keras_at_any_batch_size(tmp_path: Path) -> Non
     network, path = tiny(), tmp_path / "e.onnx"
     export(network, path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for count in (1, 2, 7):
         faces = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         expected = np.asarray(network(faces.astype(np.float32)))

@@ -44,7 +44,7 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
 
     expected = np.asarray(network(faces[32:].astype(np.float32)))
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for answer in (
         session.run(["embeddings"], {"faces": faces[32:]})[0],
         compiled({"faces": faces[32:]})["embeddings"],
