@@ -354,9 +354,21 @@ def open_set(best: NDArray[np.floating], right: NDArray[np.bool_], strangers: ND
 def bootstrap_interval(
     values: NDArray[np.floating] | NDArray[np.bool_], coverage: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values` `[N]` (Efron 1979); the seed makes it repeatable."""
+    """Percentile bootstrap interval of the mean of `values` `[N]` (Efron 1979); the seed makes it repeatable.
+
+    Of shares that are all 0 or all 1 nothing else can be drawn; what N of them still allow is the exact binomial
+    interval's other end (Clopper and Pearson, Biometrika 26, 1934).
+
+    Example:
+        >>> low, high = bootstrap_interval(np.ones(100, np.bool_))
+        >>> round(low, 3), high
+        (0.964, 1.0)
+    """
     rng = np.random.default_rng(seed)
     v = np.asarray(values, np.float64)
+    if v.min() == v.max() and v[0] in (0, 1):
+        possible = ((1 - coverage) / 2) ** (1 / len(v))
+        return (possible, 1.0) if v[0] == 1 else (0.0, 1 - possible)
     means = np.array([v[rng.integers(len(v), size=len(v))].mean() for _ in range(draws)])
     low, high = np.quantile(means, [(1 - coverage) / 2, (1 + coverage) / 2])
     return float(low), float(high)

@@ -44,7 +44,11 @@ PRECISION = 0.95
     help="Part of the steps after which pictures are changed but little; 0: all, to go on from --warm-start.  "
     "[default: the architecture's recipe]",
 )
-@click.option("--warm-start", type=click.Path(path_type=Path), help="A detector.keras of --arch to begin with.")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    help="A detector.keras of --arch to begin with; for yunet also the libfacedetection.so of the package yuface.",
+)
 @mix_option
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")

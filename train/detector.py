@@ -19,6 +19,7 @@ from engine.errors import InputError
 from engine.metrics import FaceTruth, PrecisionRecall, average_precision
 from engine.types import Detections
 from train.ahead import ahead
+from train.architectures import YUNET
 from train.checkpoint import Kept
 from train.compiled_step import CompiledStep, compiled_answers
 from train.data.boxes import (
@@ -32,6 +33,7 @@ from train.data.boxes import (
 from train.data.dense_teacher import DenseTeacher
 from train.data.detection_augment import AugmentSettings, Pool, assemble, make_sample
 from train.data.face_teachers import FaceTeacher
+from train.data.libfacedetection import read_libfacedetection
 from train.data.portraits import load_portraits
 from train.data.pseudo_labels import (
     CENTERFACE_VIEWS,
@@ -46,7 +48,8 @@ from train.loop import Logged, Say, go_on, prepare_folder, run_steps, write_reci
 from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
 from train.mixing import mixed
 from train.models.detector import STRIDES, build_detector
-from train.models.layers import arithmetic
+from train.models.layers import arithmetic, measure_statistics
+from train.models.yunet import load_yunet, source_shapes
 from train.saved_network import saved_network
 
 
@@ -300,15 +303,26 @@ class Trainer(Kept):
             model.set_weights(weights)
 
     def weights_of(self, path: Path) -> list[NDArray[Any]]:
-        """Of a `detector.keras` of the same architecture, to begin with or to mix with.
+        """Of a `detector.keras` of the same architecture, to begin with or to mix with; of libfacedetection's library
+        for one of YuNet's form.
 
         Raises:
             InputError: it is missing, damaged, or of another architecture.
         """
+        if published(path):
+            return self._published(path)
         with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             weights: list[NDArray[Any]] = earlier.get_weights()
             if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
                 raise ValueError("its layers have other sizes")
+        return weights
+
+    def _published(self, path: Path) -> list[NDArray[Any]]:
+        if self.recipe.arch != YUNET:
+            raise InputError(f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}")
+        network = build_detector(YUNET)
+        load_yunet(network, read_libfacedetection(path, source_shapes()))
+        weights: list[NDArray[Any]] = network.get_weights()
         return weights
 
     @property
@@ -323,6 +337,24 @@ class Trainer(Kept):
             "average": self.average.variables,
             "optimizer": self.optimizer.variables,
         }
+
+
+def published(path: Path) -> bool:
+    """Whether weights to begin with are others' (`train.data.libfacedetection`)."""
+    return ".so" in path.suffixes
+
+
+STATISTICS = 24
+"""Batches of canvases that the averages of normalisations are measured on."""
+
+
+def with_statistics(weights: Sequence[NDArray[Any]], recipe: Recipe, canvases: Canvases) -> list[NDArray[Any]]:
+    """Weights that compute the same, with the averages that the first canvases have in the normalisations."""
+    network = build_detector(recipe.arch)
+    network.set_weights(weights)
+    measure_statistics(network, (canvases(step)["images"] for step in range(STATISTICS)))
+    measured: list[NDArray[Any]] = network.get_weights()
+    return measured
 
 
 def dev_curves(
@@ -362,7 +394,8 @@ def train_detector(
         recipe: how.
         folder: for checkpoints and log.
         resume: go on from the checkpoint in `folder`.
-        warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights.
+        warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights; for YuNet's
+            form also libfacedetection's library.
         share: what is left of the averaged weights in the end, the rest being those of `warm_start` (`mixed`).
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         workers: processes that make batches beside this one; 0: this one makes them.
@@ -381,11 +414,14 @@ def train_detector(
     # What cannot be mixed should be known before hours are spent.
     needed = share < 1 or not resume
     earlier = trainer.weights_of(warm_start) if warm_start is not None and needed else None
+    canvases = Canvases(data.pool(recipe), recipe, teacher)
+    if warm_start is not None and earlier is not None and published(warm_start):
+        earlier = with_statistics(earlier, recipe, replace(canvases, teacher=None))
     if earlier is not None and not resume:
         trainer.begin_with(earlier)
     write_recipe(folder, asdict(recipe), resume=resume, say=say)
 
-    batches = ahead(Canvases(data.pool(recipe), recipe, teacher), trainer.step, recipe.steps, workers)
+    batches = ahead(canvases, trainer.step, recipe.steps, workers)
 
     def rest(due: Logged) -> dict[str, Any]:
         line: dict[str, Any] = {"rate": round(recipe.rate(trainer.step), 6), "seconds": round(due.seconds, 1)}

@@ -20,9 +20,7 @@ from engine.openvino_session import OpenVINOSession, has_bf16
 from train.data.boxes import Picture
 from train.onnx_file import write_onnx
 
-HEAD_CHANNELS = (1, 4, 10)
-"""Of the last convolutions (score, box, points): their few numbers stay in f32."""
-KINDS = ("Conv", "Relu")
+KINDS = ("Conv", "MaxPool", "Relu")
 """What is computed in integers; a ReLU, so that no range is spent on what it cuts off."""
 CALIBRATION = 60
 """Pictures that the ranges of the activations are taken from."""
@@ -58,6 +56,7 @@ def quantize_detector(
         OutputError: `target` cannot be written.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     file = ModelFile.read(source, "detector")
     if any(node.op_type == "QuantizeLinear" for node in onnx.load(source).graph.node):
@@ -81,12 +80,13 @@ def quantize_detector(
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             return next(self._left, None)
 
-    model = onnx.load(str(source))
     with tempfile.TemporaryDirectory(prefix="iznet-int8-") as folder:
-        made = Path(folder) / "int8.onnx"
+        ready, made = Path(folder) / "ready.onnx", Path(folder) / "int8.onnx"
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # the quantiser reports every step on the root logger
         try:
+            quant_pre_process(source, ready, skip_symbolic_shape=True)  # folds normalisations into convolutions
+            model = onnx.load(ready)
             quantize_static(
                 model,
                 str(made),
@@ -106,13 +106,15 @@ def quantize_detector(
 
 
 def _last_convolutions(model: Any) -> list[str]:
-    """Names of the convolutions that give a cell's score, box and points."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Conv" and shapes.get(node.input[1], (0,))[0] in HEAD_CHANNELS
-    ]
+    """Names of the convolutions behind the last ReLUs: what they answer, scores, boxes and points, stays in f32."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    ahead, found = [output.name for output in model.graph.output], set()
+    while ahead:
+        node = made_by.pop(ahead.pop(), None)
+        if node is not None and node.op_type != "Relu":
+            ahead += node.input
+            found |= {node.name} if node.op_type == "Conv" else set()
+    return sorted(found)
 
 
 class SimulatedBfloat16(OpenVINOSession):

@@ -6,15 +6,23 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from engine.embedder import Embedder
-from train.data.faces import read_pairs
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cohort import cohort_for
+from engine.embedder import Embedder, unit
+from engine.errors import InputError
+from train.data.faces import Split, read_pairs
 from train.embedder_data import DEV, GROUP, check_measurable, prepare
-from train.embedder_eval import Embed, Figure, all_figures
+from train.embedder_eval import Embed, Figure, all_figures, all_group_figures
 from train.experiments_networks import finished_networks
+from train.members import Faces, train_members
 from train.teachers import Teachers
 
 Rows = dict[str, list[Figure]]
 """By the network's name."""
+MIRRORED = "{}, mirrored too"
+MEMBERS = "{}, after `train members`"
 
 
 def evaluate(
@@ -39,11 +47,11 @@ def evaluate(
     split, lfw = prepare(data), read_pairs(data / "lfw.zip")
     check_measurable(split.dev, f"{data}: {DEV}")
     check_measurable(split.group_test, f"{data}: {GROUP.format('test')}")
+    student = Embedder.open(network)
+    ways: dict[str, Embed] = {student.name: student.embed, MIRRORED.format(student.name): mirrored(student)}
 
     def contenders() -> Iterator[tuple[str, Embed]]:
-        student = Embedder.open(network)
-        yield student.name, student.embed
-        yield f"{student.name}, mirrored too", partial(student.embed, mirrored=True)
+        yield from ways.items()
         if teachers is not None:
             yield "both teachers", Teachers(teachers)
         if experiments is not None:
@@ -51,22 +59,55 @@ def evaluate(
 
     rows: Rows = {}
     for name, embed in contenders():
-        rows[name] = all_figures(embed, split.dev, split.group_test, lfw)
+        rows[name] = all_figures(embed, split, lfw)
         say(f"{name}: measured")
+    try:
+        matrix = members_layer(student, split)
+    except InputError as error:
+        say(f"not measured after train members: {error}")
+        return rows
+    for name, embed in ways.items():
+        rows[MEMBERS.format(name)] = all_group_figures(after(embed, matrix), split)
+        say(f"{MEMBERS.format(name)}: measured")
     return rows
 
 
+def mirrored(embedder: Embedder) -> Embed:
+    """How photos are looked at."""
+    return partial(embedder.embed, mirrored=True)
+
+
+def after(embed: Embed, matrix: NDArray[np.float32]) -> Embed:
+    """What `embed` answers once the layer `[D,D]` is behind it."""
+    return lambda faces: unit(embed(faces) @ matrix)
+
+
+def members_layer(embedder: Embedder, split: Split) -> NDArray[np.float32]:
+    """What `iznet train members` learns of the group's train photos, `[D,D]`.
+
+    Raises:
+        InputError: too few photos, or the embedder has no cohort.
+    """
+    cohort, why = cohort_for(embedder.name, embedder.sha256)
+    if cohort is None:
+        raise InputError(why)
+    learn = split.learn
+    named = [s != "celeb" and p != "" for s, p in zip(learn.sets, learn.people, strict=True)]
+    photos = learn.select(np.array(named, np.bool_))
+    return train_members(Faces(photos.centre(), photos.people, photos.files), embedder, cohort).matrix
+
+
 def table(rows: Rows) -> str:
-    """Markdown: a line for each network, a column for each figure, 95 % bootstrap intervals in brackets."""
-    figures = next(iter(rows.values()))
+    """Markdown: a line for each network, a column for each figure, 95 % intervals in brackets."""
+    columns = {f.name: f.count for figures in rows.values() for f in figures}
     lines = [
-        "| % | " + " | ".join(f.name for f in figures) + " |",
-        "|---" + "|---:" * len(figures) + "|",
-        "| *measured on* | " + " | ".join(str(f.count) for f in figures) + " |",
+        "| % | " + " | ".join(columns) + " |",
+        "|---" + "|---:" * len(columns) + "|",
+        "| *measured on* | " + " | ".join(map(str, columns.values())) + " |",
     ]
     for name, measured in rows.items():
-        cells = [f"{100 * f.value:.2f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in measured]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        cells = {f.name: f"{100 * f.value:.2f} [{100 * f.low:.1f}, {100 * f.high:.1f}]" for f in measured}
+        lines.append(f"| {name} | " + " | ".join(cells.get(column, "–") for column in columns) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -75,8 +116,10 @@ def page(rows: Rows) -> str:
     return f"""# The embedder
 
 {table(rows)}
-In brackets 95 % bootstrap intervals. *Mirrored too* is how photos are looked at, those of a gallery and those to be
-labelled: each face a second time, mirrored. What a column means stands in the
+In brackets 95 % bootstrap intervals, thresholds chosen anew in every draw; where all photos are paired with each other,
+photos are drawn, since such pairs are not independent. *Mirrored too* is how photos are looked at, those of a gallery
+and those to be labelled: each face a second time, mirrored. *After `train members`* has learned from other photos of
+that group; settings, the embedder's own too, were chosen on its dev photos. What a column means stands in the
 [model card](../engine/models/embedder.card.md). The networks of the [six experiments](experiments.md) saw few faces for
 a short time; their figures say how far that gets. Made by `iznet train eval-embedder --data FOLDER --teachers FOLDER
 --experiments FOLDER --write benchmarks`, which leaves the raw figures in `embedder.json`.

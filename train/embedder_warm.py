@@ -12,12 +12,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from train.embedder import embed
 from train.mixing import mixed
-from train.models.layers import HEAD
+from train.models.layers import HEAD, measure_statistics
 from train.saved_network import saved_network
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def warm_start(
         InputError: the two networks have not the same layers.
     """
     load(network)
-    measure_statistics(network, faces[:STATISTICS])
+    measure_statistics(network, (faces[i : i + 32] for i in range(0, len(faces[:STATISTICS]), 32)))
     fit_head(network, faces, targets)
 
 
@@ -105,31 +104,6 @@ def mix(
             if layer.weights and layer.name != HEAD:
                 layer.set_weights(mixed(layer.get_weights(), before.get_layer(layer.name).get_weights(), share))
     fit_head(network, faces, targets)
-
-
-def measure_statistics(network: keras.Model, faces: NDArray[np.uint8], batch: int = 32) -> None:
-    """Give every batch normalisation the moments of its inputs for `faces` as averages, in place.
-
-    Scale and centre change with them, so the network computes the same as before.
-    """
-    norms = [layer for layer in network.layers if layer.name.endswith("_norm")]
-    inputs = keras.Model(network.input, [layer.input for layer in norms])
-    sums = [np.zeros((2, layer.gamma.shape[0])) for layer in norms]
-    counts = [0] * len(norms)
-    for start in range(0, len(faces), batch):
-        values = inputs(ops.convert_to_tensor(faces[start : start + batch], "float32"), training=False)
-        for i, value in enumerate(values):
-            rows = np.asarray(value, np.float64).reshape(-1, value.shape[-1])
-            sums[i] += np.stack([rows.sum(0), (rows * rows).sum(0)])
-            counts[i] += len(rows)
-    for layer, total, count in zip(norms, sums, counts, strict=True):
-        mean = total[0] / count
-        variance = np.maximum(total[1] / count - mean * mean, 1e-8)
-        gain, centre, old_mean, old_variance = (np.asarray(w, np.float64) for w in layer.get_weights())
-        slope = gain / np.sqrt(old_variance + layer.epsilon)
-        layer.set_weights(
-            [slope * np.sqrt(variance + layer.epsilon), centre + slope * (mean - old_mean), mean, variance]
-        )
 
 
 def fit_head(

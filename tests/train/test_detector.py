@@ -75,7 +75,7 @@ def test_heads_have_the_shapes_of_the_convention() -> None:
         assert (values[..., 1:5] >= 0).all()
 
 
-@pytest.mark.parametrize("arch", ["small", "nano"])
+@pytest.mark.parametrize("arch", ["small", "nano", "yunet"])
 def test_the_production_networks_stay_within_their_budget(arch: str) -> None:
     assert networks.multiply_adds(networks.build_detector(arch), 384, 640) <= 0.5e9
 

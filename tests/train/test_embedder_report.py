@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow")
 
+from engine.errors import InputError
 from tests.train.test_faces import archive
 from tools.train_embedder import eval_embedder
 from train import embedder_report
@@ -38,9 +39,10 @@ def data(tmp_path: Path) -> Path:
             members[f"d{person}_{shot}.jpg"] = crop(person, shot, 128)
             rows.append(f"d{person}_{shot}.jpg,celeb,d{person},")
     for person in range(10, 12):
-        for shot in range(13):
+        for shot in range(20):
             members[f"g{person}_{shot}.jpg"] = crop(person, shot, 128)
-            rows.append(f"g{person}_{shot}.jpg,group4,g{person},{'test' if shot else 'train'}")
+            split = "train" if shot < 7 else "dev" if shot == 7 else "test"
+            rows.append(f"g{person}_{shot}.jpg,group4,g{person},{split}")
     archive(folder / "faces.zip", "people.csv", "\n".join(rows), members)
     names = "\n".join(["person,file,split", *(f"d{p},d{p}_0.jpg,train" for p in range(4))])
     (folder / "people12.csv").write_text(names, "utf-8")
@@ -79,7 +81,8 @@ def test_others_are_measured_by_the_same_figures_and_stand_on_the_page(
     result = CliRunner().invoke(eval_embedder, options, catch_exceptions=False)
     record = json.loads(result.stdout)
     assert asked == [tmp_path / "run"]
-    assert list(record) == ["iznet-embedder", "iznet-embedder, mirrored too", "NN1, triplet", "NN1, binary"]
+    ours = ["iznet-embedder", "iznet-embedder, mirrored too"]
+    assert list(record) == [*ours, "NN1, triplet", "NN1, binary", *(f"{name}, after `train members`" for name in ours)]
     values = {name: {f["name"]: f["value"] for f in figures} for name, figures in record.items()}
     assert set(values["NN1, triplet"].values()) == {1.0}
     assert values["NN1, binary"]["LFW: accuracy (10-fold)"] < 0.8
@@ -87,18 +90,31 @@ def test_others_are_measured_by_the_same_figures_and_stand_on_the_page(
     counts = {f["name"]: f["count"] for f in record["NN1, triplet"]}
     assert counts["LFW: accuracy (10-fold)"] == 40
     assert counts["dev people: TAR at FAR 1e-3"] == 4 * 6
-    assert counts["group: TAR at FAR 1e-2"] == 24
+    assert counts["group, test: TAR at FAR 1e-2"] == 2 * 66
     assert json.loads((tmp_path / "out" / "embedder.json").read_text("utf-8")) == record
     written = (tmp_path / "out" / "embedder.md").read_text("utf-8")
     row = next(line for line in written.splitlines() if line.startswith("| NN1, triplet"))
-    assert row.count("100.00 [100.0, 100.0]") == 7
+    assert row.count("100.00 [") == 9
+    assert "100.00 [91.2, 100.0]" in row, "what 40 pairs of 40 still allow"
+    learned = next(line for line in written.splitlines() if line.startswith(f"| {ours[0]}, after"))
+    assert learned.count("| – ") == 5
+    assert [f["name"].partition(":")[0] for f in record[f"{ours[0]}, after `train members`"]] == [
+        *["group, test"] * 2,
+        *["group, dev and test"] * 2,
+    ]
 
 
 def test_the_table_has_a_line_a_network_and_a_column_a_figure(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+
+    def too_few(*_: object) -> NDArray[np.float32]:
+        raise InputError("too few photos")
+
+    monkeypatch.setattr(embedder_report, "members_layer", too_few)
     rows = evaluate(None, data, say=said.append)
-    assert said == ["iznet-embedder: measured", "iznet-embedder, mirrored too: measured"]
+    assert said[:2] == ["iznet-embedder: measured", "iznet-embedder, mirrored too: measured"]
+    assert said[2:] == ["not measured after train members: too few photos"]
     lines = table(rows).splitlines()
     assert len(lines) == 5
-    assert {line.count("|") for line in lines} == {9}
+    assert {line.count("|") for line in lines} == {11}
     assert table(rows) in page(rows)

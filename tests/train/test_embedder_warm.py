@@ -19,8 +19,9 @@ from train.data.dlib_network import Convolution, DlibNetwork  # noqa: E402
 from train.data.views import Views  # noqa: E402
 from train.embedder import Recipe, Trainer  # noqa: E402
 from train.embedder_recipe import train_and_export  # noqa: E402
-from train.embedder_warm import fit_head, go_on, measure_statistics, mix, warm_start  # noqa: E402
+from train.embedder_warm import fit_head, go_on, mix, warm_start  # noqa: E402
 from train.models.dlib_resnet import MEAN, DlibDesign, load_dlib_weights  # noqa: E402
+from train.models.layers import measure_statistics  # noqa: E402
 
 DESIGN = DlibDesign(channels=(4, 6), blocks=(1, 1), dimension=5, side=40)
 FACES = np.random.default_rng(0).integers(0, 256, (12, 112, 112, 3), dtype=np.uint8)
@@ -61,7 +62,7 @@ def test_measuring_the_statistics_changes_no_answer() -> None:
     network = DESIGN.build()
     load_dlib_weights(network, source())
     before = embed(network)
-    measure_statistics(network, FACES, batch=5)
+    measure_statistics(network, [FACES[:5], FACES[5:]])
     np.testing.assert_allclose(embed(network), before, atol=1e-4)
     # And they are right: normalising by the moments of these very faces is the same as by the averages.
     np.testing.assert_allclose(embed(network, training=True), before, atol=1e-3)

@@ -19,7 +19,7 @@ tf = pytest.importorskip("tensorflow")
 from engine.detector import Detector  # noqa: E402
 from engine.errors import InputError, UsageError  # noqa: E402
 from engine.metrics import box_iou  # noqa: E402
-from train.architectures import DETECTORS, MULTI_SCALE, ONE_GRID  # noqa: E402
+from train.architectures import DETECTORS, MULTI_SCALE, ONE_GRID, YUNET  # noqa: E402
 from train.data.boxes import LoadReport, Picture, unknown_landmarks  # noqa: E402
 from train.data.detection_augment import AugmentSettings, Pool, Sample  # noqa: E402
 from train.data.grid import FACES, decode_grid, encode_grid  # noqa: E402
@@ -80,7 +80,7 @@ def quiet(_: str) -> None:
 
 
 def test_names_of_the_command_line_are_those_of_the_networks() -> None:
-    assert set(MULTI_SCALE) == set(production.ARCHITECTURES)
+    assert set(MULTI_SCALE) == {*production.ARCHITECTURES, YUNET}
     assert set(ONE_GRID) == set(BACKBONES)
 
 

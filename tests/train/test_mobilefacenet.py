@@ -18,8 +18,8 @@ from engine.errors import InputError  # noqa: E402
 from train.embedder import embed  # noqa: E402
 from train.embedder_memory import MEAN_OFF, WEIGHT, Memory, both_halves, first_answers  # noqa: E402
 from train.embedder_recipe import recipe_for  # noqa: E402
-from train.embedder_warm import measure_statistics, take_body  # noqa: E402
-from train.models.layers import HEAD  # noqa: E402
+from train.embedder_warm import take_body  # noqa: E402
+from train.models.layers import HEAD, measure_statistics  # noqa: E402
 from train.models.mobilefacenet import (  # noqa: E402
     BODY,
     LOGITS,
@@ -123,7 +123,7 @@ def test_loaded_weights_give_the_answers_of_the_network_they_come_from() -> None
     network, expected = loaded(), reference(FACES)
     assert np.abs(expected @ expected.T - np.eye(len(FACES))).max() > 0.01, "the made-up network tells faces apart"
     np.testing.assert_allclose(embed(network, FACES), expected, atol=2e-5)
-    measure_statistics(network, FACES)
+    measure_statistics(network, [FACES])
     np.testing.assert_allclose(embed(network, FACES), expected, atol=2e-4)
     np.testing.assert_allclose(first_answers(SOURCE)(FACES), expected, atol=2e-5)
 

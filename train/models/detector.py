@@ -7,6 +7,7 @@ levels. The level of stride 64 sees the whole picture, for faces that fill it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ import keras
 from keras import layers, ops
 
 from engine.errors import UsageError
+from train.architectures import YUNET
 from train.models.layers import EXACT, FusedBatchNormalization
+from train.models.yunet import build_yunet
 
 STRIDES = (8, 16, 32, 64)
 PRIOR_SCORE = 0.01
@@ -61,8 +64,10 @@ def build_detector(arch: str = "small") -> keras.Model:
     Raises:
         UsageError: no such architecture.
     """
+    if arch == YUNET:
+        return build_yunet(STRIDES, f"iznet-detector-{arch}")
     if arch not in ARCHITECTURES:
-        raise UsageError(f"--arch {arch}: no such detector; one of {', '.join(ARCHITECTURES)}")
+        raise UsageError(f"--arch {arch}: no such detector; one of {', '.join((*ARCHITECTURES, YUNET))}")
     width = ARCHITECTURES[arch]
     images = keras.Input((None, None, 3), name="images")
     x = layers.Rescaling(1 / 64, offset=-2.0, dtype=EXACT, name="normalise")(images)
@@ -107,17 +112,15 @@ def with_probabilities(model: keras.Model) -> keras.Model:
 def multiply_adds(model: keras.Model, height: int = 384, width: int = 640) -> int:
     """Multiply–adds of all convolutions for one picture of the given size."""
     total = 0
-    size: dict[str, int] = {}
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
-            kernel = layer.kernel.shape
-            scale = _stride_of(layer.name, size)
-            total += (height // scale) * (width // scale) * int(kernel[0] * kernel[1] * kernel[2] * kernel[3])
+        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            scale = _stride_of(layer.name)
+            total += (height // scale) * (width // scale) * math.prod(layer.kernel.shape)
     return total
 
 
-def _stride_of(name: str, known: dict[str, int]) -> int:
+def _stride_of(name: str) -> int:
     """Output stride of a layer, from its name."""
     if name.startswith("stem"):
-        return 1 << int(name[4])
+        return 1 << int(name[4]) if name[4].isdigit() else 2
     return int(name[1 : name.index("_")])

@@ -107,3 +107,43 @@ def measure_averages(model: keras.Model, batches: Iterable[np.ndarray[Any, Any]]
     finally:
         for layer, momentum in zip(normal, momenta, strict=True):
             layer.momentum = momentum
+
+
+def measure_statistics(model: keras.Model, batches: Iterable[np.ndarray[Any, Any]]) -> None:
+    """Give every `FusedBatchNormalization` the moments of its inputs for `batches` as averages, in place.
+
+    Scale and centre change with them, so the network computes the same as before: whoever begins with weights that have
+    their normalisations folded in can go on from them.
+
+    Args:
+        model: any network.
+        batches: its inputs, `[N,H,W,3]` each.
+
+    Example:
+        >>> images = keras.Input((None, None, 1))
+        >>> model = keras.Model(images, FusedBatchNormalization(epsilon=0.0)(images))
+        >>> pictures = np.array([0.0, 4.0]).reshape(1, 1, 2, 1)
+        >>> measure_statistics(model, [pictures])
+        >>> model.layers[-1].moving_mean.numpy().tolist(), model.layers[-1].moving_variance.numpy().tolist()
+        ([2.0], [4.0])
+        >>> model(pictures).numpy().ravel().tolist()
+        [0.0, 4.0]
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, FusedBatchNormalization)]
+    inputs = keras.Model(model.input, [layer.input for layer in norms])
+    sums = [np.zeros((2, layer.gamma.shape[0])) for layer in norms]
+    counts = [0] * len(norms)
+    for images in batches:
+        values = inputs(keras.ops.convert_to_tensor(images, "float32"), training=False)
+        for i, value in enumerate(values if isinstance(values, list) else [values]):
+            rows = np.asarray(value, np.float64).reshape(-1, value.shape[-1])
+            sums[i] += np.stack([rows.sum(0), (rows * rows).sum(0)])
+            counts[i] += len(rows)
+    for layer, total, count in zip(norms, sums, counts, strict=True):
+        mean = total[0] / count
+        variance = np.maximum(total[1] / count - mean * mean, 1e-8)
+        gain, centre, old_mean, old_variance = (np.asarray(w, np.float64) for w in layer.get_weights())
+        slope = gain / np.sqrt(old_variance + layer.epsilon)
+        layer.set_weights(
+            [slope * np.sqrt(variance + layer.epsilon), centre + slope * (mean - old_mean), mean, variance]
+        )
