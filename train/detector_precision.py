@@ -106,7 +106,10 @@ def quantize_detector(
 
 
 def _last_convolutions(model: Any) -> list[str]:
-    """Names of the convolutions behind the last ReLUs: what they answer, scores, boxes and points, stays in f32."""
+    """Names of the convolutions behind the last ReLUs, if there are any: what they answer, scores, boxes and points,
+    stays in f32."""
+    if not any(node.op_type == "Relu" for node in model.graph.node):
+        return []
     made_by = {name: node for node in model.graph.node for name in node.output}
     ahead, found = [output.name for output in model.graph.output], set()
     while ahead:
