@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.errors import UsageError
+from engine.errors import InputError, UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
 from tools.train_one_grid import train_one_grid
@@ -50,6 +50,11 @@ PRECISION = 0.95
     help="A detector.keras of --arch to begin with; for yunet also the libfacedetection.so of the package yuface.",
 )
 @mix_option
+@click.option(
+    "--remember",
+    type=click.Path(path_type=Path),
+    help="A network like --warm-start, whose answers are kept to on all that it is not told better.",
+)
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--show-batch", type=click.Path(path_type=Path), help="Only draw training canvases there (PNG), and end.")
@@ -70,6 +75,7 @@ def detector(
     gentle_from: float | None,
     warm_start: Path | None,
     mixed: float,
+    remember: Path | None,
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -92,6 +98,8 @@ def detector(
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         if warm_start is not None:
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
+        if remember is not None:
+            raise UsageError(f"--remember: not for --arch {arch}, which learns from nothing")
         if bfloat16:
             raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
         if gentle_from is not None:
@@ -112,6 +120,8 @@ def detector(
 
     if show_batch is None:
         check_begin(out, resume=resume, warm_start=warm_start, export_to=export_to)
+        if remember is not None and not remember.is_file():
+            raise InputError(f"--remember {remember}: no such file")
     use_threads(threads)
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -138,6 +148,7 @@ def detector(
         resume=resume,
         warm_start=warm_start,
         share=mixed,
+        remember=remember,
         teacher=teacher,
         workers=workers,
         say=click.echo,

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from engine.errors import InputError
@@ -30,7 +31,7 @@ from train.data.boxes import (
     load_pictures,
     split_dev,
 )
-from train.data.dense_teacher import DenseTeacher
+from train.data.dense_teacher import DenseTeacher, known_cells
 from train.data.detection_augment import AugmentSettings, Pool, assemble, make_sample
 from train.data.face_teachers import FaceTeacher
 from train.data.libfacedetection import read_libfacedetection
@@ -45,7 +46,7 @@ from train.data.pseudo_labels import (
 )
 from train.detections import find_faces
 from train.loop import Logged, Say, go_on, prepare_folder, run_steps, write_recipe
-from train.losses.detection import LossWeights, detection_loss, flatten_heads, teacher_loss
+from train.losses.detection import LossWeights, detection_loss, flatten_heads, memory_loss, teacher_loss
 from train.mixing import mixed
 from train.models.detector import STRIDES, build_detector
 from train.models.layers import arithmetic, measure_statistics
@@ -245,6 +246,7 @@ class Canvases:
         samples = [make_sample(self.pool, side, phase.augment, rng) for _ in range(count)]
         centres, strides = cell_centres(side, side, STRIDES)
         batch = {**vars_of(assemble(samples, STRIDES)), "centres": centres, "strides": strides}
+        batch["known"] = known_cells(samples, STRIDES)
         if self.teacher is not None and recipe.weights.teacher:
             batch["opinions"] = vars_of(self.teacher.opinions(samples, STRIDES))
         return batch
@@ -262,6 +264,7 @@ class Trainer(Kept):
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
+        self._before: keras.Model | None = None
         with arithmetic(recipe.bfloat16):
             self.model = build_detector(recipe.arch)
         self.average = build_detector(recipe.arch)
@@ -278,10 +281,21 @@ class Trainer(Kept):
         flat = flatten_heads(heads, STRIDES)
         loss, parts = detection_loss(flat, batch, batch["centres"], batch["strides"], self.recipe.weights)
         if "opinions" in batch:
-            taught = teacher_loss(flat, batch["opinions"], batch["centres"], batch["strides"])
+            taught = teacher_loss(flat, batch["opinions"], batch["known"], batch["centres"], batch["strides"])
             loss += self.recipe.weights.teacher * (taught["taught_score"] + taught["taught_box"])
             parts |= taught
+        if self._before is not None:
+            before = flatten_heads(self._before(ops.cast(batch["images"], "float32"), training=False), STRIDES)
+            kept = memory_loss(flat, ops.stop_gradient(before), batch["known"], batch["centres"], batch["strides"])
+            loss += self.recipe.weights.memory * sum(kept.values())
+            parts |= kept
         return loss, parts
+
+    def remember(self, weights: Sequence[NDArray[Any]]) -> None:
+        """Have training keep to what a network with these weights (`weights_of`) says; before the first step."""
+        self._before = build_detector(self.recipe.arch)
+        self._before.set_weights(weights)
+        self._before.trainable = False
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
         """Learn from the batch that belongs to the step number (`Canvases`)."""
@@ -381,6 +395,7 @@ def train_detector(
     resume: bool = False,
     warm_start: Path | None = None,
     share: float = 1.0,
+    remember: Path | None = None,
     teacher: DenseTeacher | None = None,
     workers: int = 0,
     save_every: float = 180.0,
@@ -397,6 +412,7 @@ def train_detector(
         warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights; for YuNet's
             form also libfacedetection's library.
         share: what is left of the averaged weights in the end, the rest being those of `warm_start` (`mixed`).
+        remember: a network that could be begun with too, whose answers are not to be forgotten (`memory_loss`).
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         workers: processes that make batches beside this one; 0: this one makes them.
         save_every: seconds.
@@ -404,8 +420,8 @@ def train_detector(
         say: where progress goes, a line at a time.
 
     Raises:
-        InputError: `resume` without a checkpoint, or with one of another architecture; `warm_start` is missing,
-            damaged, or of another architecture.
+        InputError: `resume` without a checkpoint, or with one of another architecture; `warm_start` or `remember` is
+            missing, damaged, or of another architecture.
         OutputError: a checkpoint cannot be written; the last good one is intact.
     """
     prepare_folder(folder, resume=resume)
@@ -419,6 +435,8 @@ def train_detector(
         earlier = with_statistics(earlier, recipe, replace(canvases, teacher=None))
     if earlier is not None and not resume:
         trainer.begin_with(earlier)
+    if remember is not None:
+        trainer.remember(trainer.weights_of(remember))
     write_recipe(folder, asdict(recipe), resume=resume, say=say)
 
     batches = ahead(canvases, trainer.step, recipe.steps, workers)

@@ -59,7 +59,7 @@ def detector() -> list[dict[str, float]]:
     def loss(heads: object, batch: dict[str, object]) -> object:
         flat = flatten_heads(heads, networks.STRIDES)  # type: ignore[arg-type]
         total, parts = detection_loss(flat, batch, centres, strides, LossWeights())
-        taught = teacher_loss(flat, batch["opinions"], centres, strides)  # type: ignore[arg-type]
+        taught = teacher_loss(flat, batch["opinions"], 0 * flat[..., 0], centres, strides)  # type: ignore[arg-type]
         return total + taught["taught_score"] + taught["taught_box"], parts | taught
 
     step = CompiledStep(model, optimizer(model), loss, average)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def detector() -> list[dict[str, float]]:
             samples.append(Sample(rgb, boxes, np.array([False, False, True]), points))
         scores = rng.uniform(0, 1, (2, len(centres))).astype(np.float32)
         boxes = np.concatenate([centres - 9, centres + 9], 1).astype(np.float32)
-        opinions = Opinions(scores, np.stack([boxes] * 2), np.ones(len(centres), np.float32), np.zeros_like(scores))
+        opinions = Opinions(scores, np.stack([boxes] * 2), np.ones(len(centres), np.float32))
         batch = {**vars_of(assemble(samples, networks.STRIDES)), "opinions": vars_of(opinions)}
         said.append(step(batch, 1e-3, 0.5))
     picture = rng.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8)

@@ -155,7 +155,7 @@ class Stubborn:
         cells = sum((side // s) ** 2 for s in strides)
         boxes = np.tile(np.array([8, 8, 40, 40], np.float32), (len(samples), cells, 1))
         scores = np.full((len(samples), cells), self.score, np.float32)
-        return Opinions(scores, boxes, np.ones(cells, np.float32), np.zeros_like(scores))
+        return Opinions(scores, boxes, np.ones(cells, np.float32))
 
 
 def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
@@ -172,6 +172,25 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     deaf = replace(RECIPE, weights=LossWeights())
     assert "taught_score" not in Trainer(deaf).train_step(Canvases(pool, deaf, cast("DenseTeacher", teacher))(0))
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
+
+
+def test_a_network_learns_without_forgetting_what_another_one_says(tmp_path: Path) -> None:
+    fast = replace(RECIPE, learning_rate=0.05, average=0.0, weights=LossWeights(memory=300.0))
+    start = networks.build_detector("tiny")
+    for stride in networks.STRIDES:
+        start.get_layer(f"s{stride}_score").bias.assign([4.0])  # it takes everything for a face
+    start.save(begun := tmp_path / "begun.keras")
+    picture = face_picture(3).rgb[None, :64, :64].astype(np.float32)
+    scores = {}
+    for remember in (None, begun):
+        folder = tmp_path / ("kept" if remember else "free")
+        trained = train_detector(some_data(), fast, folder, warm_start=begun, remember=remember, say=quiet).average
+        scores[remember] = float(np.mean(trained(picture)["head8"][..., 0]))
+    assert scores[None] < scores[begun] - 0.2
+    line = json.loads((tmp_path / "kept" / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    assert {"kept_score", "kept_box", "kept_points"} <= set(line)
+    with pytest.raises(InputError, match=r"none\.keras is not a detector of architecture tiny"):
+        train_detector(some_data(), fast, tmp_path / "c", remember=tmp_path / "none.keras", say=quiet)
 
 
 def test_a_step_sees_the_canvases_of_its_phase() -> None:

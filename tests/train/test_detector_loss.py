@@ -18,6 +18,7 @@ from train.losses.detection import (  # noqa: E402
     choose_cells,
     detection_loss,
     iou_and_giou,
+    memory_loss,
     teacher_loss,
 )
 
@@ -167,18 +168,18 @@ def opinions_of(
         "scores": np.zeros((1, len(centres)), np.float32),
         "boxes": np.zeros((1, len(centres), 4), np.float32),
         "heard": (strides == STRIDES[0]).astype(np.float32),
-        "known": np.zeros((1, len(centres)), np.float32),
     }
     for cell, score in scores.items():
         said["scores"][0, cell] = score
     for cell, box in boxes.items():
         said["boxes"][0, cell] = box
-    said["known"][0, list(known)] = 1
-    return {name: tf.constant(value) for name, value in said.items()}
+    inside = np.zeros((1, len(centres)), np.float32)
+    inside[0, list(known)] = 1
+    return {name: tf.constant(value) for name, value in said.items()}, tf.constant(inside)
 
 
 def taught(flat: np.ndarray, opinions: Any) -> dict[str, float]:
-    parts = teacher_loss(tf.constant(flat), opinions, *cell_centres(SIDE, SIDE, STRIDES))
+    parts = teacher_loss(tf.constant(flat), *opinions, *cell_centres(SIDE, SIDE, STRIDES))
     return {name: float(value) for name, value in parts.items()}
 
 
@@ -220,3 +221,56 @@ def test_a_teacher_says_nothing_of_levels_it_is_not_asked_about() -> None:
     before = taught(flat, opinions_of({}))
     flat[0, 16:, 0] = 5.0  # the second level
     assert taught(flat, opinions_of({})) == before
+
+
+def kept(flat: np.ndarray, before: np.ndarray, known: np.ndarray | None = None) -> dict[str, Any]:
+    centres, strides = cell_centres(SIDE, SIDE, (8, 64 // 2))
+    known = np.zeros(flat.shape[:2], np.float32) if known is None else known
+    with tf.GradientTape() as tape:
+        prediction = tf.Variable(flat)
+        parts = memory_loss(prediction, tf.constant(before), tf.constant(known), tf.constant(centres), strides)
+        total = sum(parts.values())
+    return {**{name: float(value) for name, value in parts.items()}, "gradient": tape.gradient(total, prediction)}
+
+
+def remembered() -> np.ndarray:
+    """What a network says of 16 small cells and a large one: two faces and background."""
+    rng = np.random.default_rng(5)
+    before = rng.uniform(0.5, 2.0, (1, 17, 15)).astype(np.float32)
+    before[..., 0] = -4.0
+    before[0, [3, 16], 0] = 1.0
+    return before
+
+
+def test_what_is_remembered_costs_nothing_more() -> None:
+    before = remembered()
+    same = kept(before.copy(), before)
+    assert same["kept_box"] == pytest.approx(0, abs=1e-6)
+    assert same["kept_points"] == 0
+    np.testing.assert_allclose(same["gradient"][..., 0], 0, atol=1e-6)
+    np.testing.assert_allclose(same["gradient"][..., 5:], 0, atol=1e-6)
+
+
+def test_what_is_forgotten_costs() -> None:
+    before = remembered()
+    same = kept(before.copy(), before)
+    forgotten, wider, elsewhere = before.copy(), before.copy(), before.copy()
+    forgotten[0, 16, 0] = -4.0
+    wider[0, 3, 1:5] += 1.0
+    elsewhere[0, 16, 5:] += 0.5
+    assert kept(forgotten, before)["kept_score"] > same["kept_score"] + 0.5
+    assert kept(wider, before)["kept_box"] > 0.1
+    # Both faces are as sure, so the one that moved is half of the mean.
+    assert kept(elsewhere, before)["kept_points"] == pytest.approx(0.25, rel=1e-5)
+    background = before.copy()
+    background[0, 7, 5:] += 9.0
+    assert kept(background, before)["kept_points"] == 0, "points of what is no face mean nothing"
+
+
+def test_what_is_known_better_may_be_learned() -> None:
+    before = remembered()
+    found = before.copy()
+    found[0, 7, 0] = 4.0
+    inside = np.zeros((1, 17), np.float32)
+    inside[0, 7] = 1
+    assert kept(found, before)["kept_score"] > kept(found, before, inside)["kept_score"] + 1

@@ -11,7 +11,7 @@ from engine.errors import InputError
 from engine.modelfile import ModelFile
 from engine.types import Detections
 from train.data.boxes import Picture, unknown_landmarks
-from train.data.dense_teacher import DenseTeacher, settled
+from train.data.dense_teacher import DenseTeacher, known_cells, settled
 from train.data.detection_augment import Sample
 from train.data.face_teachers import FaceTeacher, decode_centerface, decode_scrfd, decode_yunet
 from train.data.pseudo_labels import (
@@ -243,8 +243,10 @@ def test_opinions_lie_in_the_cells_they_are_about(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(said.boxes[1, 64 + 6], [40 - 16, 20 - 12, 40 + 16, 20 + 12])
     np.testing.assert_allclose(said.scores[0, :64], 0.25)
     assert not said.scores[:, 80:].any()
-    assert said.known[0, :64].reshape(8, 8)[1:4, 3:7].all()
-    assert said.known[0, :64].sum() == 12  # the ignored face is not known
+    known = known_cells([sample, sample], strides)
+    assert known.shape == said.scores.shape
+    assert known[0, :64].reshape(8, 8)[1:4, 3:7].all()
+    assert known[0, :64].sum() == 12  # the ignored face is not known
 
 
 def test_a_teacher_draws_faces_that_are_known_as_they_are_known() -> None:

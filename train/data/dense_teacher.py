@@ -35,8 +35,6 @@ class Opinions:
     """`[B,A,4]` x1, y1, x2, y2 in pixels: those that are known, where the teacher sees such a face."""
     heard: Floats
     """`[A]`: 1 on levels with an opinion."""
-    known: Floats
-    """`[B,A]`: 1 in faces whose boxes are known, where the teacher may miss what is there."""
 
 
 TAUGHT = 0.3
@@ -104,5 +102,11 @@ class DenseTeacher:
                 cells = yunet_cells(outputs, side, side, stride)
                 scores[number, level] = cells.scores
                 boxes[number, level] = settled(cells.boxes, cells.scores, sample.boxes[~sample.ignore])
-        known = [cells_inside(s.boxes[~s.ignore], side, side, strides) for s in samples]
-        return Opinions(scores, boxes, np.isin(steps, LEVELS).astype(np.float32), np.stack(known).astype(np.float32))
+        return Opinions(scores, boxes, np.isin(steps, LEVELS).astype(np.float32))
+
+
+def known_cells(samples: Sequence[Sample], strides: Sequence[int]) -> Floats:
+    """`[B,A]`: 1 in faces whose boxes are known, where a teacher may miss what is there."""
+    side = samples[0].rgb.shape[0]
+    known = [cells_inside(s.boxes[~s.ignore], side, side, strides) for s in samples]
+    return np.stack(known).astype(np.float32)

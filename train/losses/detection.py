@@ -15,6 +15,8 @@ from keras import ops
 from train.data.dense_teacher import TAUGHT
 
 Tensor = Any
+REMEMBERED = 32
+"""The largest stride about which anything is remembered: published detectors of this kind have no larger one."""
 
 
 def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
@@ -40,6 +42,8 @@ class LossWeights:
     """Weight of the overlap against the score when cells are chosen."""
     teacher: float = 0.0
     """Weight of what a teacher says about every cell (`teacher_loss`)."""
+    memory: float = 3.0
+    """Weight of what is not to be forgotten (`memory_loss`), where something is."""
 
 
 def flatten_heads(heads: dict[str, Tensor], strides: tuple[int, ...]) -> Tensor:
@@ -138,7 +142,9 @@ def detection_loss(
     return parts["score"] + parts["box"] + parts["landmarks"], details
 
 
-def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, strides: Tensor) -> dict[str, Tensor]:
+def teacher_loss(
+    flat: Tensor, opinions: dict[str, Tensor], known: Tensor, centres: Tensor, strides: Tensor
+) -> dict[str, Tensor]:
     """How far a student is from a teacher that has seen the same canvases, cell by cell (`train.data.dense_teacher`).
 
     Scores: cross-entropy with the teacher's as target; cells where it sees a face weigh as much as it is sure, others
@@ -148,7 +154,8 @@ def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, str
 
     Args:
         flat: `[B,A,15]` score logits, distances and points in strides (`flatten_heads`).
-        opinions: `scores` `[B,A]`, `boxes` `[B,A,4]` in pixels, `heard` `[A]`, `known` `[B,A]`.
+        opinions: `scores` `[B,A]`, `boxes` `[B,A,4]` in pixels, `heard` `[A]` (`Opinions`).
+        known: `[B,A]`, 1 in faces whose boxes are known (`known_cells`).
         centres: `[A,2]` pixels.
         strides: `[A]` pixels.
 
@@ -157,7 +164,7 @@ def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, str
     """
     wanted, logits = opinions["scores"], flat[..., 0]
     now = ops.stop_gradient(ops.sigmoid(logits))
-    heard = opinions["heard"] * (1.0 - opinions["known"] * ops.cast(wanted < now, "float32"))
+    heard = opinions["heard"] * (1.0 - known * ops.cast(wanted < now, "float32"))
     weight = heard * ops.maximum(wanted, ops.square(wanted - now))
     surprise = cross_entropy(wanted, logits)
     score = ops.sum(weight * surprise) / ops.maximum(ops.sum(heard * wanted), 1.0)
@@ -167,3 +174,31 @@ def teacher_loss(flat: Tensor, opinions: dict[str, Tensor], centres: Tensor, str
     giou = iou_and_giou(flat[..., 1:5], ops.maximum(distances, 0.01))[1]
     box = ops.sum(sure * (1.0 - giou)) / ops.maximum(ops.sum(sure), 1.0)
     return {"taught_score": score, "taught_box": box}
+
+
+def memory_loss(flat: Tensor, before: Tensor, known: Tensor, centres: Tensor, strides: Tensor) -> dict[str, Tensor]:
+    """How far a network is from what another one of its form, such as itself before it learned here, says about the
+    same canvases (learning without forgetting, Li and Hoiem, arXiv 1606.09282): scores and boxes as from a teacher
+    (`teacher_loss`), and the points of the faces that it sees.
+
+    Args:
+        flat: `[B,A,15]` score logits, distances and points in strides (`flatten_heads`).
+        before: the other one's, likewise.
+        known: `[B,A]`, 1 in faces whose boxes are known (`known_cells`).
+        centres: `[A,2]` pixels.
+        strides: `[A]` pixels.
+
+    Returns:
+        `kept_score`, `kept_box` and `kept_points` (mean distance along an axis, in strides).
+    """
+    step = strides[:, None]
+    opinions = {
+        "scores": ops.sigmoid(before[..., 0]),
+        "boxes": ops.concatenate([centres - before[..., 1:3] * step, centres + before[..., 3:5] * step], -1),
+        "heard": ops.cast(strides <= REMEMBERED, "float32"),
+    }
+    same = teacher_loss(flat, opinions, known, centres, strides)
+    sure = opinions["heard"] * ops.where(opinions["scores"] >= TAUGHT, opinions["scores"], 0.0)
+    apart = ops.mean(ops.abs(flat[..., 5:] - before[..., 5:]), axis=-1)
+    points = ops.sum(sure * apart) / ops.maximum(ops.sum(sure), 1.0)
+    return {"kept_score": same["taught_score"], "kept_box": same["taught_box"], "kept_points": points}
