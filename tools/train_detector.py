@@ -112,11 +112,14 @@ def detector(
     from train.compiled_step import EXPORTED_LATER, on_tensorflow, use_threads
     from train.data.canvas_sheet import canvas_sheet
     from train.data.dense_teacher import DenseTeacher
+    from train.detections import padded
     from train.detector import Recipe, dev_curves, load_data, train_detector
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
     from train.detector_sheets import write_png
+    from train.equalization import equalize_pairs
     from train.loop import check_begin
+    from train.models.detector import STRIDES
 
     if show_batch is None:
         check_begin(out, resume=resume, warm_start=warm_start, export_to=export_to)
@@ -159,6 +162,8 @@ def detector(
         curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
         threshold = round(threshold_for(curve, PRECISION), 2)
         precision, recall = curve.at(threshold)
+        some = pictures.true[:: max(1, len(pictures.true) // 30)]
+        equalize_pairs(trainer.average, (padded(picture.rgb, 640, max(STRIDES))[0][None] for picture in some))
         digest = export_detector(trainer.average, export_to, threshold=threshold)
         click.echo(
             f"{export_to / 'detector.onnx'}: {digest[:16]}…, threshold {threshold} "

@@ -33,10 +33,9 @@ def export_detector(
         InputError: the exported network answers otherwise than the original.
         OutputError: `folder` cannot be written.
     """
-    probable = with_probabilities(model)
 
     def heads(pixels: Any) -> list[Any]:
-        answer = probable(pixels, training=False)
+        answer = with_probabilities(model(pixels, training=False))
         return [answer[f"head{s}"] for s in STRIDES]
 
     if example is None:

@@ -97,7 +97,8 @@ def quantize_detector(
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=list(KINDS),
-                nodes_to_exclude=_last_convolutions(model),
+                nodes_to_exclude=(floats := _last_convolutions(model)),
+                extra_options={"TensorQuantOverrides": _eight_bits(model, floats)},
             )
         finally:
             logging.root.setLevel(level)
@@ -118,6 +119,21 @@ def _last_convolutions(model: Any) -> list[str]:
             ahead += node.input
             found |= {node.name} if node.op_type == "Conv" else set()
     return sorted(found)
+
+
+def _eight_bits(model: Any, floats: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What the quantiser is told of the filters of depthwise convolutions: eight bits, per filter. They add nine
+    products only, which every processor does in 32 bits, and seven bits for each filter cost 0.02 of AP."""
+    from onnxruntime.quantization import QuantType
+
+    whole = {"quant_type": QuantType.QInt8, "reduce_range": False, "axis": 0}
+    return {
+        node.input[1]: [whole]
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and node.name not in floats
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    }
 
 
 class SimulatedBfloat16(OpenVINOSession):

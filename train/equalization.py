@@ -8,7 +8,7 @@ some faces a few channels are hundreds of times as large as the others; made cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -67,18 +67,51 @@ def equalize(network: keras.Model, pictures: NDArray[np.uint8], batch: int = 64)
         convolution.set_weights([kernel * factors[:, None]])
 
 
+def equalize_pairs(network: keras.Model, pictures: Iterable[NDArray[np.uint8]]) -> None:
+    """Scale channels between a 1×1 convolution and the depthwise one that alone reads it, in place: nothing stands
+    between them, so all channels can be as large as each other.
+
+    Args:
+        network: what it answers stays the same.
+        pictures: `[N,H,W,3]` each, what it will be given, some dozens.
+    """
+    pairs = [
+        (first, reader)
+        for first in network.layers
+        if type(first) is keras.layers.Conv2D
+        for reader in _readers(network, first.output)
+        if isinstance(reader, keras.layers.DepthwiseConv2D) and len(_readers(network, first.output)) == 1
+    ]
+    if not pairs:
+        return
+    answer = compiled_answers(
+        keras.Model(network.input, [ops.max(ops.abs(a.output), axis=(0, 1, 2)) for a, _ in pairs])
+    )
+    sizes = [np.zeros(first.filters, np.float32) for first, _ in pairs]
+    for batch in pictures:
+        outputs = answer(batch)
+        sizes = [np.maximum(s, o) for s, o in zip(sizes, outputs if len(pairs) > 1 else [outputs], strict=True)]
+    for (first, reader), size in zip(pairs, sizes, strict=True):
+        factors = np.maximum(size, max(1e-3 * float(size.max()), 1e-6)) / max(float(size.max()), 1e-6)
+        kernel, *bias = first.get_weights()
+        first.set_weights([kernel / factors, *(b / factors for b in bias)])
+        kernel, *bias = reader.get_weights()
+        reader.set_weights([kernel * factors[:, None], *bias])
+
+
+def _readers(network: keras.Model, tensor: keras.KerasTensor) -> list[keras.Layer]:
+    return [layer for layer in network.layers if any(x is tensor for x in keras.tree.flatten(layer.input))]
+
+
 def _chains(network: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer, keras.Layer]]:
     """Normalisation, ReLU and convolution (depthwise or not) where nothing else sees what goes between them."""
-
-    def readers(tensor: keras.KerasTensor) -> list[keras.Layer]:
-        return [layer for layer in network.layers if any(x is tensor for x in keras.tree.flatten(layer.input))]
 
     for norm in network.layers:
         if not isinstance(norm, FusedBatchNormalization):
             continue
-        match readers(norm.output):
+        match _readers(network, norm.output):
             case [keras.layers.ReLU() as relu]:
-                match readers(relu.output):
+                match _readers(network, relu.output):
                     case [keras.layers.Conv2D() | keras.layers.DepthwiseConv2D() as convolution]:
                         if not convolution.use_bias:
                             yield norm, relu, convolution

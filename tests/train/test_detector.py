@@ -61,7 +61,7 @@ def quiet(_: str) -> None:
 
 def test_heads_have_the_shapes_of_the_convention() -> None:
     model = networks.build_detector("tiny")
-    heads = networks.with_probabilities(model)(np.zeros((2, 64, 128, 3), np.float32), training=False)
+    heads = networks.with_probabilities(model(np.zeros((2, 64, 128, 3), np.float32), training=False))
     assert {n: tuple(h.shape) for n, h in heads.items()} == {
         "head8": (2, 8, 16, 15),
         "head16": (2, 4, 8, 15),
@@ -235,7 +235,7 @@ def test_the_exported_network_runs_in_the_engine(tmp_path: Path) -> None:
     assert detector.threshold == pytest.approx(0.3)
     assert detector.strides == networks.STRIDES
     rgb = rng.integers(0, 256, (128, 192, 3), np.uint8)
-    answer = networks.with_probabilities(model)(rgb[None].astype(np.float32), training=False)
+    answer = networks.with_probabilities(model(rgb[None].astype(np.float32), training=False))
     heads = {n: np.asarray(v) for n, v in answer.items()}
     expected = decode_heads(heads, 128, 192, threshold=0.3, iou=detector.iou)
     found = detector.detect([rgb], size=192)[0]

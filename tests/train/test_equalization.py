@@ -12,7 +12,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
 from train.embedder import embed  # noqa: E402
-from train.equalization import LEAST, calm, equalize  # noqa: E402
+from train.equalization import LEAST, calm, equalize, equalize_pairs  # noqa: E402
 from train.models.layers import FusedBatchNormalization, measure_averages  # noqa: E402
 from train.models.mobilefacenet import MobileFaceNetDesign  # noqa: E402
 
@@ -43,9 +43,12 @@ def uneven() -> Any:
     return network
 
 
+def values(network: Any, layer: str) -> Any:
+    return np.asarray(keras.Model(network.input, network.get_layer(layer).output)(PICTURES.astype(np.float32)))
+
+
 def sizes(network: Any, layer: str) -> Any:
-    values = keras.Model(network.input, network.get_layer(layer).output)(PICTURES.astype(np.float32))
-    return np.asarray(values).max((0, 1, 2))
+    return values(network, layer).max((0, 1, 2))
 
 
 def test_the_answers_stay_and_channels_come_out_alike() -> None:
@@ -117,3 +120,34 @@ def test_every_bottleneck_of_a_mobilefacenet_is_equalised() -> None:
     np.testing.assert_allclose(embed(network, faces), before, atol=1e-5)
     changed = {name for name, kernel in kernels.items() if not np.array_equal(kernel, network.get_layer(name).kernel)}
     assert changed == {name for name in kernels if name != "stem_conv" and "expand" not in name and name != "last_conv"}
+
+
+def test_channels_between_two_convolutions_come_out_alike() -> None:
+    keras.utils.set_random_seed(2)
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(6, 1, name="first")(pixels)
+    read = keras.layers.DepthwiseConv2D(3, padding="same", name="second")(x)
+    y = keras.layers.Conv2D(6, 1, name="shared")(keras.layers.ReLU()(read))
+    both = keras.layers.Add()([keras.layers.DepthwiseConv2D(3, padding="same", name="third")(y), y])
+    network = keras.Model(pixels, both)
+    for name in ("first", "shared"):
+        kernel, bias = network.get_layer(name).get_weights()
+        network.get_layer(name).set_weights([kernel * 10.0 ** RNG.uniform(-2, 2, 6), bias + RNG.normal(0, 1, 6)])
+    before, spread = np.asarray(network(PICTURES.astype(np.float32))), np.abs(values(network, "first")).max((0, 1, 2))
+    shared = network.get_layer("shared").get_weights()[0].copy()
+    equalize_pairs(network, (PICTURES[i : i + 5] for i in range(0, 12, 5)))
+    after = np.asarray(network(PICTURES.astype(np.float32)))
+    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3 * np.abs(before).max())
+    even = np.abs(values(network, "first")).max((0, 1, 2))
+    assert spread.max() > 50 * spread.min()
+    assert even.max() < 1.01 * even.min()
+    np.testing.assert_array_equal(network.get_layer("shared").get_weights()[0], shared)
+
+
+def test_a_network_without_such_pairs_is_left_alone() -> None:
+    pixels = keras.Input((8, 8, 3))
+    network = keras.Model(pixels, keras.layers.Conv2D(4, 3)(pixels))
+    before = network.get_weights()
+    equalize_pairs(network, [PICTURES[:, :8, :8]])
+    for ours, old in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, old)

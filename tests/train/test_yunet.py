@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -30,6 +31,8 @@ from train.detector import (  # noqa: E402
     train_detector,
     with_statistics,
 )
+from train.detector_export import export_detector  # noqa: E402
+from train.detector_precision import quantize_detector  # noqa: E402
 from train.models.detector import STRIDES  # noqa: E402
 from train.models.yunet import BEFORE, LEVELS, PARTS, build_yunet, load_yunet, source_shapes  # noqa: E402
 
@@ -211,3 +214,24 @@ def test_other_forms_do_not_begin_with_them(tmp_path: Path) -> None:
     library.touch()
     with pytest.raises(InputError, match=r"libfacedetection\.so has weights for --arch yunet, not for nano"):
         Trainer(Recipe(arch="nano")).weights_of(library)
+
+
+def test_in_integers_depthwise_filters_have_all_eight_bits(tmp_path: Path) -> None:
+    export_detector(build_yunet(STRIDES), tmp_path, threshold=0.5)
+    quantize_detector(tmp_path / "detector.onnx", data().true, tmp_path / "int8.onnx", size=128)
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    largest: dict[bool, list[int]] = {True: [], False: []}
+    floats = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            filters = made_by.get(node.input[1])
+            if filters is None:
+                floats += 1
+                continue
+            depthwise = any(a.name == "group" and a.i > 1 for a in node.attribute)
+            largest[depthwise].append(int(np.abs(tensors[filters.input[0]].astype(int)).max()))
+    assert set(largest[True]) == {127}
+    assert set(largest[False]) == {64}
+    assert floats == 3 * len(STRIDES), "heads stay in floats"

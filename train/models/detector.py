@@ -8,6 +8,7 @@ levels. The level of stride 64 sees the whole picture, for faces that fill it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,13 +101,9 @@ def build_detector(arch: str = "small") -> keras.Model:
     return keras.Model(images, outputs, name=f"iznet-detector-{arch}")
 
 
-def with_probabilities(model: keras.Model) -> keras.Model:
-    """The same network with the sigmoid applied to the score: what `engine` runs."""
-    outputs = {}
-    for stride in STRIDES:
-        y = model.output[f"head{stride}"]
-        outputs[f"head{stride}"] = ops.concatenate([ops.sigmoid(y[..., :1]), y[..., 1:]], axis=-1)
-    return keras.Model(model.input, outputs, name=model.name)
+def with_probabilities(heads: Mapping[str, Any]) -> dict[str, Any]:
+    """The network's answers with the sigmoid applied to the scores: what `engine` gets."""
+    return {name: ops.concatenate([ops.sigmoid(y[..., :1]), y[..., 1:]], axis=-1) for name, y in heads.items()}
 
 
 def multiply_adds(model: keras.Model, height: int = 384, width: int = 640) -> int:
