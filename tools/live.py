@@ -308,13 +308,12 @@ class Wanted:
         return [*made, thumbnails, *events] if events else made
 
     def _out(self, place: str) -> Output:
-        from stream.live.address import Address
         from stream.live.hls import HlsFolder
         from stream.live.push import SCHEMES, RtspPush
         from stream.live.recording import Recording
 
         if "://" in place:
-            server = Address.server(place, SCHEMES, transport=self.transport)
+            server = _server("--out", place, SCHEMES, transport=self.transport)
             return RtspPush(server, self.encoding, timeout=self.timeout)
         if place.endswith("/"):
             return HlsFolder(place, self.encoding, overwrite=self.overwrite, made_from=self.made_from)
@@ -340,12 +339,12 @@ class Wanted:
         ]
 
 
-def _server(option: str, url: str, schemes: Sequence[str]) -> Address:
+def _server(option: str, url: str, schemes: Sequence[str], **settings: Any) -> Address:
     """The address that was given with this option."""
     from stream.live.address import Address
 
     try:
-        return Address.server(url, schemes)
+        return Address.server(url, schemes, **settings)
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
 
