@@ -179,7 +179,8 @@ def opinions_of(
 
 
 def taught(flat: np.ndarray, opinions: Any) -> dict[str, float]:
-    parts = teacher_loss(tf.constant(flat), *opinions, *cell_centres(SIDE, SIDE, STRIDES))
+    said, known = opinions
+    parts = teacher_loss(tf.constant(flat), said, known, *cell_centres(SIDE, SIDE, STRIDES))
     return {name: float(value) for name, value in parts.items()}
 
 
