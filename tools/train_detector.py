@@ -13,7 +13,7 @@ from engine.errors import InputError, UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
 from tools.train_one_grid import train_one_grid
-from train.architectures import DETECTORS, ONE_GRID
+from train.architectures import DETECTORS, ONE_GRID, YUNET
 
 PRECISION = 0.95
 """Wanted on the dev part at the default threshold, for faces of 16 px and more."""
@@ -113,7 +113,7 @@ def detector(
     from train.data.canvas_sheet import canvas_sheet
     from train.data.dense_teacher import DenseTeacher
     from train.detections import padded
-    from train.detector import Recipe, dev_curves, load_data, train_detector
+    from train.detector import Recipe, dev_curves, is_library, load_data, train_detector
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
     from train.detector_sheets import write_png
@@ -125,6 +125,11 @@ def detector(
         check_begin(out, resume=resume, warm_start=warm_start, export_to=export_to)
         if remember is not None and not remember.is_file():
             raise InputError(f"--remember {remember}: no such file")
+        for option, given_network in (("--warm-start", warm_start), ("--remember", remember)):
+            if given_network is not None and is_library(given_network) and arch != YUNET:
+                raise UsageError(
+                    f"{option} {given_network}: has weights for --arch {YUNET}; give a detector.keras of {arch}"
+                )
     use_threads(threads)
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -162,6 +167,7 @@ def detector(
         curve = dev_curves(trainer.predict, pictures.dev, minimum=(16,))[16]
         threshold = round(threshold_for(curve, PRECISION), 2)
         precision, recall = curve.at(threshold)
+        # Channels of one size lose less in integers, should somebody quantise it; some thirty pictures tell sizes.
         some = pictures.true[:: max(1, len(pictures.true) // 30)]
         equalize_pairs(trainer.average, (padded(picture.rgb, 640, max(STRIDES))[0][None] for picture in some))
         digest = export_detector(trainer.average, export_to, threshold=threshold)

@@ -50,7 +50,7 @@ from train.losses.detection import LossWeights, detection_loss, flatten_heads, m
 from train.mixing import mixed
 from train.models.detector import STRIDES, build_detector
 from train.models.layers import arithmetic, measure_statistics
-from train.models.yunet import load_yunet, source_shapes
+from train.models.yunet import LEVELS, load_yunet, source_shapes
 from train.saved_network import saved_network
 
 
@@ -265,6 +265,7 @@ class Trainer(Kept):
         self.recipe = recipe
         self.step = 0
         self._before: keras.Model | None = None
+        self._learned: int | None = None
         with arithmetic(recipe.bfloat16):
             self.model = build_detector(recipe.arch)
         self.average = build_detector(recipe.arch)
@@ -286,15 +287,20 @@ class Trainer(Kept):
             parts |= taught
         if self._before is not None:
             before = flatten_heads(self._before(ops.cast(batch["images"], "float32"), training=False), STRIDES)
-            kept = memory_loss(flat, ops.stop_gradient(before), batch["known"], batch["centres"], batch["strides"])
+            kept = memory_loss(flat, ops.stop_gradient(before), batch["known"], batch["strides"], self._learned)
             loss += self.recipe.weights.memory * sum(kept.values())
             parts |= kept
         return loss, parts
 
-    def remember(self, weights: Sequence[NDArray[Any]]) -> None:
-        """Have training keep to what a network with these weights (`weights_of`) says; before the first step."""
+    def remember(self, path: Path) -> None:
+        """Have training keep to what the network at `path` says (`weights_of`); before the first step.
+
+        Raises:
+            InputError: as `weights_of`.
+        """
         self._before = build_detector(self.recipe.arch)
-        self._before.set_weights(weights)
+        self._before.set_weights(self.weights_of(path))
+        self._learned = max(LEVELS) if is_library(path) else None
         self._before.trainable = False
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
@@ -323,17 +329,19 @@ class Trainer(Kept):
         Raises:
             InputError: it is missing, damaged, or of another architecture.
         """
-        if published(path):
-            return self._published(path)
+        if is_library(path):
+            return self._is_library(path)
         with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             weights: list[NDArray[Any]] = earlier.get_weights()
             if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
                 raise ValueError("its layers have other sizes")
         return weights
 
-    def _published(self, path: Path) -> list[NDArray[Any]]:
+    def _is_library(self, path: Path) -> list[NDArray[Any]]:
         if self.recipe.arch != YUNET:
-            raise InputError(f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}")
+            raise InputError(
+                f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}; give a detector.keras"
+            )
         network = build_detector(YUNET)
         load_yunet(network, read_libfacedetection(path, source_shapes()))
         weights: list[NDArray[Any]] = network.get_weights()
@@ -353,9 +361,9 @@ class Trainer(Kept):
         }
 
 
-def published(path: Path) -> bool:
-    """Whether weights to begin with are others' (`train.data.libfacedetection`)."""
-    return ".so" in path.suffixes
+def is_library(path: Path) -> bool:
+    """Whether the weights to begin with stand in a shared library (`train.data.libfacedetection`)."""
+    return path.suffix == ".so"
 
 
 STATISTICS = 24
@@ -431,13 +439,13 @@ def train_detector(
     needed = share < 1 or not resume
     earlier = trainer.weights_of(warm_start) if warm_start is not None and needed else None
     canvases = Canvases(data.pool(recipe), recipe, teacher)
-    if warm_start is not None and earlier is not None and published(warm_start):
+    if warm_start is not None and earlier is not None and is_library(warm_start):
         earlier = with_statistics(earlier, recipe, replace(canvases, teacher=None))
     if earlier is not None and not resume:
         trainer.begin_with(earlier)
     if remember is not None:
-        trainer.remember(trainer.weights_of(remember))
-    write_recipe(folder, asdict(recipe), resume=resume, say=say)
+        trainer.remember(remember)
+    write_recipe(folder, {**asdict(recipe), "remember": remember and str(remember)}, resume=resume, say=say)
 
     batches = ahead(canvases, trainer.step, recipe.steps, workers)
 

@@ -21,7 +21,8 @@ from train.data.boxes import Picture
 from train.onnx_file import write_onnx
 
 KINDS = ("Conv", "MaxPool", "Relu")
-"""What is computed in integers; a ReLU, so that no range is spent on what it cuts off."""
+"""What is computed in integers; a ReLU, so that no range is spent on what it cuts off, and maxima, so that they
+stand between integers where their neighbours do."""
 CALIBRATION = 60
 """Pictures that the ranges of the activations are taken from."""
 
@@ -123,7 +124,7 @@ def _last_convolutions(model: Any) -> list[str]:
 
 def _eight_bits(model: Any, floats: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """What the quantiser is told of the filters of depthwise convolutions: eight bits, per filter. They add nine
-    products only, which every processor does in 32 bits, and seven bits for each filter cost 0.02 of AP."""
+    products only, which every processor does in 32 bits; with seven a network of YuNet's form loses 0.013 of AP."""
     from onnxruntime.quantization import QuantType
 
     whole = {"quant_type": QuantType.QInt8, "reduce_range": False, "axis": 0}

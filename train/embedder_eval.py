@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.metrics import bootstrap_interval, fold_accuracy, tar_at_far
+from engine.metrics import at_least, bootstrap_interval, fold_accuracy, tar_at_far
 from engine.prototypes import choose
 from train.data.faces import FACE, FaceSet, Pairs, Split
 
@@ -87,13 +87,13 @@ def pair_figures(embed: Embed, pairs: Pairs, name: str) -> list[Figure]:
     tar, count = tar_at_far(s, pairs.same, 1e-3)[0], int(pairs.same.sum())
     return [
         _share(f"{name}: accuracy (10-fold)", (s >= chosen) == pairs.same),
-        Figure(f"{name}: TAR at FAR 1e-3", tar, *_middle(tars), count),
+        Figure(f"{name}: TAR at FAR 1e-3", tar, *_interval(tars, tar, count), count),
     ]
 
 
-def _middle(values: list[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+def _interval(tars: list[float], tar: float, count: int) -> tuple[float, float]:
+    low, high = np.quantile(tars, [0.025, 0.975])
+    return at_least((float(low), float(high)), tar, count)
 
 
 def photos_figure(name: str, embeddings: NDArray[np.float32], people: tuple[str, ...], far: float) -> Figure:
@@ -105,24 +105,25 @@ def photos_figure(name: str, embeddings: NDArray[np.float32], people: tuple[str,
     rng = np.random.default_rng(0)
     tars = []
     for _ in range(DRAWS):
-        rows = np.sort(rng.integers(len(who), size=len(who)))
+        rows = rng.integers(len(who), size=len(who))
         drawn = np.ix_(rows, rows)
         other = np.triu(rows[:, None] != rows[None])  # a photo that was drawn twice is no pair
         tars.append(tar_at_far(similarities[drawn][other], same[drawn][other], far)[0])
-    return Figure(name, tar, *_middle(tars), int(same[upper].sum()))
+    return Figure(name, tar, *_interval(tars, tar, len(who)), int(same[upper].sum()))
 
 
 def rank1_figure(
     name: str, embeddings: NDArray[np.float32], people: tuple[str, ...], photos_each: int = 10, draws: int = 20
 ) -> Figure:
-    """Who is it among a small group: `photos_each` photos of everybody are drawn to enrol, the others are named by the
-    nearest medoid; the mean over `draws` draws, the interval over photos."""
+    """Who is it among a small group: `photos_each` photos of everybody, at most half of them, are drawn to enrol, the
+    others are named by the nearest medoid; the mean over `draws` draws, the interval over photos."""
     who = np.array(people)
     names = np.unique(who)
     rng = np.random.default_rng(0)
     right, seen = np.zeros(len(who)), np.zeros(len(who))
     for _ in range(draws):
-        enrolled = [rng.choice(np.flatnonzero(who == n), photos_each, replace=False) for n in names]
+        mine = [np.flatnonzero(who == n) for n in names]
+        enrolled = [rng.choice(rows, min(photos_each, (len(rows) + 1) // 2), replace=False) for rows in mine]
         prototypes = np.concatenate([choose(embeddings[rows], "medoid") for rows in enrolled])
         rest = np.setdiff1d(np.arange(len(who)), np.concatenate(enrolled))
         right[rest] += names[np.argmax(embeddings[rest] @ prototypes.T, axis=1)] == who[rest]
@@ -133,6 +134,7 @@ def rank1_figure(
 
 def group_figures(embed: Embed, photos: FaceSet, which: str) -> list[Figure]:
     """Who is it among a small group, and is it the same person; `which` says which photos of it they are."""
+    photos = photos.select(np.array([person != "" for person in photos.people]))
     embeddings = embed(photos.centre())
     return [
         rank1_figure(f"group, {which}: rank-1 of {len(set(photos.people))}", embeddings, photos.people),

@@ -86,7 +86,7 @@ def members_layer(embedder: Embedder, split: Split) -> NDArray[np.float32]:
     """What `iznet train members` learns of the group's train photos, `[D,D]`.
 
     Raises:
-        InputError: too few photos, or the embedder has no cohort.
+        InputError: too few photos, the embedder has no cohort, or it did not help.
     """
     cohort, why = cohort_for(embedder.name, embedder.sha256)
     if cohort is None:
@@ -94,12 +94,18 @@ def members_layer(embedder: Embedder, split: Split) -> NDArray[np.float32]:
     learn = split.learn
     named = [s != "celeb" and p != "" for s, p in zip(learn.sets, learn.people, strict=True)]
     photos = learn.select(np.array(named, np.bool_))
-    return train_members(Faces(photos.centre(), photos.people, photos.files), embedder, cohort).matrix
+    result = train_members(Faces(photos.centre(), photos.people, photos.files), embedder, cohort)
+    if not result.better:
+        raise InputError("it did not help, so nothing would be kept")
+    return result.matrix
 
 
 def table(rows: Rows) -> str:
     """Markdown: a line for each network, a column for each figure, 95 % intervals in brackets."""
-    columns = {f.name: f.count for figures in rows.values() for f in figures}
+    columns: dict[str, int] = {}
+    for figures in rows.values():
+        for f in figures:
+            columns.setdefault(f.name, f.count)
     lines = [
         "| % | " + " | ".join(columns) + " |",
         "|---" + "|---:" * len(columns) + "|",
@@ -116,10 +122,11 @@ def page(rows: Rows) -> str:
     return f"""# The embedder
 
 {table(rows)}
-In brackets 95 % bootstrap intervals, thresholds chosen anew in every draw; where all photos are paired with each other,
-photos are drawn, since such pairs are not independent. *Mirrored too* is how photos are looked at, those of a gallery
-and those to be labelled: each face a second time, mirrored. *After `train members`* has learned from other photos of
-that group; settings, the embedder's own too, were chosen on its dev photos. What a column means stands in the
+In brackets 95 % bootstrap intervals, no narrower than Wilson's for as many shares. Thresholds at a false-accept rate
+are chosen anew in every draw; where all photos are paired with each other, photos are drawn, since such pairs are not
+independent. *Mirrored too* is how photos are looked at, those of a gallery and those to be labelled: each face a second
+time, mirrored. *After `train members`*: once that has learned from other photos of that group. What a column means
+stands in the
 [model card](../engine/models/embedder.card.md). The networks of the [six experiments](experiments.md) saw few faces for
 a short time; their figures say how far that gets. Made by `iznet train eval-embedder --data FOLDER --teachers FOLDER
 --experiments FOLDER --write benchmarks`, which leaves the raw figures in `embedder.json`.

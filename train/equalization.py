@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 from keras import ops
+from keras.activations import linear
 from numpy.typing import NDArray
 
 from train.compiled_step import compiled_answers
@@ -72,13 +73,13 @@ def equalize_pairs(network: keras.Model, pictures: Iterable[NDArray[np.uint8]]) 
     between them, so all channels can be as large as each other.
 
     Args:
-        network: what it answers stays the same.
+        network: what it answers, in which none of those first convolutions has a part of its own, stays the same.
         pictures: `[N,H,W,3]` each, what it will be given, some dozens.
     """
     pairs = [
         (first, reader)
         for first in network.layers
-        if type(first) is keras.layers.Conv2D
+        if type(first) is keras.layers.Conv2D and first.kernel_size == (1, 1) and first.activation is linear
         for reader in _readers(network, first.output)
         if isinstance(reader, keras.layers.DepthwiseConv2D) and len(_readers(network, first.output)) == 1
     ]

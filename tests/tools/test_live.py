@@ -258,6 +258,7 @@ def test_a_source_that_is_not_there_ends_with_its_exit_code_and_no_password(
         (["udp://h:1", "--mqtt", "http://h/a"], "--mqtt: http://h/a is no address"),
         (["udp://h:1", "--mqtt", "http://h/a"], "mqtt://"),
         (["udp://h:1", "--out", "http://h/a"], "--out: http://h/a"),
+        (["udp://h:1", "--out", "http://h/a"], "rtsp://"),
         (["udp://h:1", "udp://h:2", "--out", "rtsp://h/a"], "{camera}"),
         (["udp://h:1", "--out", "rtsp://h/a", "--encoder", "svtav1"], "svtav1"),
         (["udp://h:1", "udp://h:1"], "NAME=SOURCE"),

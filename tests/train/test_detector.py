@@ -184,9 +184,9 @@ def test_a_network_learns_without_forgetting_what_another_one_says(tmp_path: Pat
     scores = {}
     for remember in (None, begun):
         folder = tmp_path / ("kept" if remember else "free")
-        trained = train_detector(some_data(), fast, folder, warm_start=begun, remember=remember, say=quiet).average
+        trained = train_detector(some_data(), fast, folder, remember=remember, say=quiet).average
         scores[remember] = float(np.mean(trained(picture)["head8"][..., 0]))
-    assert scores[None] < scores[begun] - 0.2
+    assert scores[None] < scores[begun] - 0.1, "from the same beginning it comes nearer to what it remembers"
     line = json.loads((tmp_path / "kept" / "log.jsonl").read_text("utf-8").splitlines()[-1])
     assert {"kept_score", "kept_box", "kept_points"} <= set(line)
     with pytest.raises(InputError, match=r"none\.keras is not a detector of architecture tiny"):

@@ -224,14 +224,17 @@ def test_a_teacher_says_nothing_of_levels_it_is_not_asked_about() -> None:
     assert taught(flat, opinions_of({})) == before
 
 
-def kept(flat: np.ndarray, before: np.ndarray, known: np.ndarray | None = None) -> dict[str, Any]:
-    centres, strides = cell_centres(SIDE, SIDE, (8, 64 // 2))
+def kept(
+    flat: np.ndarray, before: np.ndarray, known: np.ndarray | None = None, largest: int | None = None
+) -> dict[str, Any]:
+    _, strides = cell_centres(SIDE, SIDE, (8, 32))
     known = np.zeros(flat.shape[:2], np.float32) if known is None else known
     with tf.GradientTape() as tape:
         prediction = tf.Variable(flat)
-        parts = memory_loss(prediction, tf.constant(before), tf.constant(known), tf.constant(centres), strides)
+        parts = memory_loss(prediction, tf.constant(before), tf.constant(known), strides, largest)
         total = sum(parts.values())
-    return {**{name: float(value) for name, value in parts.items()}, "gradient": tape.gradient(total, prediction)}
+    gradient = np.asarray(tape.gradient(total, prediction))
+    return {**{name: float(value) for name, value in parts.items()}, "gradient": gradient}
 
 
 def remembered() -> np.ndarray:
@@ -240,6 +243,7 @@ def remembered() -> np.ndarray:
     before = rng.uniform(0.5, 2.0, (1, 17, 15)).astype(np.float32)
     before[..., 0] = -4.0
     before[0, [3, 16], 0] = 1.0
+    before[0, 3, 1] = -0.2  # a box beside the cell
     return before
 
 
@@ -275,3 +279,17 @@ def test_what_is_known_better_may_be_learned() -> None:
     inside = np.zeros((1, 17), np.float32)
     inside[0, 7] = 1
     assert kept(found, before)["kept_score"] > kept(found, before, inside)["kept_score"] + 1
+    inside[0, 3] = 1
+    found[0, 3, 1:] += 1.0
+    free = kept(found, before, inside)
+    assert free["kept_box"] == pytest.approx(0, abs=1e-6)
+    assert free["kept_points"] == 0
+
+
+def test_levels_that_have_learned_nothing_are_not_remembered() -> None:
+    before = remembered()
+    other = before.copy()
+    other[0, 16] += 2.0
+    changed, same = kept(other, before, largest=8), kept(before.copy(), before, largest=8)
+    assert all(changed[name] == pytest.approx(same[name], abs=1e-6) for name in same if name != "gradient")
+    assert kept(other, before)["kept_points"] > 0.5

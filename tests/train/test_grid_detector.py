@@ -113,7 +113,7 @@ def test_head_gives_thirteen_by_thirteen_by_two_by_five() -> None:
 def test_an_unknown_architecture_names_all() -> None:
     from tools.train_detector import detector
 
-    with pytest.raises(UsageError, match="small, nano, darknet53, mobilenet, shufflenet"):
+    with pytest.raises(UsageError, match="small, nano, yunet, darknet53, mobilenet, shufflenet"):
         CliRunner().invoke(detector, ["--data", "x", "--teachers", "y", "--arch", "resnet"], catch_exceptions=False)
     with pytest.raises(UsageError, match="darknet53, mobilenet, shufflenet"):
         GridRecipe.of("small")

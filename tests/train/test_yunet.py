@@ -33,6 +33,7 @@ from train.detector import (  # noqa: E402
 )
 from train.detector_export import export_detector  # noqa: E402
 from train.detector_precision import quantize_detector  # noqa: E402
+from train.equalization import equalize_pairs  # noqa: E402
 from train.models.detector import STRIDES  # noqa: E402
 from train.models.yunet import BEFORE, LEVELS, PARTS, build_yunet, load_yunet, source_shapes  # noqa: E402
 
@@ -235,3 +236,17 @@ def test_in_integers_depthwise_filters_have_all_eight_bits(tmp_path: Path) -> No
     assert set(largest[True]) == {127}
     assert set(largest[False]) == {64}
     assert floats == 3 * len(STRIDES), "heads stay in floats"
+
+
+def test_its_channels_are_evened_out_without_a_change_of_answers() -> None:
+    network = build_yunet(STRIDES)
+    load_yunet(network, SOURCE)
+    rgb = picture()[None]
+    before = {name: np.asarray(head) for name, head in network(rgb.astype(np.float32)).items()}
+    equalize_pairs(network, [rgb])
+    for name, head in network(rgb.astype(np.float32)).items():
+        np.testing.assert_allclose(np.asarray(head), before[name], rtol=2e-3, atol=2e-3)
+    for layer in ("s2_unit", "s8_lateral", "s64_head"):
+        values = keras.Model(network.input, network.get_layer(f"{layer}_pointwise").output)(rgb.astype(np.float32))
+        sizes = np.abs(np.asarray(values)).max((0, 1, 2))
+        assert sizes.max() < 1.01 * sizes.min()

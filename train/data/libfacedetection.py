@@ -18,7 +18,9 @@ from engine.errors import InputError
 
 
 def read_libfacedetection(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
-    """The tensors of `shapes`, by name, of the library at `path`, which is loaded but not run.
+    """The tensors of `shapes`, by name, of the library at `path`.
+
+    It is loaded into this process, initialisers and all, and sizes are taken on trust: give one that you trust.
 
     Raises:
         InputError: it is missing, cannot be loaded on this machine, or lacks a tensor.

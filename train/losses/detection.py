@@ -15,8 +15,6 @@ from keras import ops
 from train.data.dense_teacher import TAUGHT
 
 Tensor = Any
-REMEMBERED = 32
-"""The largest stride about which anything is remembered: published detectors of this kind have no larger one."""
 
 
 def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
@@ -162,12 +160,8 @@ def teacher_loss(
     Returns:
         `taught_score` and `taught_box`, both 0 where the teacher has nothing to say.
     """
-    wanted, logits = opinions["scores"], flat[..., 0]
-    now = ops.stop_gradient(ops.sigmoid(logits))
-    heard = opinions["heard"] * (1.0 - known * ops.cast(wanted < now, "float32"))
-    weight = heard * ops.maximum(wanted, ops.square(wanted - now))
-    surprise = cross_entropy(wanted, logits)
-    score = ops.sum(weight * surprise) / ops.maximum(ops.sum(heard * wanted), 1.0)
+    wanted = opinions["scores"]
+    score = _followed(flat[..., 0], wanted, opinions["heard"], known)
     sure = opinions["heard"] * ops.where(wanted >= TAUGHT, wanted, 0.0)
     boxes = opinions["boxes"]
     distances = ops.concatenate([centres - boxes[..., :2], boxes[..., 2:] - centres], -1) / strides[:, None]
@@ -176,29 +170,40 @@ def teacher_loss(
     return {"taught_score": score, "taught_box": box}
 
 
-def memory_loss(flat: Tensor, before: Tensor, known: Tensor, centres: Tensor, strides: Tensor) -> dict[str, Tensor]:
+def memory_loss(
+    flat: Tensor, before: Tensor, known: Tensor, strides: Tensor, largest: int | None = None
+) -> dict[str, Tensor]:
     """How far a network is from what another one of its form, such as itself before it learned here, says about the
-    same canvases (learning without forgetting, Li and Hoiem, arXiv 1606.09282): scores and boxes as from a teacher
-    (`teacher_loss`), and the points of the faces that it sees.
+    same canvases (learning without forgetting, Li and Hoiem, arXiv 1606.09282): scores as from a teacher
+    (`teacher_loss`), boxes and points where the other one sees a face. Inside faces that are known it may raise a
+    score and has no word on box and points.
 
     Args:
         flat: `[B,A,15]` score logits, distances and points in strides (`flatten_heads`).
         before: the other one's, likewise.
         known: `[B,A]`, 1 in faces whose boxes are known (`known_cells`).
-        centres: `[A,2]` pixels.
         strides: `[A]` pixels.
+        largest: stride up to which the other one has learned; None: all.
 
     Returns:
         `kept_score`, `kept_box` and `kept_points` (mean distance along an axis, in strides).
     """
-    step = strides[:, None]
-    opinions = {
-        "scores": ops.sigmoid(before[..., 0]),
-        "boxes": ops.concatenate([centres - before[..., 1:3] * step, centres + before[..., 3:5] * step], -1),
-        "heard": ops.cast(strides <= REMEMBERED, "float32"),
-    }
-    same = teacher_loss(flat, opinions, known, centres, strides)
-    sure = opinions["heard"] * ops.where(opinions["scores"] >= TAUGHT, opinions["scores"], 0.0)
+    wanted = ops.sigmoid(before[..., 0])
+    heard = ops.cast(strides <= largest, "float32") if largest is not None else ops.ones_like(strides)
+    sure = heard * (1.0 - known) * ops.where(wanted >= TAUGHT, wanted, 0.0)
+    total = ops.maximum(ops.sum(sure), 1.0)
+    giou = iou_and_giou(flat[..., 1:5], before[..., 1:5])[1]
     apart = ops.mean(ops.abs(flat[..., 5:] - before[..., 5:]), axis=-1)
-    points = ops.sum(sure * apart) / ops.maximum(ops.sum(sure), 1.0)
-    return {"kept_score": same["taught_score"], "kept_box": same["taught_box"], "kept_points": points}
+    return {
+        "kept_score": _followed(flat[..., 0], wanted, heard, known),
+        "kept_box": ops.sum(sure * (1.0 - giou)) / total,
+        "kept_points": ops.sum(sure * apart) / total,
+    }
+
+
+def _followed(logits: Tensor, wanted: Tensor, heard: Tensor, known: Tensor) -> Tensor:
+    """How far scores are from those that are wanted, where these are heard (`teacher_loss`)."""
+    now = ops.stop_gradient(ops.sigmoid(logits))
+    heard = heard * (1.0 - known * ops.cast(wanted < now, "float32"))
+    weight = heard * ops.maximum(wanted, ops.square(wanted - now))
+    return ops.sum(weight * cross_entropy(wanted, logits)) / ops.maximum(ops.sum(heard * wanted), 1.0)

@@ -59,8 +59,8 @@ def _block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
 def build_detector(arch: str = "small") -> keras.Model:
     """The network to train: `images` `[N,H,W,3]` RGB 0…255 → dict `head{s}` `[N,H/s,W/s,15]`.
 
-    Score is a logit here (`with_probabilities` is what gets exported); distances are ≥ 0 and, like the points, in
-    strides. H and W are multiples of 64.
+    Score is a logit here (`with_probabilities` is what gets exported); distances (≥ 0, but where YuNet's
+    form draws a box beside the cell) and points are in strides. H and W are multiples of 64.
 
     Raises:
         UsageError: no such architecture.

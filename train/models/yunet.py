@@ -101,7 +101,7 @@ def _separables(strides: Sequence[int]) -> Iterator[tuple[str, list[str]]]:
     for ours, theirs in _SOURCES.items():
         yield ours, [theirs]
     for stride in strides:
-        level = min(LEVELS.index(stride) if stride in LEVELS else len(LEVELS), len(LEVELS) - 1)
+        level = LEVELS.index(min(stride, LEVELS[-1]))
         for number in (1, 2):
             yield f"s{stride}_unit{number}", [f"backbone__model{level + 3}_dp{number}"]
         yield f"s{stride}_lateral", [f"neck__lateral_convs__{level}"]
