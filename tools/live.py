@@ -339,12 +339,12 @@ class Wanted:
         ]
 
 
-def _server(option: str, url: str, schemes: Sequence[str], **settings: Any) -> Address:
+def _server(option: str, url: str, schemes: Sequence[str], transport: Transport = "tcp") -> Address:
     """The address that was given with this option."""
     from stream.live.address import Address
 
     try:
-        return Address.server(url, schemes, **settings)
+        return Address.server(url, schemes, transport=transport)
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.errors import InputError, UsageError
+from engine.errors import UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
 from tools.train_one_grid import train_one_grid
@@ -122,9 +122,7 @@ def detector(
     from train.models.detector import STRIDES
 
     if show_batch is None:
-        check_begin(out, resume=resume, warm_start=warm_start, export_to=export_to)
-        if remember is not None and not remember.is_file():
-            raise InputError(f"--remember {remember}: no such file")
+        check_begin(out, resume=resume, warm_start=warm_start, remember=remember, export_to=export_to)
         for option, given_network in (("--warm-start", warm_start), ("--remember", remember)):
             if given_network is not None and is_library(given_network) and arch != YUNET:
                 raise UsageError(

@@ -330,14 +330,14 @@ class Trainer(Kept):
             InputError: it is missing, damaged, or of another architecture.
         """
         if is_library(path):
-            return self._is_library(path)
+            return self._published(path)
         with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             weights: list[NDArray[Any]] = earlier.get_weights()
             if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
                 raise ValueError("its layers have other sizes")
         return weights
 
-    def _is_library(self, path: Path) -> list[NDArray[Any]]:
+    def _published(self, path: Path) -> list[NDArray[Any]]:
         if self.recipe.arch != YUNET:
             raise InputError(
                 f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}; give a detector.keras"

@@ -79,10 +79,11 @@ def pair_figures(embed: Embed, pairs: Pairs, name: str) -> list[Figure]:
     s = pairs.similarities(embed(pairs.pictures))
     folds = fold_accuracy(s, pairs.same)
     chosen = np.repeat(folds.thresholds, len(s) // len(folds.thresholds))
+    kinds = np.flatnonzero(pairs.same), np.flatnonzero(~pairs.same)
     rng = np.random.default_rng(0)
     tars = []
     for _ in range(DRAWS):
-        rows = np.concatenate([rng.choice(kind, len(kind)) for kind in map(np.flatnonzero, (pairs.same, ~pairs.same))])
+        rows = np.concatenate([rng.choice(kind, len(kind)) for kind in kinds])
         tars.append(tar_at_far(s[rows], pairs.same[rows], 1e-3)[0])
     tar, count = tar_at_far(s, pairs.same, 1e-3)[0], int(pairs.same.sum())
     return [
@@ -119,10 +120,10 @@ def rank1_figure(
     others are named by the nearest medoid; the mean over `draws` draws, the interval over photos."""
     who = np.array(people)
     names = np.unique(who)
+    mine = [np.flatnonzero(who == n) for n in names]
     rng = np.random.default_rng(0)
     right, seen = np.zeros(len(who)), np.zeros(len(who))
     for _ in range(draws):
-        mine = [np.flatnonzero(who == n) for n in names]
         enrolled = [rng.choice(rows, min(photos_each, (len(rows) + 1) // 2), replace=False) for rows in mine]
         prototypes = np.concatenate([choose(embeddings[rows], "medoid") for rows in enrolled])
         rest = np.setdiff1d(np.arange(len(who)), np.concatenate(enrolled))

@@ -56,7 +56,8 @@ def equalize(network: keras.Model, pictures: NDArray[np.uint8], batch: int = 64)
     """
     chains = list(_chains(network))
     inner = keras.Model(network.input, [ops.max(relu.output, axis=(1, 2)) for _, relu, _ in chains])
-    for (norm, _, convolution), sizes in zip(chains, _largest(inner, pictures, batch), strict=True):
+    batches = (pictures[i : i + batch] for i in range(0, len(pictures), batch))
+    for (norm, _, convolution), sizes in zip(chains, _largest(inner, batches), strict=True):
         (kernel,) = convolution.get_weights()
         if isinstance(convolution, keras.layers.DepthwiseConv2D):
             factors = sizes
@@ -76,28 +77,25 @@ def equalize_pairs(network: keras.Model, pictures: Iterable[NDArray[np.uint8]]) 
         network: what it answers, in which none of those first convolutions has a part of its own, stays the same.
         pictures: `[N,H,W,3]` each, what it will be given, some dozens.
     """
-    pairs = [
-        (first, reader)
-        for first in network.layers
-        if type(first) is keras.layers.Conv2D and first.kernel_size == (1, 1) and first.activation is linear
-        for reader in _readers(network, first.output)
-        if isinstance(reader, keras.layers.DepthwiseConv2D) and len(_readers(network, first.output)) == 1
-    ]
+    pairs = list(_pairs(network))
     if not pairs:
         return
-    answer = compiled_answers(
-        keras.Model(network.input, [ops.max(ops.abs(a.output), axis=(0, 1, 2)) for a, _ in pairs])
-    )
-    sizes = [np.zeros(first.filters, np.float32) for first, _ in pairs]
-    for batch in pictures:
-        outputs = answer(batch)
-        sizes = [np.maximum(s, o) for s, o in zip(sizes, outputs if len(pairs) > 1 else [outputs], strict=True)]
-    for (first, reader), size in zip(pairs, sizes, strict=True):
-        factors = np.maximum(size, max(1e-3 * float(size.max()), 1e-6)) / max(float(size.max()), 1e-6)
+    inner = keras.Model(network.input, [ops.max(ops.abs(first.output), axis=(1, 2)) for first, _ in pairs])
+    for (first, reader), sizes in zip(pairs, _largest(inner, pictures), strict=True):
+        factors = sizes / sizes.max()
         kernel, *bias = first.get_weights()
         first.set_weights([kernel / factors, *(b / factors for b in bias)])
         kernel, *bias = reader.get_weights()
         reader.set_weights([kernel * factors[:, None], *bias])
+
+
+def _pairs(network: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer]]:
+    """1×1 convolution and depthwise one where nothing else sees what goes between them."""
+    for first in network.layers:
+        if type(first) is keras.layers.Conv2D and first.kernel_size == (1, 1) and first.activation is linear:
+            match _readers(network, first.output):
+                case [keras.layers.DepthwiseConv2D() as reader]:
+                    yield first, reader
 
 
 def _readers(network: keras.Model, tensor: keras.KerasTensor) -> list[keras.Layer]:
@@ -118,10 +116,10 @@ def _chains(network: keras.Model) -> Iterator[tuple[keras.Layer, keras.Layer, ke
                             yield norm, relu, convolution
 
 
-def _largest(inner: keras.Model, pictures: NDArray[np.uint8], batch: int) -> Iterator[NDArray[np.float32]]:
+def _largest(inner: keras.Model, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
     """For each output `[N,C]` the largest value of each channel; of silent ones a thousandth of the largest of all."""
     answer = compiled_answers(inner)
-    parts = [answer(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
+    parts = [answer(pictures) for pictures in batches]
     for outputs in zip(*(part if isinstance(part, list | tuple) else [part] for part in parts), strict=True):
         sizes = np.concatenate([np.asarray(o) for o in outputs]).max(axis=0)
         yield np.maximum(sizes, max(1e-3 * float(sizes.max()), 1e-6))

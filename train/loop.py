@@ -61,17 +61,25 @@ def prepare_folder(folder: Path, *, resume: bool) -> None:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
 
 
-def check_begin(folder: Path, *, resume: bool, warm_start: Path | None = None, export_to: Path | None = None) -> None:
+def check_begin(
+    folder: Path,
+    *,
+    resume: bool,
+    warm_start: Path | None = None,
+    remember: Path | None = None,
+    export_to: Path | None = None,
+) -> None:
     """Refuse what cannot come to anything before pictures are read and teachers asked, which may take hours.
 
     Args:
         folder: of the training.
         resume: whether it is to go on from its checkpoint.
         warm_start: the network that it is to begin with.
+        remember: the network that it is not to forget.
         export_to: the folder for what comes out.
 
     Raises:
-        InputError: there is no checkpoint to go on from, or no network to begin with.
+        InputError: there is no checkpoint to go on from, or no network to begin with or to remember.
         OutputError: a file stands where a folder is to be.
     """
     for place in (folder, export_to):
@@ -79,8 +87,9 @@ def check_begin(folder: Path, *, resume: bool, warm_start: Path | None = None, e
             raise OutputError(f"{place}: is a file; name a folder")
     if resume and not (folder / CHECKPOINT).is_file():
         raise no_checkpoint(folder / CHECKPOINT)
-    if warm_start is not None and not warm_start.is_file():
-        raise InputError(f"--warm-start {warm_start}: no such file")
+    for option, network in (("--warm-start", warm_start), ("--remember", remember)):
+        if network is not None and not network.is_file():
+            raise InputError(f"{option} {network}: no such file")
 
 
 def go_on(trainer: Steps, folder: Path, say: Say) -> float:

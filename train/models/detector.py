@@ -119,5 +119,5 @@ def multiply_adds(model: keras.Model, height: int = 384, width: int = 640) -> in
 def _stride_of(name: str) -> int:
     """Output stride of a layer, from its name."""
     if name.startswith("stem"):
-        return 1 << int(name[4]) if name[4].isdigit() else 2
+        return 1 << int(name[4])
     return int(name[1 : name.index("_")])

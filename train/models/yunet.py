@@ -72,7 +72,7 @@ def build_yunet(strides: Sequence[int], name: str = "yunet") -> keras.Model:
     """
     images = keras.Input((None, None, 3), name="images")
     x = layers.Rescaling(1 / 64, dtype=EXACT, name="normalise")(images)  # black is 0, like what pads
-    x = _normalised(layers.Conv2D(16, 3, 2, padding="same", use_bias=False, name="stem_conv")(x), "stem")
+    x = _normalised(layers.Conv2D(16, 3, 2, padding="same", use_bias=False, name="stem1_conv")(x), "stem1")
     for unit, channels in BEFORE.items():
         if unit == "s4_unit1":
             x = layers.MaxPooling2D(name="s4_down")(x)
@@ -131,8 +131,8 @@ def load_yunet(network: keras.Model, source: Mapping[str, NDArray[np.float32]]) 
     """
     # A filter's weights go by row, column, and blue, green, red; zeros fill its 27 up to 32.
     kernel = source[f"{_STEM}_pw_weight"][:, :27].reshape(16, 3, 3, 3)[..., ::-1].transpose(1, 2, 3, 0)
-    network.get_layer("stem_conv").set_weights([kernel * 64])
-    _begin(network.get_layer("stem_norm"), source[f"{_STEM}_pw_bias"])
+    network.get_layer("stem1_conv").set_weights([kernel * 64])
+    _begin(network.get_layer("stem1_norm"), source[f"{_STEM}_pw_bias"])
     strides = sorted(int(name.removeprefix("head")) for name in network.output)
     for ours, sources in _separables(strides):
         pointwise, bias, depthwise, offset = (
