@@ -13,7 +13,7 @@ from engine.errors import UsageError
 from tools.options import Number, bfloat16_option, check_mix, mix_option, workers_option
 from tools.train import SEED
 from tools.train_one_grid import train_one_grid
-from train.architectures import DETECTORS, ONE_GRID, YUNET
+from train.architectures import DETECTORS, ONE_GRID
 
 PRECISION = 0.95
 """Wanted on the dev part at the default threshold, for faces of 16 px and more."""
@@ -53,7 +53,9 @@ PRECISION = 0.95
 @click.option(
     "--remember",
     type=click.Path(path_type=Path),
-    help="A network like --warm-start, whose answers are kept to on all that it is not told better.",
+    multiple=True,
+    help="A detector.keras of any multi-scale --arch, or that libfacedetection.so, whose answers are kept to on all "
+    "that is not told better. May be given more than once; YuNet-n is then not asked about canvases.",
 )
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Folder for the ONNX, when done.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
@@ -75,7 +77,7 @@ def detector(
     gentle_from: float | None,
     warm_start: Path | None,
     mixed: float,
-    remember: Path | None,
+    remember: tuple[Path, ...],
     export_to: Path | None,
     resume: bool,
     show_batch: Path | None,
@@ -98,7 +100,7 @@ def detector(
             raise UsageError(f"--show-batch: not for --arch {arch}, which learns from other canvases")
         if warm_start is not None:
             raise UsageError(f"--warm-start: not for --arch {arch}, which learns from nothing")
-        if remember is not None:
+        if remember:
             raise UsageError(f"--remember: not for --arch {arch}, which learns from nothing")
         if bfloat16:
             raise UsageError(f"--bfloat16: not for --arch {arch}, which learns in 32-bit floats")
@@ -113,7 +115,7 @@ def detector(
     from train.data.canvas_sheet import canvas_sheet
     from train.data.dense_teacher import DenseTeacher
     from train.detections import padded
-    from train.detector import Recipe, dev_curves, is_library, load_data, train_detector
+    from train.detector import Recipe, check_networks, dev_curves, load_data, train_detector
     from train.detector_eval import threshold_for
     from train.detector_export import export_detector
     from train.detector_sheets import write_png
@@ -123,11 +125,6 @@ def detector(
 
     if show_batch is None:
         check_begin(out, resume=resume, warm_start=warm_start, remember=remember, export_to=export_to)
-        for option, given_network in (("--warm-start", warm_start), ("--remember", remember)):
-            if given_network is not None and is_library(given_network) and arch != YUNET:
-                raise UsageError(
-                    f"{option} {given_network}: has weights for --arch {YUNET}; give a detector.keras of {arch}"
-                )
     use_threads(threads)
     chosen: dict[str, Any] = {"seed": seed, "steps": steps, "decay_from": decay_from, "learning_rate": learning_rate}
     given = {name: value for name, value in chosen.items() if value is not None}
@@ -140,13 +137,16 @@ def detector(
     recipe = replace(Recipe(arch=arch), bfloat16=bfloat16, **given)
     if gentle_from is not None:
         recipe = recipe.gentle_from(gentle_from)
+    if show_batch is None:
+        check_networks(recipe, warm_start, remember)
     pictures = load_data(data, unlabelled, teachers, out / "teachers", recipe, click.echo, portraits)
     pictures.report.write(out / "data.json")
     if show_batch is not None:
         write_png(show_batch, canvas_sheet(pictures.pool(recipe), recipe.phase(0).augment, seed=seed))
         click.echo(f"{show_batch}: faces green, ignored ones grey")
         return
-    teacher = DenseTeacher(teachers / "yunet_n.onnx", threads) if recipe.weights.teacher else None
+    asked = recipe.weights.teacher and not remember
+    teacher = DenseTeacher(teachers / "yunet_n.onnx", threads) if asked else None
     trainer = train_detector(
         pictures,
         recipe,

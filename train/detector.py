@@ -264,8 +264,7 @@ class Trainer(Kept):
         keras.utils.set_random_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
-        self._before: keras.Model | None = None
-        self._learned: int | None = None
+        self._remembered: list[tuple[keras.Model, int | None]] = []
         with arithmetic(recipe.bfloat16):
             self.model = build_detector(recipe.arch)
         self.average = build_detector(recipe.arch)
@@ -285,23 +284,30 @@ class Trainer(Kept):
             taught = teacher_loss(flat, batch["opinions"], batch["known"], batch["centres"], batch["strides"])
             loss += self.recipe.weights.teacher * (taught["taught_score"] + taught["taught_box"])
             parts |= taught
-        if self._before is not None:
-            before = flatten_heads(self._before(ops.cast(batch["images"], "float32"), training=False), STRIDES)
-            kept = memory_loss(flat, ops.stop_gradient(before), batch["known"], batch["strides"], self._learned)
+        for number, (network, largest) in enumerate(self._remembered):
+            before = flatten_heads(network(ops.cast(batch["images"], "float32"), training=False), STRIDES)
+            kept = memory_loss(flat, ops.stop_gradient(before), batch["known"], batch["strides"], largest)
             loss += self.recipe.weights.memory * sum(kept.values())
-            parts |= kept
+            parts |= {f"{name}{number or ''}": value for name, value in kept.items()}
         return loss, parts
 
     def remember(self, path: Path) -> None:
-        """Have training keep to what the network at `path` says (`weights_of`); before the first step.
+        """Have training keep to what the network at `path` says as well; before the first step.
+
+        Args:
+            path: a `detector.keras` of any architecture with these levels, or libfacedetection's library.
 
         Raises:
-            InputError: as `weights_of`.
+            InputError: it is missing, damaged, or another network.
         """
-        self._before = build_detector(self.recipe.arch)
-        self._before.set_weights(self.weights_of(path))
-        self._learned = max(LEVELS) if is_library(path) else None
-        self._before.trainable = False
+        if is_library(path):
+            network = _published(path)
+        else:
+            with saved_network(path, "a detector whose answers can be kept to") as network:
+                if set(network.output) != {f"head{stride}" for stride in STRIDES}:
+                    raise ValueError("it answers on other levels")
+        network.trainable = False
+        self._remembered.append((network, max(LEVELS) if is_library(path) else None))
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
         """Learn from the batch that belongs to the step number (`Canvases`)."""
@@ -330,21 +336,16 @@ class Trainer(Kept):
             InputError: it is missing, damaged, or of another architecture.
         """
         if is_library(path):
-            return self._published(path)
+            if self.recipe.arch != YUNET:
+                raise InputError(
+                    f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}; give a detector.keras"
+                )
+            published: list[NDArray[Any]] = _published(path).get_weights()
+            return published
         with saved_network(path, f"a detector of architecture {self.recipe.arch}") as earlier:
             weights: list[NDArray[Any]] = earlier.get_weights()
             if [w.shape for w in weights] != [w.shape for w in self.average.get_weights()]:
                 raise ValueError("its layers have other sizes")
-        return weights
-
-    def _published(self, path: Path) -> list[NDArray[Any]]:
-        if self.recipe.arch != YUNET:
-            raise InputError(
-                f"{path} has weights for --arch {YUNET}, not for {self.recipe.arch}; give a detector.keras"
-            )
-        network = build_detector(YUNET)
-        load_yunet(network, read_libfacedetection(path, source_shapes()))
-        weights: list[NDArray[Any]] = network.get_weights()
         return weights
 
     @property
@@ -361,9 +362,28 @@ class Trainer(Kept):
         }
 
 
+def _published(library: Path) -> keras.Model:
+    network = build_detector(YUNET)
+    load_yunet(network, read_libfacedetection(library, source_shapes()))
+    return network
+
+
 def is_library(path: Path) -> bool:
     """Whether the weights to begin with stand in a shared library (`train.data.libfacedetection`)."""
     return path.suffix == ".so"
+
+
+def check_networks(recipe: Recipe, warm_start: Path | None, remember: Sequence[Path]) -> None:
+    """Refuse what `train_detector` could not begin with or keep to, before teachers are asked, which may take hours.
+
+    Raises:
+        InputError: as `Trainer.weights_of` and `Trainer.remember`.
+    """
+    trainer = Trainer(recipe)
+    if warm_start is not None:
+        trainer.weights_of(warm_start)
+    for path in remember:
+        trainer.remember(path)
 
 
 STATISTICS = 24
@@ -403,7 +423,7 @@ def train_detector(
     resume: bool = False,
     warm_start: Path | None = None,
     share: float = 1.0,
-    remember: Path | None = None,
+    remember: Sequence[Path] = (),
     teacher: DenseTeacher | None = None,
     workers: int = 0,
     save_every: float = 180.0,
@@ -420,7 +440,7 @@ def train_detector(
         warm_start: a `detector.keras` of the same architecture to begin with, instead of random weights; for YuNet's
             form also libfacedetection's library.
         share: what is left of the averaged weights in the end, the rest being those of `warm_start` (`mixed`).
-        remember: a network that could be begun with too, whose answers are not to be forgotten (`memory_loss`).
+        remember: networks whose answers are kept to (`memory_loss`), as in `Trainer.remember`.
         teacher: is asked about every canvas; None: nobody is, whatever the weight of it.
         workers: processes that make batches beside this one; 0: this one makes them.
         save_every: seconds.
@@ -443,9 +463,9 @@ def train_detector(
         earlier = with_statistics(earlier, recipe, replace(canvases, teacher=None))
     if earlier is not None and not resume:
         trainer.begin_with(earlier)
-    if remember is not None:
-        trainer.remember(remember)
-    write_recipe(folder, {**asdict(recipe), "remember": remember and str(remember)}, resume=resume, say=say)
+    for path in remember:
+        trainer.remember(path)
+    write_recipe(folder, {**asdict(recipe), "remember": [str(path) for path in remember]}, resume=resume, say=say)
 
     batches = ahead(canvases, trainer.step, recipe.steps, workers)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +16,7 @@ from engine.modelfile import ModelFile
 from engine.openvino_session import OpenVINOSession, has_bf16
 from train.data.boxes import Picture
 from train.onnx_file import write_onnx
+from train.quantize import quantize
 
 KINDS = ("Conv", "MaxPool", "Relu")
 """What is computed in integers; a ReLU, so that no range is spent on what it cuts off, and maxima, so that they
@@ -56,9 +54,6 @@ def quantize_detector(
         InputError: `source` is no detector, or there is no picture.
         OutputError: `target` cannot be written.
     """
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     file = ModelFile.read(source, "detector")
     if any(node.op_type == "QuantizeLinear" for node in onnx.load(source).graph.node):
         raise InputError(f"{source}: is quantised already; give the network in f32 that it was made from")
@@ -67,47 +62,18 @@ def quantize_detector(
     multiple = max(int(word) for word in file.metadata["iznet.strides"].split(","))
     chosen = [pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, count).astype(int))]
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._left = self._batches()
+    def pictures_to_go() -> Iterator[NDArray[np.uint8]]:
+        for number, picture in enumerate(chosen):
+            box = Letterbox.fit(picture.rgb.shape[1], picture.rgb.shape[0], size, multiple)
+            yield letterbox(picture.rgb, box)[None]
+            if progress is not None:
+                progress(number + 1, len(chosen))
 
-        def _batches(self) -> Iterator[dict[str, NDArray[np.uint8]]]:
-            for number, picture in enumerate(chosen):
-                box = Letterbox.fit(picture.rgb.shape[1], picture.rgb.shape[0], size, multiple)
-                yield {"images": letterbox(picture.rgb, box)[None]}
-                if progress is not None:
-                    progress(number + 1, len(chosen))
-
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            return next(self._left, None)
-
-    with tempfile.TemporaryDirectory(prefix="iznet-int8-") as folder:
-        ready, made = Path(folder) / "ready.onnx", Path(folder) / "int8.onnx"
-        level = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # the quantiser reports every step on the root logger
-        try:
-            quant_pre_process(source, ready, skip_symbolic_shape=True)  # folds normalisations into convolutions
-            model = onnx.load(ready)
-            quantize_static(
-                model,
-                str(made),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,  # 7 bits: CPUs without VNNI add products in 16 bits, which would overflow with 8
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                op_types_to_quantize=list(KINDS),
-                nodes_to_exclude=(floats := _last_convolutions(model)),
-                extra_options={"TensorQuantOverrides": _eight_bits(model, floats)},
-            )
-        finally:
-            logging.root.setLevel(level)
-        quantized = onnx.load(str(made))
-    return write_onnx(quantized, target, {**file.metadata, "iznet.precision": "int8"})
+    integers = quantize(source, pictures_to_go(), kinds=KINDS, floats=_last_convolutions, whole_depthwise=True)
+    return write_onnx(integers, target, {**file.metadata, "iznet.precision": "int8"})
 
 
-def _last_convolutions(model: Any) -> list[str]:
+def _last_convolutions(model: onnx.ModelProto) -> list[str]:
     """Names of the convolutions behind the last ReLUs, if there are any: what they answer, scores, boxes and points,
     stays in f32."""
     if not any(node.op_type == "Relu" for node in model.graph.node):
@@ -120,21 +86,6 @@ def _last_convolutions(model: Any) -> list[str]:
             ahead += node.input
             found |= {node.name} if node.op_type == "Conv" else set()
     return sorted(found)
-
-
-def _eight_bits(model: Any, floats: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """What the quantiser is told of the filters of depthwise convolutions: eight bits, per filter. They add nine
-    products only, which every processor does in 32 bits; with seven a network of YuNet's form loses 0.013 of AP."""
-    from onnxruntime.quantization import QuantType
-
-    whole = {"quant_type": QuantType.QInt8, "reduce_range": False, "axis": 0}
-    return {
-        node.input[1]: [whole]
-        for node in model.graph.node
-        if node.op_type == "Conv"
-        and node.name not in floats
-        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
-    }
 
 
 class SimulatedBfloat16(OpenVINOSession):

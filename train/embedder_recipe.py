@@ -50,7 +50,7 @@ from train.models.mobilefacenet import (
 )
 from train.onnx_file import write_onnx
 from train.output import replaced
-from train.quantize import quantize
+from train.quantize import in_eights, quantize
 from train.teachers import Teachers
 
 NAME = "iznet-embedder"
@@ -250,7 +250,7 @@ def export_embedder(network: keras.Model, folder: Path, split: Split, *, mirror:
         example=np.concatenate([split.dev.centre()[:8], noise]),
         tolerance=1e-4,
     )
-    model = quantize(exact, calibration_faces(split.learn)) if integers else onnx.load(exact)
+    model = quantize(exact, in_eights(calibration_faces(split.learn))) if integers else onnx.load(exact)
     write_onnx(model, path, facts)
     with contextlib.closing(Embedder.open(path)) as embedder:
         cosines, same = all_pairs(embedder.embed(split.dev.centre()), split.dev.people)

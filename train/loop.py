@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def check_begin(
     *,
     resume: bool,
     warm_start: Path | None = None,
-    remember: Path | None = None,
+    remember: Sequence[Path] = (),
     export_to: Path | None = None,
 ) -> None:
     """Refuse what cannot come to anything before pictures are read and teachers asked, which may take hours.
@@ -75,11 +75,11 @@ def check_begin(
         folder: of the training.
         resume: whether it is to go on from its checkpoint.
         warm_start: the network that it is to begin with.
-        remember: the network that it is not to forget.
+        remember: the networks that it is to keep to.
         export_to: the folder for what comes out.
 
     Raises:
-        InputError: there is no checkpoint to go on from, or no network to begin with or to remember.
+        InputError: there is no checkpoint to go on from, or no network to begin with or to keep to.
         OutputError: a file stands where a folder is to be.
     """
     for place in (folder, export_to):
@@ -87,7 +87,7 @@ def check_begin(
             raise OutputError(f"{place}: is a file; name a folder")
     if resume and not (folder / CHECKPOINT).is_file():
         raise no_checkpoint(folder / CHECKPOINT)
-    for option, network in (("--warm-start", warm_start), ("--remember", remember)):
+    for option, network in (("--warm-start", warm_start), *(("--remember", path) for path in remember)):
         if network is not None and not network.is_file():
             raise InputError(f"{option} {network}: no such file")
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
 from engine.detector import Detector  # noqa: E402
@@ -174,23 +175,38 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
 
-def test_a_network_learns_without_forgetting_what_another_one_says(tmp_path: Path) -> None:
+def test_a_training_keeps_to_what_others_say(tmp_path: Path) -> None:
     fast = replace(RECIPE, learning_rate=0.05, average=0.0, weights=LossWeights(memory=300.0))
-    start = networks.build_detector("tiny")
-    for stride in networks.STRIDES:
-        start.get_layer(f"s{stride}_score").bias.assign([4.0])  # it takes everything for a face
-    start.save(begun := tmp_path / "begun.keras")
+    for arch, name in (("tiny", "begun"), ("nano", "other")):
+        start = networks.build_detector(arch)
+        for stride in networks.STRIDES:
+            start.get_layer(f"s{stride}_score").bias.assign([4.0])  # it takes everything for a face
+        start.save(tmp_path / f"{name}.keras")
+    begun, other = tmp_path / "begun.keras", tmp_path / "other.keras"
     picture = face_picture(3).rgb[None, :64, :64].astype(np.float32)
-    scores = {}
-    for remember in (None, begun):
-        folder = tmp_path / ("kept" if remember else "free")
-        trained = train_detector(some_data(), fast, folder, remember=remember, say=quiet).average
-        scores[remember] = float(np.mean(trained(picture)["head8"][..., 0]))
-    assert scores[None] < scores[begun] - 0.1, "from the same beginning it comes nearer to what it remembers"
-    line = json.loads((tmp_path / "kept" / "log.jsonl").read_text("utf-8").splitlines()[-1])
-    assert {"kept_score", "kept_box", "kept_points"} <= set(line)
-    with pytest.raises(InputError, match=r"none\.keras is not a detector of architecture tiny"):
-        train_detector(some_data(), fast, tmp_path / "c", remember=tmp_path / "none.keras", say=quiet)
+
+    def trained(name: str, *remember: Path) -> tuple[float, set[str]]:
+        network = train_detector(some_data(), fast, tmp_path / name, remember=remember, say=quiet).average
+        line = json.loads((tmp_path / name / "log.jsonl").read_text("utf-8").splitlines()[-1])
+        return float(np.mean(network(picture)["head8"][..., 0])), set(line)
+
+    free, logged = trained("free")
+    assert not any(part.startswith("kept") for part in logged)
+    kept, logged = trained("kept", begun)
+    assert free < kept - 0.1, "from the same beginning it comes nearer to what it remembers"
+    assert {"kept_score", "kept_box", "kept_points"} <= logged
+    both, logged = trained("both", begun, other)
+    assert kept < both, "two say so more loudly, whatever form the second has"
+    assert {"kept_score", "kept_box", "kept_points", "kept_score1", "kept_box1", "kept_points1"} <= logged
+
+
+def test_what_cannot_be_kept_to_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.keras is not a detector whose answers can be kept to"):
+        Trainer(RECIPE).remember(tmp_path / "none.keras")
+    images = keras.Input((None, None, 3))
+    keras.Model(images, {"head8": keras.layers.Conv2D(15, 8, 8)(images)}).save(path := tmp_path / "low.keras")
+    with pytest.raises(InputError, match=r"low\.keras .* other levels"):
+        Trainer(RECIPE).remember(path)
 
 
 def test_a_step_sees_the_canvases_of_its_phase() -> None:

@@ -89,7 +89,7 @@ def test_in_integers_an_equalised_network_answers_more_nearly_as_in_floats(tmp_p
 
     from tests.train.exported import write_floats
     from train.onnx_file import write_onnx
-    from train.quantize import quantize
+    from train.quantize import in_eights, quantize
 
     network = uneven()
     expected = embed(network, PICTURES)
@@ -97,7 +97,7 @@ def test_in_integers_an_equalised_network_answers_more_nearly_as_in_floats(tmp_p
     def worst() -> float:
         exact = write_floats(network, tmp_path / "exact.onnx", PICTURES, {}, float(1e-3 * np.abs(expected).max()))
         path = tmp_path / "integers.onnx"
-        write_onnx(quantize(exact, PICTURES), path, {})
+        write_onnx(quantize(exact, in_eights(PICTURES)), path, {})
         answers = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"faces": PICTURES})[0]
         return float(np.linalg.norm(answers - expected))
 

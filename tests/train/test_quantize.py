@@ -18,7 +18,7 @@ from engine.quiet_openvino import core  # noqa: E402
 from tests.train.exported import write_floats  # noqa: E402
 from train.models.embedder import EmbedderDesign, build_embedder  # noqa: E402
 from train.onnx_file import write_onnx  # noqa: E402
-from train.quantize import quantize, stay_floats  # noqa: E402
+from train.quantize import in_eights, quantize, stay_floats  # noqa: E402
 
 FACTS = {"iznet.kind": "embedder", "iznet.threshold": "0.3"}
 
@@ -30,7 +30,7 @@ def test_integers_answer_nearly_as_floats_do(tmp_path: Path) -> None:
     faces = np.clip(rng.normal(rng.uniform(60, 190, (40, 1, 1, 3)), 40, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
     exact, path = tmp_path / "exact.onnx", tmp_path / "integers.onnx"
     write_floats(network, exact, faces, FACTS)
-    digests = [write_onnx(quantize(exact, faces[:32]), path, FACTS) for _ in range(2)]
+    digests = [write_onnx(quantize(exact, in_eights(faces[:32])), path, FACTS) for _ in range(2)]
     assert digests[0] == digests[1] == path.with_suffix(".sha256").read_text("utf-8").split()[0]
 
     model = onnx.load(path)
@@ -67,7 +67,7 @@ def test_depthwise_convolutions_and_sums_before_no_relu_stay_in_floats(tmp_path:
     network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x)))
     faces = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
     exact = write_floats(network, tmp_path / "exact.onnx", faces, FACTS, tolerance=0.01)
-    model = quantize(exact, faces)
+    model = quantize(exact, in_eights(faces))
     producer = {name: node for node in model.graph.node for name in node.output}
     found: Counter[tuple[str, bool]] = Counter()
     for node in model.graph.node:

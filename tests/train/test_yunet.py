@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,16 @@ def test_a_training_begins_with_the_published_weights_and_measured_averages(tmp_
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_added_to_the_form_learns_from_the_first_step_on(tmp_path: Path) -> None:
+    network = build_yunet(STRIDES)
+    blocks = [name for name in (layer.name for layer in network.layers) if name.endswith("_b_norm")]
+    assert len(blocks) == 7
+    trained = train_detector(data(), replace(RECIPE, learning_rate=0.01), tmp_path, say=lambda _: None).model
+    for name in blocks:
+        assert not np.any(network.get_layer(name).gamma), "it says nothing in the beginning"
+        assert np.all(trained.get_layer(name).gamma)
+
+
 def test_other_forms_do_not_begin_with_them(tmp_path: Path) -> None:
     library = tmp_path / "libfacedetection.so"
     library.touch()
@@ -218,7 +229,11 @@ def test_other_forms_do_not_begin_with_them(tmp_path: Path) -> None:
 
 
 def test_in_integers_depthwise_filters_have_all_eight_bits(tmp_path: Path) -> None:
-    export_detector(build_yunet(STRIDES), tmp_path, threshold=0.5)
+    network = build_yunet(STRIDES)
+    for layer in network.layers:
+        if layer.name.endswith("_b_norm"):
+            layer.gamma.assign(np.ones(64))  # filters that say nothing have no bits
+    export_detector(network, tmp_path, threshold=0.5)
     quantize_detector(tmp_path / "detector.onnx", data().true, tmp_path / "int8.onnx", size=128)
     graph = onnx.load(tmp_path / "int8.onnx").graph
     tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}

@@ -40,8 +40,8 @@ class LossWeights:
     """Weight of the overlap against the score when cells are chosen."""
     teacher: float = 0.0
     """Weight of what a teacher says about every cell (`teacher_loss`)."""
-    memory: float = 3.0
-    """Weight of what is not to be forgotten (`memory_loss`), where something is."""
+    memory: float = 2.0
+    """Weight of what each network says that is kept to (`memory_loss`)."""
 
 
 def flatten_heads(heads: dict[str, Tensor], strides: tuple[int, ...]) -> Tensor:

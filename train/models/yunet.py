@@ -23,6 +23,8 @@ BEFORE = {"s2_unit": 16, "s4_unit1": 16, "s4_unit2": 32, "s4_unit3": 32, "s4_uni
 """Channels of the units below stride 8, in their order."""
 WIDTH = 64
 """Channels of all others."""
+NARROW = 32
+"""Channels inside the blocks."""
 LEVELS = (8, 16, 32)
 """Strides that the source has levels of."""
 PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -54,6 +56,15 @@ def _unit(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     return _normalised(_separable(x, channels, name), name)
 
 
+def _block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """What the source has no room for: a bottleneck added to `x`, ≥ 0, which changes nothing before it learns."""
+    y = layers.Conv2D(NARROW, 1, use_bias=False, name=f"{name}_a_conv")(x)
+    y = _normalised(y, f"{name}_a")
+    y = layers.Conv2D(WIDTH, 3, padding="same", use_bias=False, name=f"{name}_b_conv")(y)
+    y = FusedBatchNormalization(momentum=0.97, epsilon=EPSILON, gamma_initializer="zeros", name=f"{name}_b_norm")(y)
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
 def _head(x: keras.KerasTensor, stride: int) -> keras.KerasTensor:
     """`[N,H/s,W/s,15]`: score (logit), left, top, right, bottom, five (dx, dy)."""
     x = _separable(x, sum(PARTS.values()), f"s{stride}_head", dtype=EXACT)
@@ -82,6 +93,8 @@ def build_yunet(strides: Sequence[int], name: str = "yunet") -> keras.Model:
         x = layers.MaxPooling2D(name=f"s{stride}_down")(x)
         for number in (1, 2):
             x = _unit(x, WIDTH, f"s{stride}_unit{number}")
+        for number in range(1 if stride == strides[0] else 2):
+            x = _block(x, f"s{stride}_block{number + 1}")
         features[stride] = x
     heads, above = {}, None
     for stride in reversed(strides):

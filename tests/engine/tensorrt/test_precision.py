@@ -16,7 +16,7 @@ from engine.errors import InputError
 from engine.modelfile import SHIPPED, ModelFile
 from engine.tensorrt_accuracy import EXACT, QUANTISED, made_up
 from engine.tensorrt_precision import GpuPrecision, rewritten
-from train.quantize import quantize
+from train.quantize import in_eights, quantize
 
 RANDOM = np.random.default_rng(4)
 
@@ -80,7 +80,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def integers(network: Path) -> Path:
     """The same, quantised as this project does it, its ReLU cut out as some quantisers do."""
-    quantized = quantize(network, np.stack(made_up(40, 16, 16)))
+    quantized = quantize(network, in_eights(np.stack(made_up(40, 16, 16))))
     path = network.with_name("integers.onnx")
     path.write_bytes(quantized.SerializeToString())
     kinds = {node.op_type for node in quantized.graph.node}
