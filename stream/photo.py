@@ -30,8 +30,8 @@ from stream.glyphs import Glyphs
 from stream.hiding import hidden_faces
 from stream.identity import Identity, Naming
 from stream.label import files_of, open_networks, record_header, record_output
+from stream.origin import check_belongs
 from stream.overlay import draw_rgb
-from stream.render import check_belongs
 from stream.result import LabelResult
 from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast

@@ -15,11 +15,12 @@ from engine.errors import InputError, InterruptedByUser, IznetError
 from engine.output_file import check_output
 from engine.version import VERSION
 from stream.encoding import EncoderSettings
-from stream.frames import LabelledFrame, VideoInfo
+from stream.frames import LabelledFrame
 from stream.glyphs import Glyphs
 from stream.hiding import hidden_boxes
 from stream.journal import content_of
 from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace
+from stream.origin import check_belongs
 from stream.pipeline import Progress, decoded_frames
 from stream.result import LabelResult
 from stream.soft import soft_copy
@@ -27,14 +28,12 @@ from stream.source import FileSource
 from stream.stages import StageClock
 from stream.styles import Style, Unknown, usual_unknown
 from stream.takes import cast, seen
-from stream.tracks import Header, Tracks, read
+from stream.tracks import Tracks, read
 
 UNSEEN = (
     "the record was made without --every-frame, so a face that came and went between two looks is not hidden; make it "
     "anew with `iznet label --every-frame`, or look at the result before you publish it"
 )
-DURATION_SLACK = 0.001
-"""Seconds by which the record's rounding may differ."""
 
 
 def render_video(
@@ -121,41 +120,6 @@ def render_video(
         notes=(*notes, *(() if style.marks == "none" else Glyphs().remarks(person.name for person in people))),
         damage=reader.damage.as_dict(),
         stages={name: stage.as_dict() for name, stage in clock.stages.items()},
-    )
-
-
-def check_belongs(record: Tracks, tracks: str | os.PathLike[str], info: VideoInfo) -> None:
-    """Refuse a video that the record cannot have been made of, before anything is written.
-
-    Raises:
-        InputError: size, rotation, time base or duration differ, or the record is of a live source.
-    """
-    header = record.header
-    if header.may_be_live and (info.time_base, info.duration) != (header.time_base, header.duration):
-        raise InputError(live_words(header, tracks))
-
-    def refuse(what: str, here: object, there: object) -> InputError:
-        return InputError(
-            f"{os.fspath(tracks)} belongs to another video than {info.path}: its {what} is {there}, "
-            f"the video's {here}; give the video that the record was made of ({header.path})"
-        )
-
-    if (header.width, header.height) != (info.width, info.height):
-        raise refuse("size", f"{info.width}x{info.height}", f"{header.width}x{header.height}")
-    if header.rotation != info.rotation:
-        raise refuse("rotation", info.rotation, header.rotation)
-    if header.time_base != info.time_base:
-        raise refuse("time base", info.time_base, header.time_base)
-    here, there = info.duration, header.duration
-    if here is not None and there is not None and abs(here - there) > DURATION_SLACK:
-        raise refuse("duration", f"{here:.3f} s", f"{there:.3f} s")
-
-
-def live_words(header: Header, tracks: str | os.PathLike[str]) -> str:
-    """Why nothing can be drawn from the record of a live source."""
-    return (
-        f"{os.fspath(tracks)} is the record of a live source ({header.path}): its times are of when the pictures came, "
-        "and no video has these; `iznet tracks summary` and `iznet tracks convert` read it"
     )
 
 

@@ -19,8 +19,8 @@ from engine.output_file import atomic_output, check_output
 from engine.wording import count
 from stream.cuttings import RGB, Sight, choose, cut_out
 from stream.glyphs import Glyphs
+from stream.origin import live_words
 from stream.presence import Presence, presence
-from stream.render import live_words
 from stream.source import FileSource
 from stream.styles import GREY, Colour, colour_of
 from stream.summary import UNKNOWN_ROWS

@@ -15,9 +15,9 @@ from engine.output_file import check_spared
 from stream.cuttings import Sight, choose, cut, cut_out
 from stream.filekind import is_photo
 from stream.frames import Frame
+from stream.origin import check_belongs, video_of
 from stream.photo import photo_info
 from stream.renaming import NOBODY_NUMBERED
-from stream.render import check_belongs, live_words
 from stream.source import FileSource
 from stream.tracks import Tracks, read
 
@@ -61,7 +61,7 @@ def photos_of(
     if not sights:
         raise InputError(f"{os.fspath(tracks)}: track {', '.join(map(str, sorted(numbers)))} is on no frame")
     chosen = choose(sights, PHOTOS)
-    path = video_of(record, Path(tracks), video)
+    path = video_of(record, tracks, video)
     if output is not None:
         check_spared(output, [tracks, path])
     if is_photo(path):
@@ -97,20 +97,3 @@ def _tracks_of(
         there = there if strangers else f"{NOBODY_NUMBERED}: say which with --track"
         raise UsageError(f"{os.fspath(path)} has no unknown {stranger}; {there}")
     return frozenset(strangers[stranger])
-
-
-def video_of(record: Tracks, tracks: Path, video: str | os.PathLike[str] | None) -> Path:
-    """Where the video of a record is: as is said, where the record says, or beside it.
-
-    Raises:
-        InputError: in none of these places, or the record is of a live source.
-    """
-    if video is not None:
-        return Path(video)
-    named = Path(record.header.path)
-    for place in (named, tracks.parent / named.name):
-        if os.path.isfile(place):  # unlike Path.is_file also of a name too long for this system
-            return place
-    if record.header.may_be_live:
-        raise InputError(live_words(record.header, tracks))
-    raise InputError(f"{named}, which {tracks} was made of, is not there; say where it is with --video")

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from engine.errors import MissingError, UsageError
 from engine.output_file import check_output, write_output
 from engine.wording import install
+from stream.origin import found_again
 from stream.tracks import Tracks, read
 
 FORMATS = {
@@ -60,7 +61,8 @@ def convert(source: str | os.PathLike[str], output: str | os.PathLike[str], *, o
     exporter = exporter_for(output)
     check_output(output, overwrite, [source])
     record = read(Path(source))
-    data = exporter.encode(record, video_of(record, source))
+    video = found_again(record, source) or Path(record.header.path)
+    data = exporter.encode(record, video.absolute())
     write_output(output, data, overwrite)
     return Path(output)
 
@@ -83,11 +85,3 @@ def exporter_for(output: str | os.PathLike[str]) -> Exporter:
             f"{os.fspath(output)}: writing this needs the Python package {library}; install with: {install('export')}"
         )
     return cast(Exporter, importlib.import_module(f"{__name__}.{module}"))
-
-
-def video_of(record: Tracks, record_path: str | os.PathLike[str]) -> Path:
-    """The absolute path of the video: as the record names it, else beside the record if it is there."""
-    named = Path(record.header.path)
-    beside = Path(record_path).parent / named.name
-    # By os.path: a name that another system gave may be too long for this one, and is not there.
-    return (beside if not os.path.exists(named) and os.path.exists(beside) else named).absolute()

@@ -20,8 +20,8 @@ from stream.cuttings import Sight
 from stream.filekind import is_photo
 from stream.journal import has_finished
 from stream.labelled_copy import work_folder
+from stream.origin import check_belongs, video_of
 from stream.probe import probe
-from stream.render import check_belongs
 from stream.review import view_model
 from stream.review.corrections import Correction, Look, NeedsConsent
 from stream.review.draft import Draft, TakenUp
@@ -30,7 +30,6 @@ from stream.review.rendering import Render, Rendering
 from stream.review.stills import Stills
 from stream.review.teaching import Teacher, worth_learning
 from stream.review.unsaved_file import UnsavedFile
-from stream.teach import video_of
 
 
 class Review:
