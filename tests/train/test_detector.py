@@ -22,7 +22,17 @@ from train.data.boxes import LoadReport, Picture  # noqa: E402
 from train.data.dense_teacher import DenseTeacher, Opinions  # noqa: E402
 from train.data.detection_augment import Pool, Sample  # noqa: E402
 from train.detections import decode_heads  # noqa: E402
-from train.detector import GENTLE, ROUGH, Canvases, DetectionData, Phase, Recipe, Trainer, train_detector  # noqa: E402
+from train.detector import (  # noqa: E402
+    GENTLE,
+    ROUGH,
+    Canvases,
+    DetectionData,
+    Phase,
+    Recipe,
+    Trainer,
+    check_networks,
+    train_detector,
+)
 from train.detector_export import export_detector  # noqa: E402
 from train.losses.detection import LossWeights  # noqa: E402
 from train.models import detector as networks  # noqa: E402
@@ -175,29 +185,48 @@ def test_a_teacher_is_asked_about_every_canvas_and_believed() -> None:
     assert teacher.shown == 8, "a teacher whose word has no weight is not asked"
 
 
-def test_a_training_keeps_to_what_others_say(tmp_path: Path) -> None:
-    fast = replace(RECIPE, learning_rate=0.05, average=0.0, weights=LossWeights(memory=300.0))
-    for arch, name in (("tiny", "begun"), ("nano", "other")):
-        start = networks.build_detector(arch)
+def test_a_training_keeps_to_what_others_say_whatever_their_form(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, weights=LossWeights(memory=3.0))
+    for arch in ("tiny", "nano"):
+        network = networks.build_detector(arch)
         for stride in networks.STRIDES:
-            start.get_layer(f"s{stride}_score").bias.assign([4.0])  # it takes everything for a face
-        start.save(tmp_path / f"{name}.keras")
-    begun, other = tmp_path / "begun.keras", tmp_path / "other.keras"
-    picture = face_picture(3).rgb[None, :64, :64].astype(np.float32)
+            network.get_layer(f"s{stride}_score").bias.assign([4.0])  # it takes everything for a face
+        network.save(tmp_path / f"{arch}.keras")
+    batch = Canvases(some_data().pool(recipe), recipe)(0)
 
-    def trained(name: str, *remember: Path) -> tuple[float, set[str]]:
-        network = train_detector(some_data(), fast, tmp_path / name, remember=remember, say=quiet).average
-        line = json.loads((tmp_path / name / "log.jsonl").read_text("utf-8").splitlines()[-1])
-        return float(np.mean(network(picture)["head8"][..., 0])), set(line)
+    def first_step(*remember: str) -> tuple[float, dict[str, float]]:
+        trainer = Trainer(recipe)
+        for name in remember:
+            trainer.remember(tmp_path / f"{name}.keras")
+        parts = trainer.train_step(batch)
+        return float(parts["loss"]), {k: float(v) for k, v in parts.items() if k.startswith("kept")}
 
-    free, logged = trained("free")
-    assert not any(part.startswith("kept") for part in logged)
-    kept, logged = trained("kept", begun)
-    assert free < kept - 0.1, "from the same beginning it comes nearer to what it remembers"
-    assert {"kept_score", "kept_box", "kept_points"} <= logged
-    both, logged = trained("both", begun, other)
-    assert kept < both, "two say so more loudly, whatever form the second has"
-    assert {"kept_score", "kept_box", "kept_points", "kept_score1", "kept_box1", "kept_points1"} <= logged
+    free, nothing = first_step()
+    assert nothing == {}
+    for names, parts in ((("tiny",), 3), (("nano",), 3), (("tiny", "nano"), 6)):
+        loss, kept = first_step(*names)
+        assert len(kept) == parts
+        assert all(value > 0 for value in kept.values())
+        assert loss == pytest.approx(free + 3.0 * sum(kept.values()), rel=1e-3)
+    train_detector(some_data(), recipe, tmp_path / "run", remember=[tmp_path / "nano.keras"], say=quiet)
+    line = json.loads((tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    assert {"kept_score", "kept_box", "kept_points"} <= set(line)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text("utf-8"))["remember"] == [
+        str(tmp_path / "nano.keras")
+    ]
+
+
+def test_other_files_are_refused_without_a_step(tmp_path: Path) -> None:
+    for path in (other := tmp_path / "other.keras", library := tmp_path / "lib.so"):
+        path.write_text("", "utf-8")
+    with pytest.raises(InputError, match=r"other\.keras is not a detector of architecture tiny"):
+        check_networks(RECIPE, other, ())
+    with pytest.raises(InputError, match=r"lib\.so has weights for --arch yunet, not for tiny"):
+        check_networks(RECIPE, library, ())
+    with pytest.raises(InputError, match=r"other\.keras is not a detector whose answers can be kept to"):
+        check_networks(RECIPE, None, (other,))
+    networks.build_detector("tiny").save(good := tmp_path / "good.keras")
+    check_networks(RECIPE, good, (good, good))
 
 
 def test_what_cannot_be_kept_to_is_named(tmp_path: Path) -> None:
