@@ -213,7 +213,7 @@ def test_a_training_begins_with_the_published_weights_and_measured_averages(tmp_
 
 def test_what_is_added_to_the_form_learns_from_the_first_step_on(tmp_path: Path) -> None:
     network = build_yunet(STRIDES)
-    blocks = [name for name in (layer.name for layer in network.layers) if name.endswith("_b_norm")]
+    blocks = [layer.name for layer in network.layers if layer.name.endswith("_b_norm")]
     assert len(blocks) == 7
     trained = train_detector(data(), replace(RECIPE, learning_rate=0.01), tmp_path, say=lambda _: None).model
     for name in blocks:
