@@ -225,20 +225,6 @@ class Gallery:
                 found[self.owners[row]] = int(who[row]), distance(float(cosine[row]))
         return found
 
-    def with_people(self, more: Mapping[str, Photos], method: Method | None = None) -> Gallery:
-        """The gallery and these people; photos of somebody who is in it already are added to theirs.
-
-        The threshold stays: see `engine.calibration` for a new one.
-
-        Raises:
-            InputError: as `build`.
-        """
-        together = self.photos_by_name()
-        for given, photos in more.items():
-            name = clean_name(given)
-            together[name] = Photos.join([together[name], photos]) if name in together else photos
-        return self.rebuilt(together, method)
-
     def without(self, names: Iterable[str]) -> Gallery:
         """The gallery without these people; nothing of them is left in it.
 
@@ -246,10 +232,9 @@ class Gallery:
             UsageError: somebody is not in it, or nobody would be left.
         """
         gone = {person_at(self.people, name) for name in names}
-        left = {name: photos for n, (name, photos) in enumerate(self.photos_by_name().items()) if n not in gone}
-        if not left:
-            raise UsageError("nobody would be left in the gallery; delete the file instead")
-        return self.rebuilt(left)
+        return self.rebuilt(
+            {name: them for n, (name, them) in enumerate(self.photos_by_name().items()) if n not in gone}
+        )
 
     def renamed(self, old: str, new: str) -> Gallery:
         """The gallery with another name for somebody.
@@ -273,11 +258,15 @@ class Gallery:
         }
 
     def rebuilt(self, people: Mapping[str, Photos], method: Method | None = None) -> Gallery:
-        """A gallery of these people and no others, with this one's threshold, and its method unless one is named.
+        """A gallery of these people and no others, with this one's threshold (`engine.calibration` finds a new one) and
+        its method, unless one is named.
 
         Raises:
             InputError: as `build`.
+            UsageError: nobody is left.
         """
+        if not people:
+            raise UsageError("nobody would be left in the gallery; delete the file instead")
         made = Gallery.build(
             people, self.embedder_sha256, self.threshold, self.embedder, self.made_by, method or self.method
         )

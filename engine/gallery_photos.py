@@ -1,13 +1,11 @@
-"""A person's photos put into a gallery and taken out of it again, its threshold staying as it is."""
+"""A person's photos put among those of a gallery's people (`Gallery.photos_by_name`) and taken out again."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 
-from engine.errors import InputError
-from engine.gallery import Gallery
 from engine.names import same_person
 from engine.photos import Photos
 
@@ -31,14 +29,3 @@ def put_in(people: dict[str, Photos], name: str, photos: Photos) -> str:
     known = next((person for person in people if same_person(person, name)), name)
     people[known] = Photos.join([people[known], photos]) if known in people else photos
     return known
-
-
-def rebuilt(gallery: Gallery, people: Mapping[str, Photos]) -> Gallery:
-    """The gallery with these photos and no others; its threshold stays.
-
-    Raises:
-        InputError: nobody is left.
-    """
-    if not people:
-        raise InputError("nobody would be left in the gallery; delete the file instead")
-    return gallery.rebuilt(people)

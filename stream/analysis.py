@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,7 +86,7 @@ class Analyser:
         )
         """Finds the faces; may work in another thread than the rest, see `follow`."""
         self._lookahead = lookahead
-        picture_bytes = info.width * info.height * (6 if "10" in info.pixel_format else 3) // 2
+        picture_bytes = info.width * info.height * av.VideoFormat(info.pixel_format).padded_bits_per_pixel // 8
         self._held_limit = max(8, HELD_BYTES // max(1, picture_bytes))
         rate = float(info.average_rate or 30)
         self.notes: list[str] = []

@@ -198,7 +198,7 @@ def cut_square(picture: av.VideoFrame, matrix: NDArray[np.float32], info: VideoI
         out[...] = 0
         return
     region = region_rgb(picture, x1, y1, x2, y2)
-    if info.interlaced:
+    if info.interlaced and y2 - y1 > 1:
         # Two moments lie woven into one picture; one field alone is one moment.
         field = region[y1 % 2 :: 2]
         region = cv2.resize(field, (x2 - x1, y2 - y1)).astype(np.uint8)

@@ -25,7 +25,7 @@ from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.journal import WorkFolder, content_of, mark_of
+from stream.journal import WorkFolder, content_of, mark_of, unfinished
 from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
@@ -125,7 +125,10 @@ def label_video(
 
             check_soft(target, style)
             soft_plan(reader, target, omit)
-        record_overwrite = overwrite or (resume and encoded and _written_by(work, record))
+        ours = encoded and _written_by(work, record)
+        if ours and not (resume or overwrite):
+            raise unfinished(work, can_go_on=True)
+        record_overwrite = overwrite or ours
         check_output(record, record_overwrite, made_from)
         if record.exists():
             stack.enter_context(held(record))

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from typing import TypeVar
 
 from engine.errors import InterruptedByUser, IznetError
+from engine.signals import undisturbed
 from stream.analysis import Analyser
 from stream.crew import Channel, Crew, Stopped
 from stream.frames import Frame, LabelledFrame
@@ -109,13 +110,12 @@ class Pipeline:
             self._flow()
             if self._copy is not None:
                 self._copy.finish()
-            self._close_record(complete=True)
+            with suppress(KeyboardInterrupt), undisturbed():  # all is done but this moment's work
+                self._close_record(complete=True)
         except KeyboardInterrupt as interrupt:
-            self._end_threads()
-            raise InterruptedByUser(self._keep("interrupted")) from interrupt
+            raise InterruptedByUser(self._end("interrupted")) from interrupt
         except IznetError as failure:
-            self._end_threads()
-            raise type(failure)(self._keep(str(failure))) from failure
+            raise type(failure)(self._end(str(failure))) from failure
         except BaseException:
             self._end_threads()
             if self._copy is not None:
@@ -165,6 +165,15 @@ class Pipeline:
             if self._progress is not None:
                 self._progress(self.done, self._reader.info.frames)
 
+    def _end(self, why: str) -> str:
+        """End what still works and keep what was finished. Whoever asks for the end again gets it no sooner, and
+        nothing half: the writer may be in the middle of a piece."""
+        kept = why
+        with suppress(KeyboardInterrupt), undisturbed():
+            self._end_threads()
+            kept = self._keep(why)
+        return kept
+
     def _end_threads(self) -> None:
         """Let the writer finish what it was given, and the decoder go."""
         self._reader.close()
@@ -184,11 +193,15 @@ class Pipeline:
         """Keep what was finished under partial names; `why` the run ended, and where that is."""
         try:
             kept = self._copy.keep() if self._copy is not None else None
-            self._close_record(complete=False)
+            if not self._record.closed:  # else it is complete, and only its final name could not be given
+                self._close_record(complete=False)
         except (IznetError, OSError) as failure:
             self._record.abort(keep=True)
             where = f"; {failure}" if str(failure) not in why else ""
             return f"{why}{where}{self._hint(why)}"
+        if kept is None and not self.done:
+            self._record.abort()
+            return f"{why} before the first frame was finished"
         places = [str(path) for path in (kept, self._record.path) if path is not None]
         return f"{why}; {self.done} frames are finished, in {' and '.join(places)}{self._hint(why)}"
 

@@ -31,7 +31,7 @@ from stream.tracks import RecordedFrame, Tracks, line_bytes, read, with_names
 Change = Callable[[dict[str, Any]], None]
 """Alters one line of a record in place."""
 
-NOBODY_NUMBERED = "it numbers nobody, since it was made without a gallery or everybody is named"
+NOBODY_NUMBERED = "it numbers nobody, since it was made without a gallery, or everybody has a name or had one"
 """Why no unknown person of a record has a number."""
 
 

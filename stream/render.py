@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from engine.errors import InputError, InterruptedByUser, IznetError
 from engine.output_file import check_output
+from engine.signals import undisturbed
 from engine.version import VERSION
+from engine.wording import count
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame
 from stream.glyphs import Glyphs
@@ -145,8 +147,9 @@ def draw(
                 here = record.frames[done] if done < len(record.frames) else None
                 if here is None or here.pts != frame.pts:
                     raise _Mismatch(_mismatch(reader, tracks, done, frame.pts, here.pts if here else None))
-                copy.write(LabelledFrame(frame, reader.info.rotation, list(here.faces)), hidden[done])
-                done += 1
+                with undisturbed():  # a picture that is half encoded would spoil what is finished
+                    copy.write(LabelledFrame(frame, reader.info.rotation, list(here.faces)), hidden[done])
+                    done += 1
                 if progress is not None:
                     progress(done, len(record.frames))
         if done < len(record.frames):
@@ -156,7 +159,10 @@ def draw(
         copy.discard()
         raise InputError(str(failure)) from None
     except KeyboardInterrupt as interrupt:
-        raise InterruptedByUser(_keep(copy, "interrupted", done)) from interrupt
+        why = "interrupted"
+        with suppress(KeyboardInterrupt), undisturbed():
+            why = _keep(copy, why, done)
+        raise InterruptedByUser(why) from interrupt
     except IznetError as failure:
         raise type(failure)(_keep(copy, str(failure), done)) from failure
 
@@ -169,6 +175,12 @@ def _mismatch(
     reader: FileSource, tracks: str | os.PathLike[str], index: int, here: int | None, there: int | None
 ) -> str:
     base = reader.info.time_base
+    if there is None:
+        return (
+            f"{os.fspath(tracks)} ends after {count(index, 'frame')} and {reader.path} goes on: it is the record of a "
+            "run that was broken off (the same command with --resume goes on with it) or of another video; nothing was "
+            "written"
+        )
 
     def words(pts: int | None) -> str:
         return "not there" if pts is None else f"at {float(pts * base):.6f} s"

@@ -102,8 +102,9 @@ class TracksWriter:
     """Writes a record line by line, so that it can be followed while it grows.
 
     Args:
-        stream: a binary stream; whole lines reach it, at the latest a quarter of a second after they were
-        made. header: written at once.
+        stream: a binary stream; whole lines reach it, with the first that is written a quarter of a second after the
+            last that did, and at `flush`.
+        header: written at once.
         target: the final name, set by `open`.
 
     Raises:
@@ -171,6 +172,11 @@ class TracksWriter:
         """Where the lines are while they are written; None for a stream of the caller's."""
         return None if self._target is None else partial_path(self._target)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._stream.closed
+
     def frame(self, *, index: int, pts: int, shot: int, faces: Sequence[Face]) -> None:
         """Write the line of one decoded frame: indices 0, 1, 2 …, faces as they are drawn."""
         if index != self._log.frames:
@@ -230,7 +236,7 @@ class TracksWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._target is not None and not self._stream.closed:
+        if self._target is not None and not self.closed:
             self.abort()
 
     def _finish(self, target: Path) -> None:

@@ -123,7 +123,9 @@ def label(
             style=style,
         )
     else:
-        with FrameProgress(source.name, quiet=as_json) as progress:
+        # A run that is gone on with may have its first pass behind it.
+        twice = (two_pass or style.hide is not None) and not (no_video or soft or resume)
+        with FrameProgress(source.name, quiet=as_json, passes=2 if twice else 1) as progress:
             result = label_video(
                 source,
                 output,

@@ -21,15 +21,26 @@ PLAIN_EVERY = 5.0
 class FrameProgress:
     """Call it with the frames done so far and, where the file says, how many there are. `quiet` says nothing.
 
+    Where the frames done begin anew, another pass over the file has begun; of how many `passes` is said.
+
     Example:
         >>> with FrameProgress("clip.mp4") as progress:  # doctest: +SKIP
         ...     progress(30, 360)
     """
 
     def __init__(
-        self, title: str, console: Console | None = None, every: float = PLAIN_EVERY, *, quiet: bool = False
+        self,
+        title: str,
+        console: Console | None = None,
+        every: float = PLAIN_EVERY,
+        *,
+        quiet: bool = False,
+        passes: int = 1,
     ) -> None:
         self._title = title
+        self._passes = passes
+        self._pass = 1
+        self._latest = 0
         self._quiet = quiet
         self._console = console
         self._every = every
@@ -56,9 +67,14 @@ class FrameProgress:
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         # Counted from the first frame: until that one is out, networks are loaded and the look-ahead fills.
+        if self._first is not None and done < self._latest:
+            self._first, self._pass = None, self._pass + 1
         if self._first is None:
             self._first = now, done
+        self._latest = done
         state = describe(done, total, now - self._first[0], done - self._first[1])
+        if self._passes > 1:
+            state = f"pass {self._pass} of {self._passes}: {state}"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=max(done, total) if total else None, state=state)
         elif now - self._said >= self._every and not self._quiet:

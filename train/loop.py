@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from engine.errors import InputError, InterruptedByUser, OutputError
 from engine.output_file import writing
+from engine.signals import undisturbed
 from train.checkpoint import no_checkpoint
 from train.output import write_whole
 
@@ -154,30 +152,6 @@ def _step_of(line: str) -> int:
         return 0
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done: half a step would be neither learnt nor forgotten.
-
-    Only the main thread is told of signals; in others nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in handlers.items():
-        if handler is not None:  # None: not set from Python, so it cannot be put back
-            signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            if handler is not None:
-                signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
-
-
 def run_steps(
     trainer: Steps,
     steps: int,
@@ -220,7 +194,7 @@ def run_steps(
     since = 0
     try:
         while trainer.step < steps:
-            with undisturbed():
+            with undisturbed():  # half a step would be neither learnt nor forgotten
                 parts = learn()
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value

@@ -120,19 +120,3 @@ class Picture:
             np.asarray(matrix, np.float32),
             sample_bytes,
         )
-
-    @classmethod
-    def planar_420(
-        cls,
-        addresses: tuple[int, int, int],
-        strides: tuple[int, int, int],
-        width: int,
-        height: int,
-        matrix: NDArray[Any],
-        sample_bytes: Literal[1, 2] = 1,
-    ) -> Picture:
-        """YUV 4:2:0 in three planes: `yuv420p` or, with two bytes a sample, `yuv420p10le` and the like."""
-        half = {"width": (width + 1) // 2, "height": (height + 1) // 2, "shift_x": 1, "shift_y": 1}
-        y, u, v = zip(addresses, strides, strict=True)
-        planes = Plane(*y, width, height), Plane(*u, **half), Plane(*v, **half)
-        return cls(width, height, planes, np.asarray(matrix, np.float32), sample_bytes)

@@ -63,7 +63,8 @@ class LiveIdentity(Identity):
         return track in self._evidence and self._evidence[track].clear >= self.clear_enough
 
     def met(self, track: int, other: int) -> bool:
-        """Whether two tracks have stood on one frame, as far as a living one of them tells."""
+        """Whether two tracks have stood on one frame, as far as a living one of them tells: of those that have ended it
+        knows the latest `KEPT_GONE`."""
         pairs = ((track, other), (other, track))
         return any(a in self._evidence and b in self._evidence[a].seen_with for a, b in pairs)
 
@@ -93,11 +94,15 @@ class LiveIdentity(Identity):
     def forget(self, track: int) -> None:
         """Nothing will be asked about this track again, except for its looks."""
         looks = self.looks_of(track)
-        if looks is not None:
+        del self._evidence[track], self._born[track]
+        if looks is None:
+            self._forget_meetings(track)
+        else:
             self._gone[track] = looks
             if len(self._gone) > KEPT_GONE:
-                del self._gone[next(iter(self._gone))]
-        del self._evidence[track], self._born[track]
+                oldest = next(iter(self._gone))
+                del self._gone[oldest]
+                self._forget_meetings(oldest)
         self._looks_of.pop(track, None)
         self._said.pop(track, None)
         shot = self._shot_of.pop(track)
@@ -105,6 +110,11 @@ class LiveIdentity(Identity):
         self._names.pop(shot, None)
         if not self._tracks_of[shot]:
             del self._tracks_of[shot]
+
+    def _forget_meetings(self, track: int) -> None:
+        """Who stays for hours meets more people than can be kept in mind."""
+        for evidence in self._evidence.values():
+            evidence.seen_with.pop(track, None)
 
 
 class LiveAnalyser(Analyser):

@@ -57,7 +57,7 @@ class Camera:
     """One feed.
 
     The reader's thread offers frames; everything else is called by the thread of the analysis alone, except where it
-    says otherwise. Nothing else touches a camera before its first frame is offered.
+    says otherwise.
 
     Args:
         number: 0, 1, 2 …
@@ -65,6 +65,7 @@ class Camera:
         detector, embedder, gallery: as for `LiveAnalyser`; shared by all cameras.
         outputs: what is seen is handed to them, in this order.
         changed: notified when a frame came or the feed's state changed; its lock guards the freshest frame.
+        working: held by whoever looks into analysers or changes them.
         began: when the run did, seconds of the monotonic clock.
         max_staleness: as for `Freshest`.
         timeout, backoff, opens: as for `Reader`.
@@ -85,6 +86,7 @@ class Camera:
         gallery: Gallery | None,
         outputs: Sequence[Output],
         changed: threading.Condition,
+        working: threading.Lock,
         began: float,
         max_staleness: float = 0.2,
         timeout: float = 5.0,
@@ -122,6 +124,7 @@ class Camera:
         self._networks = detector, embedder
         self._gallery = gallery
         self._changed = changed
+        self._working = working
         self._began = began
         self._clock = clock or StageClock()
         self._most = most
@@ -331,10 +334,12 @@ class Camera:
 
     def _get_ready(self, picture: av.VideoFrame) -> None:
         """What can be read at any time waits until the networks are ready; nothing else may."""
-        if self._setup is None:
-            self.prepare(picture)
-        assert self._setup is not None
-        self._setup.analyser.ready.result()
+        with self._working:
+            if self._setup is None:
+                self.prepare(picture)
+            setup = self._setup
+        assert setup is not None
+        setup.analyser.ready.result()
 
     def _offer(self, fresh: Fresh) -> None:
         shape = _shape(fresh.picture)

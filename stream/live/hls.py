@@ -74,7 +74,8 @@ class HlsFolder(Encoded):
             flags = "delete_segments" + ("+append_list+discont_start" if self._begun else "")
             self._begun += 1
             # FFmpeg takes what stands before a colon for a protocol, and %d in any folder for the segment's number.
-            segments = os.path.join(os.curdir, self._folder, f"{self._begun}-%d.ts")
+            folder = os.path.join(os.curdir, self._folder).replace("%", "%%")
+            segments = os.path.join(folder, f"{self._begun}-%d.ts")
             options = {
                 "hls_time": str(SECONDS),
                 "hls_list_size": str(LISTED),

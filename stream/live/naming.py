@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.errors import InputError
 from engine.gallery import Gallery
-from engine.gallery_photos import put_in, rebuilt, take_out
+from engine.gallery_photos import put_in, take_out
 from engine.names import asked_name, same_person
 from engine.photos import Photos
 from stream.live.analysis import LiveAnalyser
@@ -49,6 +49,14 @@ class Withdrawn:
     given: Given
     photos: Photos
     """What of its looks was still in the gallery then."""
+
+
+def _one_after_another(given: Given) -> Iterator[Given]:
+    """A naming, the one that it corrected, the one that this had corrected, and so on."""
+    yield given
+    while given.corrects is not None:
+        given = given.corrects.given
+        yield given
 
 
 class NameDesk:
@@ -107,13 +115,14 @@ class NameDesk:
                 known = put_in(people, name, photos)
                 corrects = Withdrawn(earlier, withdrawn) if earlier is not None and withdrawn is not None else None
                 given = replace(given, name=known, new=known not in gallery.people, corrects=corrects)
-                return rebuilt(gallery, people)
+                return gallery.rebuilt(people)
 
             self._recognise(change)
             self._count = given.number
             self._given = {n: g for n, g in self._given.items() if g is not earlier} | {given.number: given}
             with self._live.working:
-                analyser.say(track, given.name)
+                for each in _one_after_another(given):  # what was corrected may still be seen, at another camera
+                    each.analyser.say(each.track, given.name)
             return given
 
     def undo(self, number: int) -> Given:
@@ -126,6 +135,7 @@ class NameDesk:
         Raises:
             InputError: no such naming, or it was undone or corrected; or the person is not in the gallery any more; or
                 the gallery's file is no longer what it was.
+            UsageError: nobody would be left in the gallery.
             OutputError: the gallery's file cannot be written.
         """
         with self._lock:
@@ -144,13 +154,16 @@ class NameDesk:
                 take_out(people, given.name, given.photos.files)
                 if earlier is not None:
                     put_in(people, earlier.given.name, earlier.photos)
-                return rebuilt(gallery, people)
+                return gallery.rebuilt(people)
 
             self._recognise(change)
             again = {earlier.given.number: earlier.given} if earlier is not None else {}
             self._given = {n: g for n, g in self._given.items() if n != number} | again
             with self._live.working:
-                given.analyser.say(given.track, earlier.given.name if earlier is not None else None)
+                given.analyser.say(given.track, None)
+                if earlier is not None:
+                    for each in _one_after_another(earlier.given):
+                        each.analyser.say(each.track, earlier.given.name)
             if gone:
                 raise InputError(f"{given.name!r} is not in the gallery any more")
             return given

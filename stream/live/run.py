@@ -21,6 +21,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, OutputError, PartialError
 from engine.gallery import Gallery
+from engine.signals import undisturbed
 from stream.live.address import Address
 from stream.live.analysis import look_together
 from stream.live.camera import Camera
@@ -114,6 +115,7 @@ class Live:
                 gallery=gallery,
                 outputs=outputs[number] if outputs else (),
                 changed=self._changed,
+                working=self.working,
                 began=self.began,
                 max_staleness=settings.max_staleness,
                 timeout=settings.timeout,
@@ -172,13 +174,11 @@ class Live:
             InputError: every feed was given up, with the reason for each.
             PartialError: some were; the others came to their ends.
         """
-        while True:
-            with suppress(KeyboardInterrupt):
-                self.leave()
-                if self._thread.ident is not None:
-                    self._over.wait()
-                    self._thread.join()
-                break
+        with suppress(KeyboardInterrupt), undisturbed():
+            self.leave()
+            if self._thread.ident is not None:
+                self._over.wait()
+                self._thread.join()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -291,12 +291,20 @@ class Live:
             for camera in self.cameras:
                 camera.shut()
         until = time.monotonic() + LEAVING
+        # A step that fails leaves no other one undone.
+        _all([self._end_looks, self._close_outlets, partial(self._stop_readers, until)])
+
+    def _end_looks(self) -> None:
         with self.working:
             _all([camera.end for camera in self.cameras])
+
+    def _close_outlets(self) -> None:
         closing = [(outlet, camera.room.tally.as_dict()) for camera in self.cameras for outlet in camera.outlets]
         with ThreadPoolExecutor(max(1, len(closing)), "iznet-close") as pool:
             ends = [pool.submit(outlet.close, dropped) for outlet, dropped in closing]
         _all([end.result for end in ends])
+
+    def _stop_readers(self, until: float) -> None:
         for camera in self.cameras:
             camera.reader.stop(max(0.0, until - time.monotonic()))
 

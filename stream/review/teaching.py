@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.embedder import Embedder
 from engine.errors import UsageError
 from engine.gallery import Gallery
-from engine.gallery_photos import put_in, rebuilt, take_out
+from engine.gallery_photos import put_in, take_out
 from engine.levelling import is_tilted
 from engine.photos import Photos
 from stream.cuttings import Sight, choose
@@ -185,7 +185,7 @@ class Teacher:
                 take_out(people, name, gone)
             for kept, embedding in zip(intended.values(), embeddings, strict=True):
                 put_in(people, kept.name, Photos(embedding[None], (kept.file,)))
-            return rebuilt(gallery, people)
+            return gallery.rebuilt(people)
 
         self.taught = replace(taught, intended=intended)
         try:

@@ -20,6 +20,7 @@ from engine.errors import OutputError, UsageError
 from engine.file_lock import locked
 from engine.gallery_edit import edit, split_pair
 from engine.photos import Photos
+from tests.engine.galleries import with_people
 
 ROOT = Path(__file__).resolve().parents[2]
 D = 16
@@ -161,7 +162,7 @@ def test_nothing_is_lost_when_many_add_at_once(path: Path) -> None:
     def add(n: int) -> None:
         for k in range(4):
             someone = {f"new {n} {k}": Photos(vectors(10 * n + k))}
-            Gallery.update(path, partial(Gallery.with_people, more=someone))
+            Gallery.update(path, partial(with_people, more=someone))
 
     threads = [threading.Thread(target=add, args=(n,)) for n in range(1, 6)]
     for thread in threads:
@@ -181,9 +182,10 @@ from pathlib import Path
 import numpy as np
 from engine.gallery import Gallery
 from engine.photos import Photos
+from tests.engine.galleries import with_people
 for k in range(5):
     name = f"{sys.argv[2]} {k}"
-    Gallery.update(Path(sys.argv[1]), lambda g: g.with_people({name: Photos(np.eye(1, 16, k, dtype=np.float32))}))
+    Gallery.update(Path(sys.argv[1]), lambda g: with_people(g, {name: Photos(np.eye(1, 16, k, dtype=np.float32))}))
 """
     running = [subprocess.Popen([sys.executable, "-c", code, str(path), who], cwd=ROOT) for who in ("x", "y")]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
@@ -224,7 +226,7 @@ def test_a_full_disk_leaves_the_old_gallery(path: Path, monkeypatch: pytest.Monk
 
 
 def test_adding_photos_to_somebody(path: Path) -> None:
-    more = Gallery.load(path).with_people({" ann": Photos(vectors(9, 2), ("new/1.jpg", "new/2.jpg"))})
+    more = with_people(Gallery.load(path), {"ann": Photos(vectors(9, 2), ("new/1.jpg", "new/2.jpg"))})
     ann = more.photos(0)
     assert ann.files == ("ann/0.jpg", "ann/1.jpg", "ann/2.jpg", "new/1.jpg", "new/2.jpg")
     assert ann.thumbnails[3:] == (b"", b"")

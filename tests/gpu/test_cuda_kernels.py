@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.cuda.kernels import PARTIAL_BYTES, DeviceGallery, Form, HeadMap, Kernels, Mark, Normalisation, claims
 from engine.cuda.loading import DriverModule, fatbin
-from engine.cuda.pictures import Picture
+from engine.cuda.pictures import Picture, Plane
 from engine.cuda_device import CudaDevice, DeviceMemory, Stream, open_device
 from engine.decoding import CHANNELS
 from engine.embedder import unit
@@ -118,8 +118,10 @@ def picture(planes: list[NDArray[Any]], width: int, height: int, kind: str, plac
     matrix = rgb_matrix(KINDS[kind], MATRICES["bt2020" if kind == "p010" else "bt709"], False)
     where, strides = [place(plane) for plane in planes], [plane.strides[0] for plane in planes]
     if kind == "yuv420p":
-        (a, b, c), (i, j, k) = where, strides
-        return Picture.planar_420((a, b, c), (i, j, k), width, height, matrix)
+        half = {"width": (width + 1) // 2, "height": (height + 1) // 2, "shift_x": 1, "shift_y": 1}
+        y, u, v = zip(where, strides, strict=True)
+        parts = Plane(*y, width, height), Plane(*u, **half), Plane(*v, **half)
+        return Picture(width, height, parts, np.asarray(matrix, np.float32))
     return Picture.semi_planar(
         where[0], strides[0], where[1], strides[1], width, height, matrix, 2 if kind == "p010" else 1
     )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from engine.errors import InputError, InterruptedByUser, OutputError
-from train.loop import check_begin, go_on, prepare_folder, run_steps, undisturbed, write_recipe
+from engine.signals import undisturbed
+from train.loop import check_begin, go_on, prepare_folder, run_steps, write_recipe
 
 
 class Counter:

@@ -17,6 +17,7 @@ from engine.photos import Photos
 from stream.frames import Frame, LabelledFrame, VideoInfo
 from stream.live.analysis import KEPT_GONE, KEPT_LOOKS, LiveAnalyser
 from tests.conftest import ROOT
+from tests.engine.galleries import with_people
 from tests.stream.live import feeds
 
 BASE = Fraction(1, 25)
@@ -129,7 +130,7 @@ def test_a_gallery_that_grows_names_who_is_on_screen_from_the_next_frame(feed: F
     assert names(before) == [None]
     looks = feed.analyser.looks_of(before.faces[0].track)
     assert looks is not None
-    gallery = feeds.gallery_of(embedder, "ann", "ben").with_people({"dora": Photos(looks)})
+    gallery = with_people(feeds.gallery_of(embedder, "ann", "ben"), {"dora": Photos(looks)})
     feed.analyser.recognise(gallery)
     after = feed.show([feeds.SOMEBODY])
     assert names(after) == ["dora"]

@@ -14,7 +14,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, IznetError, UsageError
 from engine.gallery import Gallery
-from engine.gallery_photos import rebuilt, take_out
+from engine.gallery_photos import take_out
 from engine.names import LONGEST_NAME
 from stream.live.address import Address
 from stream.live.naming import NameDesk
@@ -237,12 +237,12 @@ def test_another_gallery_that_took_the_files_place_is_left_alone(scene: Scene, e
 def test_a_gallery_is_never_emptied(embedder: Embedder) -> None:
     gallery = feeds.gallery_of(embedder, "ann")
     people = gallery.photos_by_name()
-    assert rebuilt(gallery, people).to_bytes() == gallery.to_bytes()
+    assert gallery.rebuilt(people).to_bytes() == gallery.to_bytes()
     assert take_out(people, "zoe", ["0"]) is None
     assert take_out(people, "ann", ["1"]) is None
     assert take_out(people, "ann", ["0"]) is not None
-    with pytest.raises(InputError, match="nobody would be left"):
-        rebuilt(gallery, people)
+    with pytest.raises(UsageError, match="nobody would be left"):
+        gallery.rebuilt(people)
 
 
 def test_who_has_left_while_the_name_was_typed_is_known_when_they_come_back(scene: Scene) -> None:

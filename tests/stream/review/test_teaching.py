@@ -19,6 +19,7 @@ from stream.review.teaching import LOOKS, Teacher
 from stream.source import FileSource
 from stream.tracks import read
 from tests import networks
+from tests.engine.galleries import with_people
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_what_others_put_into_the_gallery_meanwhile_stays(review: Review, group:
     review.save()
     crop = np.empty((1, 112, 112, 3), np.uint8)
     crop[...] = networks.PEOPLE["cho"]
-    Gallery.update(group, lambda gallery: gallery.with_people({"cho": Photos(embedder.embed(crop))}))
+    Gallery.update(group, lambda gallery: with_people(gallery, {"cho": Photos(embedder.embed(crop))}))
     review.undo(made.number)
     review.save()
     assert {name: len(theirs) for name, theirs in files(group).items()} == {"ann": 1, "ben": 1, "cho": 1}
