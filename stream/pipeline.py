@@ -193,15 +193,15 @@ class Pipeline:
         """Keep what was finished under partial names; `why` the run ended, and where that is."""
         try:
             kept = self._copy.keep() if self._copy is not None else None
+            if kept is None and not self.done:
+                self._record.abort()
+                return f"{why}; no frame was finished{self._hint(why)}"
             if not self._record.closed:  # else it is complete, and only its final name could not be given
                 self._close_record(complete=False)
         except (IznetError, OSError) as failure:
             self._record.abort(keep=True)
             where = f"; {failure}" if str(failure) not in why else ""
             return f"{why}{where}{self._hint(why)}"
-        if kept is None and not self.done:
-            self._record.abort()
-            return f"{why} before the first frame was finished"
         places = [str(path) for path in (kept, self._record.path) if path is not None]
         return f"{why}; {self.done} frames are finished, in {' and '.join(places)}{self._hint(why)}"
 
