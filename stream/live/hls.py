@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ class HlsFolder(Encoded):
         made_from: files that the run reads, which are never replaced.
 
     Raises:
-        UsageError: an encoder whose pictures MPEG-TS cannot hold.
+        UsageError: an encoder whose pictures MPEG-TS cannot hold, or a folder whose name FFmpeg would change.
         OutputError: there can be no such folder, or it holds a list; later ones from `frame` and `close`.
     """
 
@@ -51,6 +52,8 @@ class HlsFolder(Encoded):
         self._settings = settings or EncoderSettings()
         if self._settings.encoder not in ENCODERS:
             raise UsageError(f"--encoder {self._settings.encoder}: HLS takes {', '.join(ENCODERS)}")
+        if pattern := re.search(r"%\d*d", os.fspath(folder)):
+            raise UsageError(f"{folder}: FFmpeg would put numbers in the place of {pattern[0]}; take another folder")
         self._folder = Path(folder)
         self.playlist = self._folder / PLAYLIST
         self.place: str | None = str(self.playlist)
@@ -73,9 +76,8 @@ class HlsFolder(Encoded):
             # What comes after another size goes on in the same list, marked as a discontinuity.
             flags = "delete_segments" + ("+append_list+discont_start" if self._begun else "")
             self._begun += 1
-            # FFmpeg takes what stands before a colon for a protocol, and %d in any folder for the segment's number.
-            folder = os.path.join(os.curdir, self._folder).replace("%", "%%")
-            segments = os.path.join(folder, f"{self._begun}-%d.ts")
+            # FFmpeg takes what stands before a colon for a protocol.
+            segments = os.path.join(os.curdir, self._folder, f"{self._begun}-%d.ts")
             options = {
                 "hls_time": str(SECONDS),
                 "hls_list_size": str(LISTED),

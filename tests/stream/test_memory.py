@@ -1,12 +1,18 @@
-"""Large blocks go back to the system when they are free, whatever was freed before."""
+"""What pictures take: large blocks go back to the system when they are free, whatever was freed before, and no more are
+held back than fit."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 
+import av
 import pytest
 
+from engine.detector import Detector
+from stream.analysis import HELD_BYTES, Analyser
+from stream.frames import VideoInfo
 from stream.memory import LARGE
 
 PROGRAM = f"""
@@ -45,3 +51,12 @@ def test_gaps_between_large_blocks_do_not_add_up() -> None:
     }
     assert abs(wasted["apart"]) < LARGE
     assert wasted["left"] > wasted["apart"] + LARGE
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "yuv444p", "gbrp", "yuv420p12le", "yuv444p12le"])
+def test_pictures_are_held_back_by_what_they_take(pixel_format: str, detector: Detector) -> None:
+    wide, high = 3840, 2160
+    info = VideoInfo("mv.mkv", wide, high, 0, Fraction(1, 30), None, Fraction(30), pixel_format)
+    analyser = Analyser(info, detector, lookahead=100.0)
+    one = sum(plane.buffer_size for plane in av.VideoFrame(wide, high, pixel_format).planes)
+    assert 0.9 * HELD_BYTES < analyser._held_limit * one <= 1.02 * HELD_BYTES  # rows are padded a little

@@ -12,6 +12,9 @@ import pytest
 from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
+from engine.alignment import face_region
+from stream.eyes import cut_square
+from stream.frames import VideoInfo
 from stream.pictures import convert, region_rgb, small_rgb, writable
 from stream.planes import PixelLayout, matrix_of
 from stream.source import FileSource
@@ -192,3 +195,13 @@ def test_conversion_keeps_what_the_numbers_mean(matrix: int, full: bool) -> None
     same = np.frombuffer(made.planes[0], np.uint8).reshape(48, -1)[:, :64]  # type: ignore[call-overload]
     assert np.abs(same.astype(int) - frame.to_ndarray()[:48, :64]).max() <= 1
     assert convert(made, "yuv444p") is made
+
+
+def test_a_square_that_one_row_of_an_interlaced_picture_lies_in_is_cut_too() -> None:
+    info = VideoInfo("tape.mkv", 64, 48, 0, Fraction(1, 25), None, None, "yuv420p", interlaced=True)
+    picture = av.VideoFrame.from_ndarray(np.full((72, 64), 128, np.uint8), "yuv420p")
+    matrix = np.array([[1, 0, 0], [0, 1, -49.5]], np.float32)  # its margin reaches the last row, which is odd
+    assert face_region(matrix, 64, 48, 112)[1::2] == (47, 48)
+    out = np.full((112, 112, 3), 7, np.uint8)
+    cut_square(picture, matrix, info, out)
+    assert not (out == 7).any()

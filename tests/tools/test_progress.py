@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -79,3 +80,20 @@ def test_every_part_has_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str]) 
     with StepProgress("detector", Console(file=(quiet := io.StringIO())), quiet=True) as progress:
         progress("reading", 1, 3)
     assert quiet.getvalue() == capsys.readouterr().err == ""
+
+
+def test_every_pass_has_a_rate_of_its_own_and_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with FrameProgress("mv.mp4", Console(file=io.StringIO()), every=0.0, passes=2) as progress:
+        for done, seconds in ((10, 0.0), (60, 1.0), (10, 11.0), (20, 12.0)):
+            now = seconds
+            progress(done, 60)
+    assert capsys.readouterr().err.splitlines() == [
+        "mv.mp4: pass 1 of 2: 10 of 60 frames",
+        "mv.mp4: pass 1 of 2: 60 of 60 frames, 50.0 FPS",
+        "mv.mp4: pass 2 of 2: 10 of 60 frames",
+        "mv.mp4: pass 2 of 2: 20 of 60 frames, 10.0 FPS, 0:00:04 left",
+    ]

@@ -15,6 +15,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.photos import Photos
 from stream.frames import Frame, LabelledFrame, VideoInfo
+from stream.live import analysis
 from stream.live.analysis import KEPT_GONE, KEPT_LOOKS, LiveAnalyser
 from tests.conftest import ROOT
 from tests.engine.galleries import with_people
@@ -206,3 +207,12 @@ def test_once_all_is_ready_nothing_is_imported_or_compiled_while_pictures_wait(
     for _ in ("on a machine that never did it", "on one that has all machine code"):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", env=environment)
         assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+def test_who_stays_keeps_no_more_people_in_mind_than_the_latest(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "KEPT_GONE", 2)
+    for _ in range(5):
+        feed.show([feeds.ANN, feeds.SOMEBODY], 2)
+        feed.show([feeds.ANN], 30)
+    (stays,) = feed.analyser._identity._evidence.values()
+    assert len(stays.seen_with) == 1 + 2  # itself, and the latest

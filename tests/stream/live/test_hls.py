@@ -106,3 +106,18 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         HlsFolder(tmp_path / "hls")
     HlsFolder(tmp_path / "hls", overwrite=True).close({})
+
+
+@pytest.mark.parametrize("name", ["cam%d", "50%02d", "a%d/hls"])
+def test_a_folder_that_ffmpeg_would_take_for_a_pattern_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"%.*another folder"):
+        HlsFolder(tmp_path / name, FAST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_may_have_a_percent_sign_in_its_name(tmp_path: Path) -> None:
+    hls = HlsFolder(tmp_path / "100% cam", FAST)
+    fill(hls, 0, 10, info_of(pixel_format="yuv420p"))
+    hls.close({})
+    with av.open(str(hls.playlist)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 10

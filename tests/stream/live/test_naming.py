@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +303,56 @@ def test_a_name_that_somebody_else_gets_takes_nothing_from_the_one_named_before(
     assert gallery.people == ("Dora", "ann", "ben")
     assert len(gallery.photos(0)) == len(first.photos)
     assert scene.step() == ["ben", "Dora"]
+
+
+def test_a_correction_at_another_camera_holds_at_both_and_is_undone_at_both(
+    tmp_path: Path, detector: Detector, embedder: Embedder
+) -> None:
+    path = tmp_path / "group.gallery"
+    feeds.gallery_of(embedder, "ann", "ben").save(path)
+    gos, kepts = [threading.Semaphore(0) for _ in range(2)], [Kept(), Kept()]
+    scripts = [
+        feeds.Script(
+            [step for _ in range(20) for step in (partial(go.acquire, timeout=30), feeds.picture([feeds.SOMEBODY]))]
+        )
+        for go in gos
+    ]
+    live = Live(
+        [Address.parse(f"cam{n}=rtsp://h.invalid/{n}") for n in range(2)],
+        detector,
+        embedder,
+        Gallery.load(path, embedder),
+        LiveSettings(max_staleness=600, retries=0),
+        [[kept] for kept in kepts],
+        opens=lambda address, *rest: scripts[int(address.target[-1])](address, *rest),
+    )
+    desk = NameDesk(live, path)
+
+    def step() -> list[str | None]:
+        said = []
+        for go, kept in zip(gos, kepts, strict=True):
+            count = len(kept.seen)
+            go.release()
+            feeds.until(lambda kept=kept, count=count: len(kept.seen) > count)  # type: ignore[misc]
+            said += kept.names[-1]
+        return said
+
+    live.start()
+    try:
+        step()
+        assert step() == [None, None]
+        tracks = [kept.seen[-1].labelled.faces[0].track for kept in kepts]
+        desk.give(0, 1, tracks[0], "Dora")
+        assert step() == ["Dora", "Dora"]
+        corrected = desk.give(1, 1, tracks[1], "Nora")
+        assert corrected.corrects is not None
+        assert step() == ["Nora", "Nora"]
+        assert Gallery.load(path).people == ("Nora", "ann", "ben")
+        desk.undo(corrected.number)
+        assert step() == ["Dora", "Dora"]
+    finally:
+        for go in gos * 40:
+            go.release()
+        live.wait(60)
+        with pytest.raises(InputError):
+            live.stop()

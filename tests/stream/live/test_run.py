@@ -767,3 +767,27 @@ def test_frames_can_be_left_early(detector: Detector) -> None:
         break
     left.set()
     feeds.until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_a_camera_that_cannot_end_leaves_no_output_open_and_no_reader_behind(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stream.live.camera import Camera
+
+    analysed, end = threading.Semaphore(0), Camera.end
+
+    def broken(self: Camera) -> None:
+        end(self)
+        if self.number == 0:
+            raise RuntimeError("half changed")
+
+    monkeypatch.setattr(Camera, "end", broken)
+    kept = [Kept(analysed), Kept(analysed)]
+    script = feeds.Script(lockstep([feeds.picture()] * 2, analysed))
+    live = Live(cameras("a", "b"), detector, settings=LiveSettings(60), outputs=[[each] for each in kept], opens=script)
+    live.start()
+    feeds.until(lambda: sum(len(each.seen) for each in kept) >= 2)
+    with pytest.raises(RuntimeError, match="half changed"):
+        live.stop()
+    assert all(each.dropped is not None for each in kept)
+    feeds.until(lambda: not [t for t in threading.enumerate() if t.name.startswith("iznet-")])
