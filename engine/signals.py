@@ -26,15 +26,23 @@ def undisturbed() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in handlers.items():
-        if handler is not None:  # None: not set from Python, so it cannot be put back
-            signal.signal(number, lambda number, _: came.append(number))
+    # None: not set from Python, so it cannot be put back.
+    handlers = {n: was for n in ENDING if (was := signal.getsignal(n)) not in (None, signal.SIG_IGN)}
+
+    def put_back() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
-        for number, handler in handlers.items():
-            if handler is not None:
-                signal.signal(number, handler)
+        try:
+            put_back()
+        except KeyboardInterrupt:  # came when some were back
+            came.append(signal.SIGINT)
+            put_back()
     if came:  # where the block failed, that is the end
-        signal.raise_signal(came[0])
+        # Whose terminal is gone has to learn that first, or what is printed next fails.
+        signal.raise_signal(max(came, key=lambda number: number == getattr(signal, "SIGHUP", None)))

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from engine.signals import undisturbed
+
 T = TypeVar("T")
 
 
@@ -124,7 +126,7 @@ class Crew:
 
     def __init__(self) -> None:
         self._channels: list[Channel[object]] = []
-        self._threads: list[threading.Thread] = []
+        self._threads: list[tuple[threading.Thread, threading.Event]] = []
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
@@ -140,6 +142,7 @@ class Crew:
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         """Run `work` in a thread of its own."""
+        over = threading.Event()
 
         def guarded() -> None:
             try:
@@ -148,10 +151,13 @@ class Crew:
                 pass
             except BaseException as failure:  # handed to whoever waits
                 self.fail(failure)
+            finally:
+                over.set()
 
         thread = threading.Thread(target=guarded, name=f"iznet-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with undisturbed():
+            thread.start()
+            self._threads.append((thread, over))
 
     def fail(self, failure: BaseException) -> None:
         """Note a failure, unless there was one before, and stop everybody."""
@@ -172,7 +178,12 @@ class Crew:
 
     def wait(self) -> None:
         """Wait for all threads to end, then raise the first failure if there was one."""
-        for thread in self._threads:
-            thread.join()
+        for thread, over in self._threads:
+            # Not by joining a thread that works: a join that Ctrl-C interrupts takes it for one that has ended. And not
+            # one long wait: on some systems that cannot be interrupted.
+            while not over.wait(0.5):
+                pass
+            with undisturbed():
+                thread.join()
         if self._failure is not None:
             raise self._failure

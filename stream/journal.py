@@ -130,7 +130,11 @@ class WorkFolder:
             return
         self.replaced = has_finished(self.path)
         if self.replaced and not overwrite:
-            raise unfinished(self.path, can_go_on=self._is_of_this_job())
+            going_on = "go on from there with --resume, or " if self._is_of_this_job() else ""
+            raise OutputError(
+                f"{self.path} holds what a run that was broken off had finished; {going_on}"
+                "start afresh with --overwrite"
+            )
         self._clear()
         self._write()
 
@@ -142,14 +146,6 @@ class WorkFolder:
     def _write(self) -> None:
         with writing(self.path):
             write_json(self.path / JOB_FILE, self._content)
-
-
-def unfinished(path: Path, *, can_go_on: bool) -> OutputError:
-    """That the work folder `path` holds what nobody has asked to throw away."""
-    going_on = "go on from there with --resume, or " if can_go_on else ""
-    return OutputError(
-        f"{path} holds what a run that was broken off had finished; {going_on}start afresh with --overwrite"
-    )
 
 
 def has_finished(path: Path) -> bool:

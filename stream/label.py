@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.detector import Detector
 from engine.embedder import Embedder
+from engine.errors import InterruptedByUser
 from engine.gallery import Gallery
 from engine.network import opened
 from engine.output_file import check_apart, check_output, check_spared
@@ -25,7 +26,7 @@ from stream.analysis import Analyser
 from stream.encoding import EncoderSettings
 from stream.frames import LabelledFrame, VideoInfo
 from stream.glyphs import Glyphs
-from stream.journal import WorkFolder, content_of, mark_of, unfinished
+from stream.journal import WorkFolder, content_of, mark_of
 from stream.labelled_copy import CopyPlan, LabelledCopy, may_replace, work_folder
 from stream.pipeline import Pipeline, Progress, labelled_frames
 from stream.placement import Placement
@@ -125,10 +126,8 @@ def label_video(
 
             check_soft(target, style)
             soft_plan(reader, target, omit)
-        ours = encoded and _written_by(work, record)
-        if ours and not (resume or overwrite):
-            raise unfinished(work, can_go_on=True)
-        record_overwrite = overwrite or ours
+        # What a run that was broken off left may go: without --resume its work folder refuses, and names the ways on.
+        record_overwrite = overwrite or (encoded and _written_by(work, record))
         check_output(record, record_overwrite, made_from)
         if record.exists():
             stack.enter_context(held(record))
@@ -169,6 +168,9 @@ def label_video(
                 from stream.renaming import settle
                 from stream.soft import soft_copy
 
+                if pipeline.interrupted:
+                    raise InterruptedByUser(f"interrupted; the record is in {record}")
+
                 with clock("join"):
                     final = settle(record)
                     notes += soft_copy(
@@ -192,9 +194,11 @@ def label_video(
 
                     analysed = _analysed(record, work) if resume else None
                     if analysed is None:
-                        analyse(None, before_rename)
+                        pipeline = analyse(None, before_rename)
                         analysed = settle(record)
                         copy.work.mark("analysed", content_of(record))
+                        if pipeline.interrupted:
+                            raise InterruptedByUser(f"interrupted{copy.hint('interrupted')}")
                     with FileSource(source, threads, deinterlace=deinterlace, decoder=decoder) as again:
                         again.on_gpu = reader.on_gpu
                         draw(again, analysed, record, copy, clock, progress)

@@ -93,6 +93,8 @@ class Pipeline:
         self._labelled: Channel[LabelledFrame] = self._crew.channel(WAITING, "labelled")
         self._last_pts = 0
         self.done = 0
+        self.interrupted = False
+        """Whether Ctrl-C came when there was nothing left to be cut short: whoever has more to do ends."""
         self.people: tuple[Presence, ...] = ()
 
     def queues(self) -> dict[str, dict[str, float]]:
@@ -110,8 +112,11 @@ class Pipeline:
             self._flow()
             if self._copy is not None:
                 self._copy.finish()
-            with suppress(KeyboardInterrupt), undisturbed():  # all is done but this moment's work
-                self._close_record(complete=True)
+            try:
+                with undisturbed():  # all of this is done but a moment's work
+                    self._close_record(complete=True)
+            except KeyboardInterrupt:
+                self.interrupted = True
         except KeyboardInterrupt as interrupt:
             raise InterruptedByUser(self._end("interrupted")) from interrupt
         except IznetError as failure:

@@ -177,9 +177,9 @@ def _mismatch(
     base = reader.info.time_base
     if there is None:
         return (
-            f"{os.fspath(tracks)} ends after {count(index, 'frame')} and {reader.path} goes on: it is the record of a "
-            "run that was broken off (the same command with --resume goes on with it) or of another video; nothing was "
-            "written"
+            f"{os.fspath(tracks)} ends after {count(index, 'frame')} and {reader.path} goes on: it is of "
+            "another video, or of a run that was broken off (--resume goes on with one that was drawing a copy); "
+            "nothing was written"
         )
 
     def words(pts: int | None) -> str:

@@ -45,6 +45,8 @@ class LiveIdentity(Identity):
         """The looks of the latest tracks that have ended, the latest last."""
         self._said: dict[int, str] = {}
         """What people said who a track is."""
+        self._told: set[int] = set()
+        """The tracks of which they ever said it."""
 
     def _believe(self, track: int, *looks: Look) -> None:
         super()._believe(track, *looks)
@@ -64,7 +66,7 @@ class LiveIdentity(Identity):
 
     def met(self, track: int, other: int) -> bool:
         """Whether two tracks have stood on one frame, as far as a living one of them tells: of those that have ended it
-        knows the latest `KEPT_GONE`."""
+        knows the latest `KEPT_GONE` and who was named by hand."""
         pairs = ((track, other), (other, track))
         return any(a in self._evidence and b in self._evidence[a].seen_with for a, b in pairs)
 
@@ -79,6 +81,7 @@ class LiveIdentity(Identity):
             self._said.pop(track, None)
         elif track in self._evidence:
             self._said[track] = name
+            self._told.add(track)
 
     def naming(self, track: int) -> Naming:
         naming, said = super().naming(track), self._said.get(track)
@@ -112,7 +115,9 @@ class LiveIdentity(Identity):
             del self._tracks_of[shot]
 
     def _forget_meetings(self, track: int) -> None:
-        """Who stays for hours meets more people than can be kept in mind."""
+        """Who stays for hours meets more people than can be kept in mind, but for the few who were named by hand."""
+        if track in self._told:
+            return
         for evidence in self._evidence.values():
             evidence.seen_with.pop(track, None)
 
@@ -189,7 +194,7 @@ class LiveAnalyser(Analyser):
         return self._identity.is_clear(track)
 
     def met(self, track: int, other: int) -> bool:
-        """Whether two tracks have stood on one frame, as far as a living one of them tells."""
+        """Whether two tracks have stood on one frame, as far as a living one of them remembers."""
         return self._identity.met(track, other)
 
     def say(self, track: int, name: str | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -121,8 +121,7 @@ class NameDesk:
             self._count = given.number
             self._given = {n: g for n, g in self._given.items() if g is not earlier} | {given.number: given}
             with self._live.working:
-                for each in _one_after_another(given):  # what was corrected may still be seen, at another camera
-                    each.analyser.say(each.track, given.name)
+                self._tell(_one_after_another(given), given.name)
             return given
 
     def undo(self, number: int) -> Given:
@@ -160,10 +159,9 @@ class NameDesk:
             again = {earlier.given.number: earlier.given} if earlier is not None else {}
             self._given = {n: g for n, g in self._given.items() if n != number} | again
             with self._live.working:
-                given.analyser.say(given.track, None)
+                self._tell(_one_after_another(given), None)
                 if earlier is not None:
-                    for each in _one_after_another(earlier.given):
-                        each.analyser.say(each.track, earlier.given.name)
+                    self._tell(_one_after_another(earlier.given), earlier.given.name)
             if gone:
                 raise InputError(f"{given.name!r} is not in the gallery any more")
             return given
@@ -172,9 +170,17 @@ class NameDesk:
         """Change the gallery's file, and know its people from the next frame on."""
         self._live.recognise(Gallery.update(self._path, change))
 
+    def _tell(self, faces: Iterable[Given], name: str | None) -> None:
+        """Say `name` to faces that were named, which may all still be seen, at several cameras; but to one that bears a
+        name of its own that one."""
+        for face in faces:
+            own = self._name_of(face.analyser, face.track)
+            face.analyser.say(face.track, own.name if own is not None else name)
+
     def _name_of(self, analyser: LiveAnalyser, track: int) -> Given | None:
         """What a face was called by hand, where that holds."""
-        return next((g for g in self._given.values() if g.analyser is analyser and g.track == track), None)
+        holding = [g for g in self._given.values() if g.analyser is analyser and g.track == track]
+        return max(holding, key=lambda each: each.number, default=None)
 
     def _other_name_of(self, now: Given) -> Given | None:
         """The other name that was given to the face most like this one, if that is beyond doubt the same face.

@@ -160,6 +160,7 @@ class Teacher:
         Raises:
             InputError: the file is no gallery of this embedder any more; then nothing has changed.
             OutputError: it cannot be written; it is as it was.
+            UsageError: nobody would be left in it.
         """
         taught = self.taught
         absent, superfluous = taught.absent(lessons), taught.superfluous(lessons)

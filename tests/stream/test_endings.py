@@ -13,7 +13,8 @@ import pytest
 
 from engine.detector import Detector
 from engine.errors import InterruptedByUser, OutputError
-from stream import label_video, read_tracks, segments
+from stream import label, label_video, read_tracks, segments
+from stream.journal import JOB_FILE, WorkFolder
 from stream.render import render_video
 from stream.tracks import TracksWriter
 from tests.stream import media
@@ -59,8 +60,9 @@ def test_a_record_whose_name_is_taken_meanwhile_is_kept_under_its_partial_one(
 
 @pytest.mark.usefixtures("interrupting")
 @pytest.mark.parametrize("video", [True, False])
+@pytest.mark.parametrize("at", [12, FRAMES - 2])
 def test_who_presses_ctrl_c_again_loses_nothing(
-    video: bool, clip: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, video: bool, clip: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "FRAMES_PER_SEGMENT", 5)
     written = 0
@@ -69,7 +71,7 @@ def test_who_presses_ctrl_c_again_loses_nothing(
 
     def slowly(self: TracksWriter, **line: object) -> None:
         nonlocal written
-        if written == 12:
+        if written == at:
             os.kill(os.getpid(), signal.SIGINT)  # told in the main thread, which then waits for this one
             time.sleep(0.2)
             ending.set()
@@ -86,7 +88,7 @@ def test_who_presses_ctrl_c_again_loses_nothing(
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("iznet-")]
     kept = read_tracks(tmp_path / "out.partial.tracks.jsonl")
     assert kept.summary is not None
-    assert 12 < written == len(kept.frames) < FRAMES
+    assert at < written == len(kept.frames)
     if video:
         assert len(media.read(tmp_path / "out.partial.mp4").pictures) == written
 
@@ -158,3 +160,37 @@ def test_the_record_of_a_run_that_was_broken_off_is_called_that(clip: Path, dete
     partial = tmp_path / "out.partial.tracks.jsonl"
     with pytest.raises(Exception, match=r"ends after \d+ frames and .* goes on: .* a run that was broken off"):
         render_video(clip, partial, tmp_path / "again.mp4")
+
+
+@pytest.mark.usefixtures("interrupting")
+def test_ctrl_c_at_the_end_of_the_first_pass_keeps_it_and_begins_no_second(
+    clip: Path, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = label._note_record
+
+    def interrupted(work: WorkFolder, record: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        note(work, record)
+
+    passes: list[int] = []
+    out = tmp_path / "out.mp4"
+    monkeypatch.setattr(label, "_note_record", interrupted)
+    with pytest.raises(InterruptedByUser, match="interrupted; --resume goes on from there"):
+        label_video(
+            clip, tmp_path / "out.mp4", detector=detector, two_pass=True, progress=lambda n, _: passes.append(n)
+        )
+    assert passes == list(range(1, FRAMES + 1))
+    monkeypatch.undo()
+    looks = detector.looks.inferences
+    done = label_video(clip, out, detector=detector, two_pass=True, resume=True)
+    assert (done.frames, detector.looks.inferences) == (FRAMES, looks)
+
+
+def test_a_damaged_work_folder_is_started_afresh_where_that_is_asked_for(
+    clip: Path, detector: Detector, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    label_video(clip, out, detector=detector, two_pass=True)
+    (tmp_path / "out.mp4.iznet").mkdir()
+    (tmp_path / "out.mp4.iznet" / JOB_FILE).write_text("", "utf-8")
+    assert label_video(clip, out, detector=detector, two_pass=True, overwrite=True).frames == FRAMES

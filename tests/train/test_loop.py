@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from engine.errors import InputError, InterruptedByUser, OutputError
-from engine.signals import undisturbed
 from train.loop import check_begin, go_on, prepare_folder, run_steps, write_recipe
 
 
@@ -80,11 +79,6 @@ def test_who_stops_it_is_told_how_to_go_on(tmp_path: Path, steps: int, raised: t
     with pytest.raises(raised) as caught:
         run_steps(counter, 9, tmp_path, learn, lambda _: {}, log_every=9, judge_every=9, save_every=9)
     assert ("go on with --resume" in str(caught.value)) == (tmp_path / "checkpoint.npz").exists() == bool(steps)
-
-
-def test_an_error_inside_is_not_covered_by_a_signal() -> None:
-    with pytest.raises(ValueError, match="inside"), undisturbed():
-        raise ValueError("inside")
 
 
 def test_an_earlier_training_is_put_aside_and_not_lost(tmp_path: Path) -> None:

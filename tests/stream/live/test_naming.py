@@ -350,6 +350,10 @@ def test_a_correction_at_another_camera_holds_at_both_and_is_undone_at_both(
         assert Gallery.load(path).people == ("Nora", "ann", "ben")
         desk.undo(corrected.number)
         assert step() == ["Dora", "Dora"]
+        corrected = desk.give(1, 1, tracks[1], "Nora")
+        desk.give(0, 1, tracks[0], "Nora")
+        desk.undo(corrected.number)
+        assert step()[0] == "Nora"  # which was said of this very face since
     finally:
         for go in gos * 40:
             go.release()
