@@ -198,10 +198,10 @@ class Pipeline:
         """Keep what was finished under partial names; `why` the run ended, and where that is."""
         try:
             kept = self._copy.keep() if self._copy is not None else None
-            if kept is None and not self.done:
-                self._record.abort()
-                return f"{why}; no frame was finished{self._hint(why)}"
             if not self._record.closed:  # else it is complete, and only its final name could not be given
+                if kept is None and not self.done:
+                    self._record.abort()
+                    return f"{why}; no frame was finished{self._hint(why)}"
                 self._close_record(complete=False)
         except (IznetError, OSError) as failure:
             self._record.abort(keep=True)
