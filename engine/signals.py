@@ -1,14 +1,30 @@
-"""Ctrl-C and its like, made to wait where half a thing would be worse than a moment's delay."""
+"""Ctrl-C and its like: made to wait where half a thing would be worse than a moment's delay, heard while waiting."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a program to end."""
+
+
+def wait_for(over: threading.Event, seconds: float | None = None) -> bool:
+    """Wait until something is over, or so long; returns whether it is. Ctrl-C is heard meanwhile.
+
+    Not so while a thread is joined: a join that is interrupted takes a running thread for one that has ended.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while not over.is_set():
+        # Not one long wait: on some systems that cannot be interrupted.
+        left = 0.5 if end is None else min(0.5, end - time.monotonic())
+        if left <= 0:
+            return False
+        over.wait(left)
+    return True
 
 
 @contextmanager

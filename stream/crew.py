@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from engine.signals import undisturbed
+from engine.signals import undisturbed, wait_for
 
 T = TypeVar("T")
 
@@ -179,10 +179,7 @@ class Crew:
     def wait(self) -> None:
         """Wait for all threads to end, then raise the first failure if there was one."""
         for thread, over in self._threads:
-            # Not by joining a thread that works: a join that Ctrl-C interrupts takes it for one that has ended. And not
-            # one long wait: on some systems that cannot be interrupted.
-            while not over.wait(0.5):
-                pass
+            wait_for(over)
             with undisturbed():
                 thread.join()
         if self._failure is not None:

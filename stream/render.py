@@ -159,10 +159,7 @@ def draw(
         copy.discard()
         raise InputError(str(failure)) from None
     except KeyboardInterrupt as interrupt:
-        why = "interrupted"
-        with suppress(KeyboardInterrupt), undisturbed():
-            why = _keep(copy, why, done)
-        raise InterruptedByUser(why) from interrupt
+        raise InterruptedByUser(_keep(copy, "interrupted", done)) from interrupt
     except IznetError as failure:
         raise type(failure)(_keep(copy, str(failure), done)) from failure
 
@@ -193,8 +190,10 @@ def _mismatch(
 
 def _keep(copy: LabelledCopy, why: str, done: int) -> str:
     """Keep what was finished under its partial name; `why` the run ended, and where that is."""
+    kept = None
     try:
-        kept = copy.keep()
+        with suppress(KeyboardInterrupt), undisturbed():  # whoever asks for the end again gets it no sooner
+            kept = copy.keep()
     except (IznetError, OSError) as failure:
         return (f"{why}; {failure}" if str(failure) not in why else why) + copy.hint(why)
     return why if kept is None else f"{why}; {done} frames are finished, in {kept}{copy.hint(why)}"

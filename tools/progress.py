@@ -67,7 +67,7 @@ class FrameProgress:
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         # Counted from the first frame: until that one is out, networks are loaded and the look-ahead fills.
-        if self._first is not None and done < self._latest:
+        if done < self._latest:
             self._first, self._pass = None, self._pass + 1
         if self._first is None:
             self._first = now, done

@@ -21,7 +21,7 @@ from engine.detector import Detector
 from engine.embedder import Embedder
 from engine.errors import InputError, OutputError, PartialError
 from engine.gallery import Gallery
-from engine.signals import undisturbed
+from engine.signals import undisturbed, wait_for
 from stream.live.address import Address
 from stream.live.analysis import look_together
 from stream.live.camera import Camera
@@ -150,15 +150,7 @@ class Live:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until nothing more comes, or so long; returns whether the run is over."""
-        # Never by joining the thread: a join that Ctrl-C interrupts takes a running thread for one that has ended. And
-        # not one long wait: on some systems that cannot be interrupted.
-        end = None if seconds is None else time.monotonic() + seconds
-        while not self._over.is_set():
-            left = 0.5 if end is None else min(0.5, end - time.monotonic())
-            if left <= 0:
-                return False
-            self._over.wait(left)
-        return True
+        return wait_for(self._over, seconds)
 
     def leave(self) -> None:
         """Let the run come to its end, without waiting for it."""

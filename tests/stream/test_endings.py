@@ -17,6 +17,7 @@ from stream import label, label_video, read_tracks, segments
 from stream.journal import JOB_FILE, WorkFolder
 from stream.render import render_video
 from stream.tracks import TracksWriter
+from tests.signals import interrupting
 from tests.stream import media
 from tests.stream.test_label import HEIGHT, TIME_BASE, WIDTH, stage
 
@@ -29,12 +30,10 @@ def clip(tmp_path: Path) -> Path:
     return media.write(tmp_path / "mv.mp4", video)
 
 
-@pytest.fixture
-def interrupting() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, whatever the tests were started with."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+@pytest.fixture(name="interrupting")
+def _interrupting() -> Iterator[None]:
+    with interrupting():
+        yield
 
 
 @pytest.mark.parametrize("video", [True, False])

@@ -40,6 +40,7 @@ from stream.shots import GRID, ShotDetector, glance
 from stream.tracklines import decode
 from stream.tracks import Tracks, read
 from tests import networks
+from tests.signals import interrupting
 from tests.stream.live import feeds
 
 PATIENT = LiveSettings(max_staleness=60, retries=0)
@@ -514,14 +515,11 @@ def test_whoever_interrupts_the_end_of_a_run_gets_it_whole(detector: Detector) -
     slow = Slow(analysed)
     script = feeds.Script(lockstep([feeds.picture()] * 2, analysed))
     live = Live(cameras("a"), detector, settings=LiveSettings(60), outputs=[[slow]], opens=script)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupting():
         live.start()
         feeds.until(lambda: len(slow.seen) == 2)
         with pytest.raises(OutputError, match="the disk is full"):
             live.stop()
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert slow.dropped is not None
     assert not live.alive
 
